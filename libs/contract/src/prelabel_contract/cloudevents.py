@@ -1,0 +1,147 @@
+"""CloudEvents 1.0 over Kafka: binary mode out, binary and structured mode in.
+
+Source: CloudEvents 1.0.2 and its Kafka protocol binding. In binary mode the attributes are headers `ce_*` and the
+value is the data; a content-type that starts with application/cloudevents means structured mode: the value is the
+whole event as JSON.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from .errors import InvalidEvent
+from .events import EVENTS, Event, EventData
+
+Headers = tuple[tuple[str, bytes], ...]
+
+_JSON = ("content-type", b"application/json")
+_SPEC = ("ce_specversion", b"1.0")
+
+
+def encode(event: Event[EventData]) -> tuple[Headers, bytes]:
+    """Headers and value of an event, in binary mode. Fields that are null are left out."""
+    headers = (
+        _SPEC,
+        ("ce_type", event.data.TYPE.encode()),
+        ("ce_source", event.source.encode()),
+        ("ce_id", event.id.encode()),
+        ("ce_time", _rfc3339(event.time_ms).encode()),
+        _JSON,
+    )
+    return headers, event.data.__pydantic_serializer__.to_json(event.data, exclude_none=True)
+
+
+def decode(
+    headers: Iterable[tuple[str, bytes]],
+    value: bytes | None,
+    *,
+    topic: str,
+    key: bytes | None = None,
+    offset: int = -1,
+    types: Mapping[str, type[EventData]] = EVENTS,
+) -> Event[EventData] | None:
+    """The event in a record; None for a type this version does not know.
+
+    Raises:
+        InvalidEvent: no CloudEvent, a known type in an unknown major version, or data that does not fit its type.
+    """
+    if value is None:
+        raise InvalidEvent("tombstone", "a record without a value is no event")
+    known = {name.lower(): content for name, content in headers if content is not None}
+    if known.get("content-type", b"").lower().startswith(b"application/cloudevents"):
+        attributes, data = _structured(value)
+    else:
+        attributes, data = _binary(known), value
+    cls = _class_of(attributes, types)
+    if cls is None:
+        return None
+    try:
+        fields = cls.model_validate_json(data)
+    except ValidationError as error:
+        raise InvalidEvent.from_validation(error, what=attributes["type"]) from None
+    return Event(
+        data=fields,
+        id=attributes["id"],
+        source=attributes["source"],
+        time_ms=_milliseconds(attributes.get("time")),
+        topic=topic,
+        key=key.decode(errors="replace") if key is not None else "",
+        offset=offset,
+    )
+
+
+def _binary(headers: Mapping[str, bytes]) -> dict[str, str]:
+    try:
+        return {name[3:]: value.decode() for name, value in headers.items() if name.startswith("ce_")}
+    except UnicodeDecodeError:
+        raise InvalidEvent("not_a_cloudevent", "a ce_ header is not UTF-8") from None
+
+
+def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
+    try:
+        document = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise InvalidEvent("not_json", f"the value is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidEvent("not_a_cloudevent", "a structured CloudEvent is a JSON object")
+    if "data_base64" in document:
+        try:
+            data = base64.b64decode(document["data_base64"], validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            raise InvalidEvent("not_a_cloudevent", "data_base64 is not base64") from None
+    else:
+        data = orjson.dumps(document.get("data"))
+    return {name: item for name, item in document.items() if isinstance(item, str)}, data
+
+
+def _class_of(attributes: Mapping[str, str], types: Mapping[str, type[EventData]]) -> type[EventData] | None:
+    if attributes.get("specversion") != "1.0":
+        raise InvalidEvent("not_a_cloudevent", "specversion must be 1.0 (header ce_specversion, or in the JSON)")
+    for name in ("id", "source", "type"):
+        if not attributes.get(name):
+            raise InvalidEvent("not_a_cloudevent", f"attribute {name!r} is missing")
+    kind = attributes["type"]
+    found = types.get(kind)
+    if found is None and kind.rpartition(".v")[0] in _majors(tuple(types)):
+        raise InvalidEvent("unknown_major_version", f"{kind} is of a major version that this release cannot read")
+    return found
+
+
+@lru_cache(maxsize=8)
+def _majors(types: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(kind.rpartition(".v")[0] for kind in types)
+
+
+def structured(event: Event[Any]) -> dict[str, Any]:
+    """An event as one JSON document, for people and for HTTP."""
+    return {
+        "specversion": "1.0",
+        "type": event.type,
+        "source": event.source,
+        "id": event.id,
+        "time": _rfc3339(event.time_ms),
+        "datacontenttype": "application/json",
+        "data": event.data.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def _rfc3339(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _milliseconds(text: str | None) -> int:
+    if not text:
+        return 0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidEvent("not_a_cloudevent", "attribute 'time' is not an RFC 3339 time") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)

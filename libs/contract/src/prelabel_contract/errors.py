@@ -1,0 +1,53 @@
+"""What is wrong with a value that came in, said so that its sender can mend it.
+
+InvalidEvent   the value can never be handled: dead-letter it, or answer with a problem
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+MAX_ERRORS = 20
+"""At most so many field errors are told at once."""
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong: where (a JSON pointer, RFC 6901; "" is the whole value) and what would be right."""
+
+    pointer: str
+    detail: str
+
+
+class InvalidEvent(Exception):
+    """A value that no retry can mend. `reason` is a word for machines, `detail` a sentence for people."""
+
+    def __init__(self, reason: str, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.errors = tuple(errors)
+
+    @classmethod
+    def from_validation(cls, error: ValidationError, *, what: str, at: str = "") -> "InvalidEvent":
+        """Tell a pydantic error without repeating the refused input, which may be secret or huge."""
+        found = field_errors(error, at=at)
+        return cls("invalid", f"{what}: {found[0].pointer or '(whole value)'}: {found[0].detail}", found)
+
+
+def field_errors(error: ValidationError, *, at: str = "") -> tuple[FieldError, ...]:
+    """Pydantic's errors as pointers and sentences, at most MAX_ERRORS, below the pointer `at`."""
+    listed = error.errors(include_url=False, include_input=False, include_context=False)[:MAX_ERRORS]
+    return tuple(FieldError(pointer=at + pointer(_steps(e["loc"], e["type"])), detail=e["msg"]) for e in listed)
+
+
+def pointer(steps: Iterable[Any]) -> str:
+    """A JSON pointer (RFC 6901) to where the steps lead."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _steps(loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
+    # A tagged union adds its tag to the location, a mapping's key error adds "[key]": neither is in the document.
+    from .regions import KINDS
+
+    return tuple(s for s in loc if not (isinstance(s, str) and (s in KINDS or s in ("unknown", "[key]"))))

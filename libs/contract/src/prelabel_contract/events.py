@@ -1,0 +1,637 @@
+"""Every event of Prelabel: its versioned type, its data, and where it goes.
+
+An event's data is a model below; `TYPE` is its CloudEvents type, `topic` and `key` say where it is written. Types and
+fields are append-only once released: a field may be added with a default, nothing is renamed, narrowed or removed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import Field, JsonValue
+
+from . import names
+from .annotations import Annotation
+from .base import Milliseconds, Model, Name, Score, Slug, TaskId
+from .errors import FieldError
+from .names import Lane
+from .projects import Project
+from .regions import Regions
+
+
+class EventData(Model):
+    """The data of one type of event."""
+
+    TYPE: ClassVar[str]
+    """CloudEvents `type`: prelabel.<noun>.<verb>.v<major>."""
+
+    @property
+    def topic(self) -> str:
+        """The topic it belongs to."""
+        raise TypeError(f"{type(self).__name__} does not say its topic")
+
+    @property
+    def key(self) -> str:
+        """The record key: what must stay in order has the same key."""
+        raise TypeError(f"{type(self).__name__} does not say its key")
+
+
+D = TypeVar("D", bound=EventData, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Generic[D]):
+    """An event with its envelope (CloudEvents 1.0).
+
+    `topic` and `key` are where it is, or will be, written; `offset` is its place in the topic's partition, -1 before
+    it is written. `(source, id)` names the event: a redelivery has the same.
+    """
+
+    data: D
+    id: str
+    source: str
+    time_ms: int
+    topic: str
+    key: str
+    offset: int = -1
+
+    @property
+    def type(self) -> str:
+        """CloudEvents `type`."""
+        return self.data.TYPE
+
+
+def event(
+    data: D, *, id: str, source: str, time_ms: int, topic: str | None = None, key: str | None = None
+) -> Event[D]:
+    """Wrap data for publishing, by default to the topic and key it names itself."""
+    return Event(
+        data=data,
+        id=id,
+        source=source,
+        time_ms=time_ms,
+        topic=data.topic if topic is None else topic,
+        key=data.key if key is None else key,
+    )
+
+
+class _ByTask(EventData):
+    project: Slug
+    task: str
+    """The task's uid."""
+
+    @property
+    def key(self) -> str:
+        return self.task
+
+
+class _ByRun(EventData):
+    project: Slug
+    run: str
+
+    @property
+    def key(self) -> str:
+        return self.run
+
+    @property
+    def topic(self) -> str:
+        return names.RUNS
+
+
+# ------------------------------------------------------------------------------------------- submitted (doors write)
+
+
+class Inbound(EventData):
+    """What upstream systems write to inbound.<source>: a task for a project, or an annotation of one."""
+
+    project: Slug
+
+
+class InboundTask(Inbound):
+    """A task from an upstream system."""
+
+    TYPE = "prelabel.task.submitted.v1"
+    id: TaskId | None = None
+    data: Annotated[dict[Name, JsonValue], Field(min_length=1)]
+    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    lane: Lane = Lane.BULK
+    run: str | None = None
+
+
+class InboundAnnotation(Inbound):
+    """An annotation from an upstream system."""
+
+    TYPE = "prelabel.annotation.submitted.v1"
+    annotation: Annotation
+
+
+class TaskSubmitted(_ByTask):
+    """A door took a task in. Its offset in `submitted` is the task's revision."""
+
+    TYPE = "prelabel.task.submitted.v1"
+    id: TaskId | None = None
+    data: Annotated[dict[Name, JsonValue], Field(min_length=1)]
+    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    lane: Lane = Lane.BULK
+    run: str | None = None
+    line: Annotated[int, Field(ge=1)] | None = None
+    """The line of the upload."""
+    correlation: str | None = None
+    """Somebody waits for the outcomes under this name on `replies`."""
+    deadline_ms: Milliseconds | None = None
+    """Nobody waits any more after this moment."""
+    door: str = "http"
+    """How it came in: http, or inbound.<source>."""
+
+    @property
+    def topic(self) -> str:
+        return names.SUBMITTED
+
+
+class RunOpened(_ByRun):
+    """An upload began."""
+
+    TYPE = "prelabel.run.opened.v1"
+
+    @property
+    def topic(self) -> str:
+        return names.SUBMITTED
+
+
+class RunSealed(_ByRun):
+    """An upload ended: the run has this many lines, taken or refused."""
+
+    TYPE = "prelabel.run.sealed.v1"
+    total: Annotated[int, Field(ge=0)]
+
+    @property
+    def topic(self) -> str:
+        return names.SUBMITTED
+
+
+# --------------------------------------------------------------------------------------------- tasks (dispatcher)
+
+
+class RequestRef(Model):
+    """One request of a task: to be answered by exactly one outcome."""
+
+    request: str
+    model: Slug
+    provider: Slug
+
+
+class TaskAccepted(_ByTask):
+    """The task is in, under this revision, with one request per model."""
+
+    TYPE = "prelabel.task.accepted.v1"
+    id: TaskId | None = None
+    revision: Annotated[int, Field(ge=0)]
+    data: dict[Name, JsonValue]
+    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    config: str
+    """Content hash of the project as it was."""
+    requests: tuple[RequestRef, ...] = ()
+    lane: Lane = Lane.BULK
+    run: str | None = None
+    line: int | None = None
+    accepted_ms: Milliseconds
+    unchanged: bool = False
+    """The same id with the same content came again: nothing new was requested."""
+    correlation: str | None = None
+    door: str = "http"
+
+    @property
+    def topic(self) -> str:
+        return names.TASKS
+
+
+class TaskRejected(_ByTask):
+    """The task cannot be taken, and why."""
+
+    TYPE = "prelabel.task.rejected.v1"
+    id: str | None = None
+    reason: str
+    """A word for machines: invalid, unknown_project, forbidden_project, too_large, …"""
+    errors: tuple[FieldError, ...] = ()
+    run: str | None = None
+    line: int | None = None
+    correlation: str | None = None
+    door: str = "http"
+
+    @property
+    def topic(self) -> str:
+        return names.TASKS
+
+
+class TaskDeleted(_ByTask):
+    """The task and all that was said about it is to go."""
+
+    TYPE = "prelabel.task.deleted.v1"
+
+    @property
+    def topic(self) -> str:
+        return names.TASKS
+
+
+# ------------------------------------------------------------------------------------------- requests and outcomes
+
+
+class _ByRequest(_ByTask):
+    request: str
+    id: TaskId | None = None
+    revision: Annotated[int, Field(ge=0)]
+    model: Slug
+    provider: Slug
+    lane: Lane = Lane.BULK
+    run: str | None = None
+    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    correlation: str | None = None
+    accepted_ms: Milliseconds = 0
+    """When the task was accepted."""
+    config: str
+    """Content hash of the project as it was."""
+    input_hash: str
+    """Content hash of the fields that the model reads."""
+
+
+class PredictionRequested(_ByRequest):
+    """A model is asked to predict the regions of a task."""
+
+    TYPE = "prelabel.prediction.requested.v1"
+    data: dict[Name, JsonValue]
+    """The fields that the model's questions are asked about."""
+    generation: str = ""
+    deadline_ms: Milliseconds | None = None
+
+    @property
+    def topic(self) -> str:
+        return names.requests(self.provider, self.lane)
+
+
+class PredictionCreated(_ByRequest):
+    """A model version's regions for a task, with their lineage."""
+
+    TYPE = "prelabel.prediction.created.v1"
+    version: str
+    """The model version: what was loaded and by what content."""
+    regions: Regions = ()
+    score: Score | None = None
+    """The lowest score of the regions that have one."""
+    label_set: str
+    """Content hash of the label set."""
+    threshold: Score | None = None
+    dropped: dict[str, int] = Field(default_factory=dict)
+    """Regions that the model gave and that cannot be kept, counted by reason."""
+
+    @property
+    def topic(self) -> str:
+        return names.PREDICTIONS
+
+
+class PredictionFailed(_ByRequest):
+    """The request ended without a prediction."""
+
+    TYPE = "prelabel.prediction.failed.v1"
+    outcome: Literal["failed", "cancelled", "expired"] | str = "failed"
+    reason: str
+    """A word for machines: input, worker_crashed, timeout, unknown_model, settings, deadline, …"""
+    detail: str = ""
+    version: str | None = None
+
+    @property
+    def topic(self) -> str:
+        return names.PREDICTIONS
+
+
+class PredictionSuperseded(_ByTask):
+    """A prediction that a newer one, or a newer revision of the task, replaces."""
+
+    TYPE = "prelabel.prediction.superseded.v1"
+    request: str
+    model: Slug
+    by: str
+    """The request, or the revision, that replaces it."""
+
+    @property
+    def topic(self) -> str:
+        return names.PREDICTIONS
+
+
+class PredictionDeleted(_ByTask):
+    """A prediction somebody deleted."""
+
+    TYPE = "prelabel.prediction.deleted.v1"
+    request: str
+
+    @property
+    def topic(self) -> str:
+        return names.PREDICTIONS
+
+
+# ---------------------------------------------------------------------------------------------------- annotations
+
+
+class _ByProject(EventData):
+    project: Slug
+
+    @property
+    def key(self) -> str:
+        return self.project
+
+
+class _OfAnnotation(_ByProject):
+    task: str
+    """The task's uid."""
+    annotation: str
+    """The annotation's uid."""
+    annotator: Name
+
+    @property
+    def topic(self) -> str:
+        return names.ANNOTATIONS
+
+
+class AnnotationSubmitted(_OfAnnotation):
+    """A person's answer."""
+
+    TYPE = "prelabel.annotation.submitted.v1"
+    regions: Regions = ()
+    lead_time: float | None = None
+    skipped: bool = False
+    ground_truth: bool = False
+    parent_prediction: str | None = None
+
+
+class AnnotationUpdated(AnnotationSubmitted):
+    """A person's answer, changed: it replaces what it was."""
+
+    TYPE = "prelabel.annotation.updated.v1"
+
+
+class AnnotationDeleted(_OfAnnotation):
+    """A person's answer, withdrawn."""
+
+    TYPE = "prelabel.annotation.deleted.v1"
+
+
+class _OfSuggestion(_ByProject):
+    task: str
+    request: str
+    """The prediction that was shown."""
+    annotator: Name
+    annotation: str | None = None
+
+    @property
+    def topic(self) -> str:
+        return names.ANNOTATIONS
+
+
+class SuggestionAccepted(_OfSuggestion):
+    """A person took a prediction as it was."""
+
+    TYPE = "prelabel.suggestion.accepted.v1"
+
+
+class SuggestionCorrected(_OfSuggestion):
+    """A person took a prediction with changes."""
+
+    TYPE = "prelabel.suggestion.corrected.v1"
+
+
+class SuggestionRejected(_OfSuggestion):
+    """A person refused a prediction."""
+
+    TYPE = "prelabel.suggestion.rejected.v1"
+
+
+# ----------------------------------------------------------------------------------------------------------- runs
+
+
+class RunCreated(_ByRun):
+    """A run exists."""
+
+    TYPE = "prelabel.run.created.v1"
+
+
+class RunProgressed(_ByRun):
+    """How far a run is, read from the stored outcomes."""
+
+    TYPE = "prelabel.run.progressed.v1"
+    total: int | None = None
+    """Lines; null until the run is sealed."""
+    accepted: int = 0
+    rejected: int = 0
+    outcomes: dict[str, int] = Field(default_factory=dict)
+    """Outcomes by state: pending, created, failed, cancelled, expired."""
+
+
+class RunCompleted(_ByRun):
+    """Every request of a sealed run has its outcome."""
+
+    TYPE = "prelabel.run.completed.v1"
+    total: int
+    accepted: int = 0
+    rejected: int = 0
+    outcomes: dict[str, int] = Field(default_factory=dict)
+
+
+class RunFailed(_ByRun):
+    """The run will not complete: its upload was never sealed."""
+
+    TYPE = "prelabel.run.failed.v1"
+    reason: str
+
+
+class RunCancelled(_ByRun):
+    """Somebody stopped the run."""
+
+    TYPE = "prelabel.run.cancelled.v1"
+
+
+# ------------------------------------------------------------------------------------------------ state (compacted)
+
+
+class ConfigPublished(EventData):
+    """A project as it was, under its content hash."""
+
+    TYPE = "prelabel.config.published.v1"
+    hash: str
+    project: Project
+
+    @property
+    def key(self) -> str:
+        return self.hash
+
+    @property
+    def topic(self) -> str:
+        return names.CONFIGS
+
+
+class ProjectChanged(EventData):
+    """The project as it is now."""
+
+    TYPE = "prelabel.project.changed.v1"
+    project: Project
+    config: str
+    version: Annotated[int, Field(ge=1)]
+    """Counts the changes."""
+    deleted: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.project.id
+
+    @property
+    def topic(self) -> str:
+        return names.PROJECTS
+
+
+class _OfModel(EventData):
+    project: Slug
+    model: Slug
+
+
+class ModelServing(_OfModel):
+    """The serving pointer of (project, model): exactly one version serves."""
+
+    TYPE = "prelabel.model.serving.v1"
+    version: str
+    epoch: Annotated[int, Field(ge=0)]
+
+    @property
+    def key(self) -> str:
+        return names.model_key(self.project, self.model)
+
+    @property
+    def topic(self) -> str:
+        return names.MODELS
+
+
+class ProviderAnnounced(EventData):
+    """A provider runs, and what it can do."""
+
+    TYPE = "prelabel.provider.announced.v1"
+    provider: Slug
+    package: str
+    """Version of its package."""
+    kinds: tuple[str, ...]
+    settings_schema: dict[str, JsonValue]
+
+    @property
+    def key(self) -> str:
+        return self.provider
+
+    @property
+    def topic(self) -> str:
+        return names.PROVIDERS
+
+
+class KeyChanged(EventData):
+    """An API key as it is now: its hash, never the key."""
+
+    TYPE = "prelabel.key.changed.v1"
+    id: str
+    hash: str
+    role: Literal["admin", "reviewer", "labeler", "service"] | str
+    projects: tuple[Slug, ...] = ()
+    """The projects it reaches; empty: all."""
+    expires_ms: Milliseconds | None = None
+    revoked: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"key/{self.id}"
+
+    @property
+    def topic(self) -> str:
+        return names.ACCESS
+
+
+# ------------------------------------------------------------------------------------------------------- training
+
+
+class _OfTraining(_OfModel):
+    provider: Slug
+    training: str
+
+    @property
+    def key(self) -> str:
+        return self.project
+
+    @property
+    def topic(self) -> str:
+        return names.training(self.provider)
+
+
+class TrainingRequested(_OfTraining):
+    """Train this model on the examples up to a cut."""
+
+    TYPE = "prelabel.training.requested.v1"
+    cut: int
+    """Offset of the last annotation it includes."""
+    config: str
+
+
+class TrainingCancelled(_OfTraining):
+    """Stop that training."""
+
+    TYPE = "prelabel.training.cancelled.v1"
+
+
+class _OfVersion(_OfTraining):
+    version: str
+
+
+class ModelTrained(_OfVersion):
+    """A version exists, with its scores on the blind hold-out."""
+
+    TYPE = "prelabel.model.trained.v1"
+    artifact: str
+    """SHA-256 of the artifact."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class ModelRejected(_OfVersion):
+    """The gate kept a version from serving."""
+
+    TYPE = "prelabel.model.rejected.v1"
+    reason: str
+
+
+class ModelPromoted(_OfVersion):
+    """A version serves from now on."""
+
+    TYPE = "prelabel.model.promoted.v1"
+    epoch: int
+
+
+class ModelRolledBack(_OfVersion):
+    """An older version serves again."""
+
+    TYPE = "prelabel.model.rolled_back.v1"
+    epoch: int
+    reason: str = ""
+
+
+# ------------------------------------------------------------------------------------------------------- registry
+
+
+def _leaves(cls: type[EventData]) -> Iterator[type[EventData]]:
+    if "TYPE" in cls.__dict__:
+        yield cls
+    for sub in cls.__subclasses__():
+        yield from _leaves(sub)
+
+
+PUBLIC: Mapping[str, type[EventData]] = {cls.TYPE: cls for cls in _leaves(Inbound)}
+"""What upstream systems may write to inbound topics, by type."""
+
+EVENTS: Mapping[str, type[EventData]] = {
+    cls.TYPE: cls for cls in _leaves(EventData) if not issubclass(cls, Inbound)
+}
+"""Every event that travels between the services, by type."""
+
+Outcome = PredictionCreated | PredictionFailed
+"""How a request ends."""
+
+AnyEvent = Event[Any]

@@ -1,0 +1,14 @@
+"""Sizes that every door and every service holds to."""
+
+MAX_EVENT_BYTES = 256 * 1024
+"""An encoded event stays under this."""
+MAX_DATA_BYTES = 192 * 1024
+"""A task's data as JSON: with its envelope, meta and requests it still fits into one event."""
+MAX_META_BYTES = 4 * 1024
+"""A task's meta as JSON; it comes back in every event."""
+MAX_LINE_BYTES = 1024 * 1024
+"""A line of NDJSON."""
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""An HTTP body that is not streamed."""
+MAX_REGIONS = 10_000
+"""Regions in one annotation."""

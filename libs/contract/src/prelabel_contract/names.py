@@ -1,0 +1,188 @@
+"""Every id, topic, key and group name of Prelabel is built and parsed here, and nowhere else.
+
+Derived ids are version 5 UUIDs over a JSON list, so that no two lists of parts can meet in one name. Topics carry no
+prefix here: the bus adds a deployment's prefix where it touches the broker.
+"""
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+_NAMESPACE = uuid.UUID("6f1e2f53-3a0c-5c39-9a10-0d7a3f3c6f77")
+
+
+class Lane(StrEnum):
+    """How urgent a request is; each lane is a topic of its own."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+    BACKFILL = "backfill"
+
+
+# ---------------------------------------------------------------------------------------------------------- ids
+
+
+def derived(*parts: object) -> str:
+    """The same id for the same parts, for ever: what makes a redelivered event the same event."""
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)))
+
+
+def uuid7(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
+    """A version 7 UUID (RFC 9562, 5.7): 48 bits of milliseconds since 1970, then 74 random bits."""
+    tail = int.from_bytes(random_bytes(10), "big")
+    value = (now_ms & ((1 << 48) - 1)) << 80 | (tail & ((1 << 80) - 1))
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    return str(uuid.UUID(int=value))
+
+
+def task_uid(project: str, task_id: str) -> str:
+    """The task that a caller named `task_id` in a project."""
+    return derived("task", project, task_id)
+
+
+def task_uid_of_line(project: str, idempotency_key: str, line: int) -> str:
+    """The unnamed task on a line (from 1) of an upload that carries an idempotency key."""
+    return derived("line", project, idempotency_key, line)
+
+
+def task_uid_of_event(project: str, source: str, event_id: str) -> str:
+    """The unnamed task of a CloudEvent: (source, id) is unique by that standard."""
+    return derived("event", project, source, event_id)
+
+
+def request_id(task: str, input_hash: str, model: str, config: str, generation: str = "") -> str:
+    """The one request to a model for one input under one configuration; `generation` is a run's id on a re-label."""
+    return derived("request", task, input_hash, model, config, generation)
+
+
+def run_id(project: str, idempotency_key: str) -> str:
+    """The run of an upload that carries an idempotency key: sending it again joins it."""
+    return derived("run", project, idempotency_key)
+
+
+def content_hash(value: Any) -> str:
+    """SHA-256 (first 32 hex digits) of a JSON value in canonical form: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# -------------------------------------------------------------------------------------------------------- topics
+
+SUBMITTED = "prelabel.submitted"
+TASKS = "prelabel.tasks"
+PREDICTIONS = "prelabel.predictions"
+REPLIES = "prelabel.replies"
+ANNOTATIONS = "prelabel.annotations"
+RUNS = "prelabel.runs"
+CONFIGS = "prelabel.configs"
+PROJECTS = "prelabel.projects"
+MODELS = "prelabel.models"
+PROVIDERS = "prelabel.providers"
+ACCESS = "prelabel.access"
+
+
+class Kept(StrEnum):
+    """How long a topic keeps its records."""
+
+    LONG = "long"
+    DAYS = "days"
+    MINUTES = "minutes"
+    COMPACTED = "compacted"
+
+
+_SLUG = r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?"
+_PATTERNS: Mapping[str, tuple[re.Pattern[str], Kept]] = {
+    kind: (re.compile(pattern), kept)
+    for kind, pattern, kept in (
+        ("inbound", rf"prelabel\.inbound\.(?P<source>{_SLUG})", Kept.DAYS),
+        ("submitted", r"prelabel\.submitted", Kept.LONG),
+        ("tasks", r"prelabel\.tasks", Kept.LONG),
+        ("requests", rf"prelabel\.requests\.(?P<provider>{_SLUG})\.(?P<lane>interactive|bulk|backfill)", Kept.DAYS),
+        ("predictions", r"prelabel\.predictions", Kept.LONG),
+        ("replies", r"prelabel\.replies", Kept.MINUTES),
+        ("annotations", r"prelabel\.annotations", Kept.LONG),
+        ("runs", r"prelabel\.runs", Kept.LONG),
+        ("configs", r"prelabel\.configs", Kept.COMPACTED),
+        ("projects", r"prelabel\.projects", Kept.COMPACTED),
+        ("models", r"prelabel\.models", Kept.COMPACTED),
+        ("training", rf"prelabel\.training\.(?P<provider>{_SLUG})", Kept.LONG),
+        ("providers", r"prelabel\.providers", Kept.COMPACTED),
+        ("access", r"prelabel\.access", Kept.COMPACTED),
+        ("retry", r"prelabel\.retry\.(?P<group>[a-z0-9.-]{1,120})", Kept.DAYS),
+        ("deadletters", r"prelabel\.deadletters\.(?P<group>[a-z0-9.-]{1,120})", Kept.LONG),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic's name, read: its kind and the parts that vary."""
+
+    kind: str
+    kept: Kept
+    parts: Mapping[str, str]
+
+
+def parse_topic(name: str) -> Topic:
+    """The parts of a topic name. Raises ValueError for a name that is not of Prelabel's."""
+    for kind, (pattern, kept) in _PATTERNS.items():
+        if found := pattern.fullmatch(name):
+            return Topic(kind, kept, found.groupdict())
+    raise ValueError(f"{name!r} is not a topic of Prelabel")
+
+
+def inbound(source: str) -> str:
+    """Where an upstream system named `source` writes."""
+    return _checked(f"prelabel.inbound.{source}")
+
+
+def requests(provider: str, lane: Lane | str) -> str:
+    """What a provider has to predict, by urgency."""
+    return _checked(f"prelabel.requests.{provider}.{Lane(lane)}")
+
+
+def training(provider: str) -> str:
+    """What a provider's trainer has to do, and what came of it."""
+    return _checked(f"prelabel.training.{provider}")
+
+
+def retry(group: str) -> str:
+    """Records that a consumer group asked to see again later."""
+    return _checked(f"prelabel.retry.{group}")
+
+
+def dead_letters(group: str) -> str:
+    """Records that a consumer group could not handle, with the reason."""
+    return _checked(f"prelabel.deadletters.{group}")
+
+
+def _checked(name: str) -> str:
+    parse_topic(name)
+    return name
+
+
+# -------------------------------------------------------------------------------------------------------- groups
+
+
+def inference_group(provider: str, lane: Lane | str) -> str:
+    """The consumer group of a provider's lane."""
+    return f"inference-{provider}-{Lane(lane)}"
+
+
+def model_key(project: str, model: str) -> str:
+    """The key of a model's serving pointer."""
+    return f"{project}/{model}"
+
+
+def parse_model_key(key: str) -> tuple[str, str]:
+    """(project, model). Raises ValueError for anything else."""
+    project, slash, model = key.partition("/")
+    if not (slash and re.fullmatch(_SLUG, project) and re.fullmatch(_SLUG, model)):
+        raise ValueError(f"{key!r} is not project/model")
+    return project, model

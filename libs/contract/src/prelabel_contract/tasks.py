@@ -1,0 +1,35 @@
+"""A task: data to label."""
+
+from typing import Annotated, Self
+
+import orjson
+from pydantic import Field, JsonValue, model_validator
+
+from .base import Model, Name, TaskId
+from .limits import MAX_DATA_BYTES, MAX_META_BYTES
+
+
+class Task(Model):
+    """What a caller hands in: data under named fields, as in Label Studio, and a little meta that comes back."""
+
+    id: TaskId | None = None
+    """The caller's own id. The same id with the same content changes nothing; with other content it is a new revision."""
+    data: Annotated[dict[Name, JsonValue], Field(min_length=1)]
+    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    """Comes back in every event and webhook."""
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        for what, value, limit in (("data", self.data, MAX_DATA_BYTES), ("meta", self.meta, MAX_META_BYTES)):
+            size = json_size(value)
+            if size > limit:
+                raise ValueError(f"{what} is {size} bytes as JSON, the limit is {limit}")
+        return self
+
+
+def json_size(value: object) -> int:
+    """Bytes of a value as JSON. Raises ValueError for what JSON in UTF-8 cannot hold."""
+    try:
+        return len(orjson.dumps(value))
+    except orjson.JSONEncodeError as error:
+        raise ValueError(str(error)) from error
