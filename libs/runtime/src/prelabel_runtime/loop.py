@@ -1,0 +1,378 @@
+"""The delivery loop: every consumer group of every service runs on this one.
+
+    take a batch -> decode -> handle -> publish, set records aside, commit
+
+Nothing is committed before what came of it is durable, so whatever dies when, the records are read again; handlers
+bear repetition, so nothing is done twice to any effect. While a batch is being handled, the group membership is kept
+alive; before a partition goes to another member, what is in flight there is finished and committed.
+
+What failed decides what happens: see errors.py.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from prelabel_contract import cloudevents, names
+from prelabel_contract.errors import InvalidEvent
+from prelabel_contract.events import AnyEvent
+from prelabel_contract.limits import MAX_EVENT_BYTES
+
+from . import dead_letters, log
+from .attempts import LIMIT, Attempts
+from .bus.base import Bus, Committed, Message, NotAssigned, Partition, Record
+from .clock import Clock
+from .dead_letters import Aside
+from .errors import TooManyDeadLetters, TryAgain, Unavailable
+from .metrics import Metrics
+from .retry import backoff
+from .service import Handler, Reply, Subscription
+
+T = TypeVar("T")
+_log = log.get("prelabel.loop")
+
+KEEP_ALIVE = 1.0
+"""Seconds between two signs of life while a batch is being handled."""
+
+
+@dataclass(slots=True)
+class _Item:
+    record: Record
+    event: AnyEvent | None = None
+    reply: Reply = ()
+    skipped: bool = False
+
+
+class Loop:
+    """One member of one consumer group."""
+
+    def __init__(
+        self, bus: Bus, subscription: Subscription, *, clock: Clock, metrics: Metrics, rng: random.Random
+    ) -> None:
+        self._bus = bus
+        self._sub = subscription
+        self._clock = clock
+        self._metrics = metrics
+        self._rng = rng
+        self._retries = names.retry(subscription.group)
+        self._consumer = bus.consumer((*subscription.topics, self._retries), group=subscription.group)
+        self._stopping = asyncio.Event()
+        self._buffer: list[Record] = []
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._attempts: dict[Partition, Attempts] = {}
+        self._revoked: set[Partition] = set()
+        self._due: dict[Partition, float] = {}
+        self._dead_in_a_row = 0
+        self.waiting_for: str | None = None
+        """What is down, while the loop waits for it."""
+        self.joined = False
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self._sub.group
+
+    @property
+    def polled_at(self) -> float:
+        """Monotonic seconds of the last completed poll: this loop's liveness."""
+        return self._consumer.polled_at
+
+    def stop(self) -> None:
+        """Take no more records; `run` returns when those in flight are done."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Consume until stopped. Raises what no record is to blame for, and `Fatal`."""
+        await self._patiently(lambda: self._consumer.start(on_assign=self._assigned, on_revoke=self._drain))
+        self.joined = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                while not self._stopping.is_set():
+                    if batch := await self._gather():
+                        await self._launch(group, batch)
+        finally:
+            self.joined = False
+            await self._consumer.stop()
+
+    async def lag(self) -> Mapping[str, int]:
+        """Records not read yet, by topic."""
+        totals: dict[str, int] = {}
+        for place, count in (await self._consumer.lag()).items():
+            totals[place.topic] = totals.get(place.topic, 0) + count
+        return totals
+
+    # ------------------------------------------------------------------------------------------ taking records
+
+    async def _gather(self) -> list[Record]:
+        """A batch: as many as fit, or what came within the linger after the first."""
+        batching = self._sub.batching
+        limit = 1 if self._cautious() else batching.records
+        if not self._buffer:
+            await self._poll(limit, 0.5)
+        until = self._clock.monotonic() + batching.linger
+        while self._buffer and len(self._buffer) < limit and not self._stopping.is_set():
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                break
+            await self._poll(limit - len(self._buffer), left)
+        batch, self._buffer = self._buffer[:limit], self._buffer[limit:]
+        return batch
+
+    async def _poll(self, limit: int, timeout: float) -> None:
+        self._wake_due_retries()
+        self._revoked.clear()
+        records = await self._patiently(lambda: self._consumer.poll(limit, timeout))
+        self._buffer.extend(self._not_due(self._still_ours(records)))
+
+    def _still_ours(self, records: Sequence[Record]) -> Sequence[Record]:
+        """A partition can go, and even come back, while a poll is under way: its records are then read anew."""
+        if not self._revoked:
+            return records
+        lost = [r for r in records if r.place in self._revoked]
+        for record in reversed(lost):
+            if record.place in self._consumer.assignment():
+                self._consumer.seek(record.place, record.offset)
+        return [r for r in records if r.place not in self._revoked]
+
+    def _not_due(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Retries wait in their topic: its partition rests until the first of them is due."""
+        if all(r.topic != self._retries for r in records):
+            return records
+        ready: list[Record] = []
+        for record in records:
+            if record.place in self._due:
+                continue
+            aside = dead_letters.read_aside(record, dead_letters.RETRY_HEADER)
+            wait = (aside.not_before_ms - self._clock.now_ms()) / 1000 if aside else 0.0
+            if wait > 0 and record.topic == self._retries:
+                self._consumer.seek(record.place, record.offset)
+                self._consumer.pause((record.place,))
+                self._due[record.place] = self._clock.monotonic() + wait
+            else:
+                ready.append(record)
+        return ready
+
+    def _wake_due_retries(self) -> None:
+        now = self._clock.monotonic()
+        for place in [place for place, moment in self._due.items() if moment <= now]:
+            del self._due[place]
+            self._consumer.resume((place,))
+
+    def _cautious(self) -> bool:
+        return any(a.one_by_one for a in self._attempts.values())
+
+    # ------------------------------------------------------------------------------------------- group changes
+
+    async def _assigned(self, partitions: Collection[Partition]) -> None:
+        for place in partitions:
+            self._attempts.pop(place, None)
+            self._due.pop(place, None)
+
+    async def _drain(self, partitions: Collection[Partition]) -> None:
+        """Finish and commit what is in flight; forget what was only read."""
+        gone = set(partitions)
+        self._revoked |= gone
+        self._buffer = [r for r in self._buffer if r.place not in gone]
+        if self._in_flight:
+            await asyncio.wait(set(self._in_flight))
+
+    # ---------------------------------------------------------------------------------------- handling a batch
+
+    async def _launch(self, group: asyncio.TaskGroup, batch: list[Record]) -> None:
+        ahead = 1 if self._cautious() else self._sub.batching.ahead
+        while len(self._in_flight) >= ahead:
+            await asyncio.wait(self._in_flight, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+            if len(self._in_flight) >= ahead:
+                await self._patiently(self._consumer.idle)
+        assigned = self._consumer.assignment()
+        batch = [r for r in batch if r.place in assigned and r.place not in self._revoked]
+        if not batch:
+            return
+        before = tuple(self._in_flight)
+        task = group.create_task(self._process(batch, before))
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
+        await asyncio.wait({task}, timeout=0)
+
+    async def _process(self, batch: list[Record], before: tuple[asyncio.Task[None], ...]) -> None:
+        self._metrics.received.labels(self.group).inc(len(batch))
+        self._metrics.batch_size.labels(self.group).observe(len(batch))
+        try:
+            await self._begin(batch)
+            items = [self._decode(record) for record in batch]
+            started = self._clock.monotonic()
+            await self._handle(items)
+            self._metrics.handle_seconds.labels(self.group).observe(self._clock.monotonic() - started)
+            if before:
+                await asyncio.wait(before)
+                if any(t.cancelled() or t.exception() for t in before):
+                    return  # they are read again; committing past them would lose them
+            started = self._clock.monotonic()
+            await self._complete(items)
+            self._metrics.complete_seconds.labels(self.group).observe(self._clock.monotonic() - started)
+        except NotAssigned:
+            _log.info("partition lost before its commit, it will be read again", group=self.group)
+
+    async def _begin(self, batch: list[Record]) -> None:
+        """Note one more attempt where a partition is touched for the first time, and mark a record that runs alone."""
+        marks: dict[Partition, Committed] = {}
+        for record in batch:
+            place = record.place
+            if place not in self._attempts:
+                known = await self._patiently(lambda place=place: self._consumer.committed(place))  # type: ignore[misc]
+                same = known is not None and known.offset == record.offset
+                attempts = Attempts.read(known.note if known is not None and same else "")
+                self._attempts[place] = attempts.begun(self._sub.batching.records)
+                marks[place] = Committed(record.offset, self._attempts[place].note())
+        for record in batch[:1] if len(batch) == 1 else ():
+            attempts = self._attempts[record.place]
+            if attempts.one_by_one and not attempts.culprit:
+                self._attempts[record.place] = attempts.mark()
+                marks[record.place] = Committed(record.offset, self._attempts[record.place].note())
+        if marks:
+            await self._patiently(lambda: self._consumer.commit(marks))
+
+    def _decode(self, record: Record) -> _Item:
+        if self._attempts[record.place].culprit:
+            return _Item(record, reply=InvalidEvent("kills_its_process", f"{LIMIT} processes ended while handling it"))
+        try:
+            event = cloudevents.decode(
+                record.headers,
+                record.value,
+                topic=dead_letters.origin(record)[0],
+                key=record.key,
+                offset=dead_letters.origin(record)[2],
+                types=self._sub.types,
+            )
+        except InvalidEvent as error:
+            return _Item(record, reply=error)
+        if event is None or type(event.data) not in self._sub.on:
+            return _Item(record, skipped=True)
+        return _Item(record, event)
+
+    async def _handle(self, items: list[_Item]) -> None:
+        """Give each handler its events; a batch that a dependency keeps from being handled waits, and is repeated."""
+        todo: dict[Handler, list[_Item]] = {}
+        now = self._clock.now_ms()
+        hop = self._metrics.hop_seconds.labels(self.group)
+        for item in items:
+            if item.event is not None:
+                todo.setdefault(self._sub.on[type(item.event.data)], []).append(item)
+                if item.event.time_ms:
+                    hop.observe(max(0, now - item.event.time_ms) / 1000)
+        for handler, part in todo.items():
+            events = [item.event for item in part]
+            replies = await self._patiently(lambda h=handler, e=events: h(e))  # type: ignore[misc]
+            if len(replies) != len(part):
+                raise RuntimeError(f"a handler of {self.group} gave {len(replies)} replies to {len(part)} events")
+            for item, reply in zip(part, replies, strict=True):
+                item.reply = reply
+
+    # -------------------------------------------------------------------------------------------- what came of it
+
+    async def _complete(self, items: list[_Item]) -> None:
+        messages: list[Message] = []
+        offsets: dict[Partition, Committed] = {}
+        for item in items:
+            messages.extend(self._messages(item))
+            place = item.record.place
+            if self._attempts[place].count:
+                self._attempts[place] = self._attempts[place].passed() if self._cautious() else Attempts()
+            offsets[place] = Committed(item.record.offset + 1, self._attempts[place].note())
+        await self._patiently(lambda: self._consumer.complete(self._bus, messages, offsets))
+        self._metrics.handled.labels(self.group).inc(len(items))
+        limit = self._sub.dead_letters_in_a_row
+        if limit is not None and self._dead_in_a_row > limit:
+            raise TooManyDeadLetters(f"{self._dead_in_a_row} records in a row were invalid for group {self.group}")
+
+    def _messages(self, item: _Item) -> list[Message]:
+        reply = item.reply
+        if not isinstance(reply, (InvalidEvent, TryAgain)):
+            try:
+                out = [_message(event) for event in reply]
+            except InvalidEvent as error:
+                reply = error
+            else:
+                self._dead_in_a_row = 0
+                if item.skipped:
+                    self._metrics.skipped.labels(self.group).inc()
+                self._metrics.published.labels(self.group).inc(len(out))
+                return out
+        self._metrics.failed.labels(self.group, type(reply).__name__).inc()
+        if isinstance(reply, TryAgain):
+            self._dead_in_a_row = 0
+            return [self._retry(item.record, reply)]
+        self._dead_in_a_row += 1
+        return [self._bury(item.record, reply.reason, reply.detail)]
+
+    def _retry(self, record: Record, error: TryAgain) -> Message:
+        before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER)
+        attempts = (before.attempts if before else 0) + 1
+        if attempts >= self._sub.retry.attempts:
+            return self._bury(record, "retries_exhausted", error.reason)
+        wait = min(error.after * 2 ** (attempts - 1), self._sub.retry.longest)
+        aside = self._aside(record, error.reason, "", attempts, not_before=self._clock.now_ms() + int(wait * 1000))
+        self._metrics.retried.labels(self.group).inc()
+        return dead_letters.for_retry(record, self.group, aside)
+
+    def _bury(self, record: Record, reason: str, detail: str) -> Message:
+        before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER)
+        aside = self._aside(record, reason, detail, before.attempts if before else 0)
+        self._metrics.dead_lettered.labels(self.group, reason).inc()
+        _log.warning(
+            "record dead-lettered",
+            group=self.group, topic=aside.topic, partition=aside.partition, offset=aside.offset, reason=reason,
+        )  # fmt: skip
+        return dead_letters.for_burial(record, self.group, aside)
+
+    def _aside(self, record: Record, reason: str, detail: str, attempts: int, not_before: int = 0) -> Aside:
+        topic, partition, offset, timestamp = dead_letters.origin(record)
+        return Aside(
+            reason=reason,
+            detail=detail[:1000],
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            timestamp_ms=timestamp,
+            attempts=attempts,
+            at_ms=self._clock.now_ms(),
+            not_before_ms=not_before,
+        )
+
+    # ------------------------------------------------------------------------------------------------- patience
+
+    async def _patiently(self, what: Callable[[], Awaitable[T]]) -> T:
+        """Repeat in place while a dependency is down. Nothing is counted, nothing is set aside."""
+        waits = backoff(0.2, 10.0, self._rng)
+        while True:
+            try:
+                result = await what()
+            except Unavailable as error:
+                if self.waiting_for is None:
+                    _log.warning("waiting for a dependency", group=self.group, dependency=error.what)
+                self.waiting_for = error.what
+                self._metrics.failed.labels(self.group, "Unavailable").inc()
+                if self._stopping.is_set():
+                    raise
+                await self._clock.sleep(next(waits))
+            else:
+                if self.waiting_for is not None:
+                    _log.info("the dependency is back", group=self.group, dependency=self.waiting_for)
+                    self.waiting_for = None
+                return result
+
+
+def _message(event: AnyEvent) -> Message:
+    headers, value = cloudevents.encode(event)
+    if len(value) > MAX_EVENT_BYTES:
+        raise InvalidEvent("output_too_large", f"{event.type} would be {len(value)} bytes, the limit is {MAX_EVENT_BYTES}")
+    return Message(event.topic, event.key.encode(), value, headers)
+
+
+def messages(events: Sequence[AnyEvent]) -> list[Message]:
+    """Events as messages, for whoever publishes without a loop (doors). Raises `InvalidEvent` for one too large."""
+    return [_message(event) for event in events]
+
+

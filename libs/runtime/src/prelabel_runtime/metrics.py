@@ -1,0 +1,70 @@
+"""Every metric of Prelabel, named in one place.
+
+Counters end in _total, durations are in seconds. Labels have few values: groups, topics, classes of error, models;
+never a project, task or run, of which there may be millions.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+class Metrics:
+    """One process's metrics, on a registry of its own."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        # The delivery loop.
+        self.received = Counter("prelabel_records_received", "Records read", ["group"], registry=r)
+        self.handled = Counter("prelabel_records_handled", "Records done and committed", ["group"], registry=r)
+        self.skipped = Counter("prelabel_records_skipped", "Records of types unknown here", ["group"], registry=r)
+        self.failed = Counter(
+            "prelabel_handling_failed", "Failures while handling, by class of error", ["group", "error"], registry=r
+        )
+        self.dead_lettered = Counter(
+            "prelabel_records_dead_lettered", "Records given up", ["group", "reason"], registry=r
+        )
+        self.retried = Counter("prelabel_records_retried", "Records sent to the retry topic", ["group"], registry=r)
+        self.published = Counter("prelabel_events_published", "Events published", ["group"], registry=r)
+        self.batch_size = Histogram("prelabel_batch_records", "Records per batch", ["group"], buckets=_SIZES, registry=r)
+        self.handle_seconds = Histogram(
+            "prelabel_handle_seconds", "Handling of a batch", ["group"], buckets=_SECONDS, registry=r
+        )
+        self.complete_seconds = Histogram(
+            "prelabel_complete_seconds", "Publishing and committing a batch", ["group"], buckets=_SECONDS, registry=r
+        )
+        self.hop_seconds = Histogram(
+            "prelabel_hop_seconds", "From an event's time to its being handled", ["group"], buckets=_SECONDS, registry=r
+        )
+        self.lag = Gauge("prelabel_lag_records", "Records not read yet", ["group", "topic"], registry=r)
+        self.restarts = Counter("prelabel_loop_restarts", "Loops started anew after a defect", ["group"], registry=r)
+        # The whole pipeline, as the projection sees it.
+        self.oldest_unresolved = Gauge(
+            "prelabel_oldest_unresolved_seconds", "Age of the oldest task that waits for an outcome", registry=r
+        )
+        # Doors.
+        self.submitted = Counter("prelabel_tasks_submitted", "Tasks taken in", ["door"], registry=r)
+        self.refused = Counter("prelabel_tasks_refused", "Tasks refused at a door", ["door", "reason"], registry=r)
+        self.http_seconds = Histogram(
+            "prelabel_http_seconds", "Answering HTTP", ["route", "method", "status"], buckets=_SECONDS, registry=r
+        )
+        # Models.
+        self.predicted = Counter(
+            "prelabel_predictions", "Outcomes by provider and state", ["provider", "outcome"], registry=r
+        )
+        self.predict_seconds = Histogram(
+            "prelabel_predict_seconds", "A batch in the model worker", ["provider"], buckets=_SECONDS, registry=r
+        )
+        self.regions_dropped = Counter(
+            "prelabel_regions_dropped", "Regions a model gave that cannot be kept", ["provider", "reason"], registry=r
+        )
+        self.worker_restarts = Counter(
+            "prelabel_worker_restarts", "Model workers that died", ["provider", "cause"], registry=r
+        )
+
+    def expose(self) -> bytes:
+        """All of them in Prometheus's text format."""
+        return generate_latest(self.registry)
