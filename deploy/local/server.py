@@ -1,5 +1,6 @@
 """One server as a plain process on loopback: what Kafka's and Mongo's have in common."""
 
+import shutil
 import signal
 import tempfile
 import time
@@ -162,6 +163,11 @@ class Server(ABC):
         self.process.signal(signal.SIGKILL)
         self.process.wait(10)
         self.process = None
+
+    def remove(self) -> None:
+        """Ends the process at once and deletes its data; the log stays."""
+        self.kill()
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def restart(self, timeout: float = 30.0) -> None:
         """Stops the process if it runs, starts it on the same folder and port, and waits until it answers."""
