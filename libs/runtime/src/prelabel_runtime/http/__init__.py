@@ -1,0 +1,1 @@
+"""What every service's HTTP shares: problems, keys, limits, the application around the routes."""

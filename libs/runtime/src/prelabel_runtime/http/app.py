@@ -1,0 +1,115 @@
+"""The application around the routes: a key on every one of them, limits, problems, metrics."""
+
+import hmac
+from collections.abc import Iterable
+
+from fastapi import APIRouter, FastAPI
+from prelabel_contract.limits import MAX_BODY_BYTES
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..clock import Clock
+from ..metrics import Metrics
+from . import problems
+from .problems import Problem
+
+OPEN_PATHS = frozenset({"/openapi.json"})
+"""What is answered without a key: the description of the API, which is public anyway."""
+
+
+def build(routers: Iterable[APIRouter], *, title: str, key: str, metrics: Metrics, clock: Clock) -> ASGIApp:
+    """One application of some services' routes."""
+    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    problems.install(app)
+    for router in routers:
+        app.include_router(router)
+    return Measured(Guarded(BodyLimit(app), key), metrics, clock)
+
+
+class Guarded:
+    """Refuses every request without the key. Denies by default: a new route is guarded without saying so."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._key = key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what carries the key."""
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._knows(scope):
+            refusal = Problem(
+                401,
+                "no_key",
+                'send the API key as "Authorization: Bearer KEY"',
+                headers={"WWW-Authenticate": 'Bearer realm="prelabel"'},
+            )
+            await refusal.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, key = sent.partition(b" ")
+        return hmac.compare_digest(key.strip(), self._key) and scheme.lower() == b"bearer"
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"the limit is {MAX_BODY_BYTES} bytes; send many tasks as application/x-ndjson")
+
+
+class BodyLimit:
+    """Caps a body that is read whole. A body of NDJSON is a stream: its lines have limits of their own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 413 to what is too large, as soon as that is known."""
+        headers = dict(scope.get("headers", ()))
+        if scope["type"] != "http" or headers.get(b"content-type", b"").startswith(b"application/x-ndjson"):
+            await self._app(scope, receive, send)
+            return
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > MAX_BODY_BYTES:
+            await problems.plain(_too_large()).response()(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > MAX_BODY_BYTES:
+                raise _too_large()  # FastAPI hands an HTTPException on as it is, and makes a 400 of any other error
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class Measured:
+    """Times every answer by route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and note how long it took."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._clock.monotonic()
+        status = 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("route"), "path", "")
+            seconds = self._clock.monotonic() - started
+            self._metrics.http_seconds.labels(route, scope["method"], str(status)).observe(seconds)

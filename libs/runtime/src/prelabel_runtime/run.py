@@ -1,0 +1,389 @@
+"""The composition root: from settings to running services. Nothing is opened before `serve`.
+
+`main` is what `python -m prelabel_<service>` runs. It exits with 0 after a graceful stop, 2 for settings or a command
+that make no sense (one line says what would), 3 when something it needs never answered, 70 after a defect or a state
+that only a new process can mend.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from prelabel_contract import names
+from pydantic import ValidationError
+from starlette.types import ASGIApp
+
+from . import log
+from .bus.base import Bus, TopicSpec
+from .clock import Clock, SystemClock
+from .errors import Fatal, Refused, Unavailable
+from .health import Health, probes
+from .http import app as http_app
+from .loop import Loop
+from .metrics import Metrics
+from .retry import backoff
+from .service import Part, Service, Subscription
+from .settings import RuntimeSettings
+from .store.base import Store
+
+_log = log.get("prelabel.run")
+
+EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_DEFECT = 2, 3, 70
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What services are built from."""
+
+    settings: RuntimeSettings
+    bus: Bus
+    store: Store
+    metrics: Metrics
+    clock: Clock = field(default_factory=SystemClock)
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    random_bytes: Callable[[int], bytes] = os.urandom
+
+    def new_id(self) -> str:
+        """A version 7 UUID of this moment."""
+        return names.uuid7(self.clock.now_ms(), self.random_bytes)
+
+
+Build = Callable[[Runtime], Sequence[Service]]
+
+
+# ------------------------------------------------------------------------------------------------------- backends
+
+
+def open_bus(settings: RuntimeSettings, clock: Clock) -> Bus:
+    """The bus that the settings name. Drivers are imported here, so that only what is used must be installed."""
+    scheme, _, rest = settings.bus.partition("://")
+    if scheme == "sqlite":
+        from .bus.sqlite import SqliteBus
+
+        return SqliteBus(_file(settings.bus, rest), clock=clock)
+    if scheme == "kafka" and rest:
+        from .bus.kafka import KafkaBus
+
+        return KafkaBus(
+            rest.rstrip("/"),
+            prefix=settings.prefix,
+            clock=clock,
+            delivery_seconds=settings.delivery_seconds,
+            start_seconds=settings.start_seconds,
+        )
+    raise Refused(f"PRELABEL_BUS is {settings.bus!r}: use sqlite:///FILE or kafka://HOST:PORT")
+
+
+def open_store(settings: RuntimeSettings, clock: Clock) -> Store:
+    """The store that the settings name."""
+    scheme, _, rest = settings.store.partition("://")
+    if scheme == "sqlite":
+        from .store.sqlite import SqliteStore
+
+        return SqliteStore(_file(settings.store, rest))
+    if scheme in ("mongodb", "mongodb+srv") and rest:
+        from .store.mongo import MongoStore
+
+        return MongoStore(settings.store, driver=settings.mongo_driver, start_seconds=settings.start_seconds)
+    shown = scheme + "://…" if rest else settings.store  # the rest may hold a password
+    raise Refused(f"PRELABEL_STORE is {shown!r}: use sqlite:///FILE or mongodb://HOST:PORT/DATABASE")
+
+
+def _file(url: str, rest: str) -> Path:
+    if not rest.startswith("/") or rest == "/":
+        raise Refused(f"{url!r} names no file: write sqlite:///data/x.db, or sqlite:////absolute/x.db")
+    return Path(rest[1:])
+
+
+# -------------------------------------------------------------------------------------------------------- serving
+
+
+async def serve(runtime: Runtime, build: Build, *, name: str, ready: Callable[[Runtime], Awaitable[None]] | None = None) -> None:
+    """Run services until SIGTERM or SIGINT. `ready` is awaited once everything has joined."""
+    settings = runtime.settings
+    health = Health(runtime.clock)
+    stopping = asyncio.Event()
+    with contextlib.ExitStack() as sockets:
+        probe_socket = sockets.enter_context(_listen(settings.host, settings.health_port, "PRELABEL_HEALTH_PORT"))
+        async with asyncio.TaskGroup() as group:
+            _on_signals(stopping)
+            probe = _server(probes(health, runtime.metrics))
+            group.create_task(probe.serve([probe_socket]))
+            try:
+                async with _backends(runtime):
+                    services = build(runtime)
+                    api = _api(services, runtime, name)
+                    api_socket = (
+                        sockets.enter_context(_listen(settings.host, settings.port, "PRELABEL_PORT")) if api else None
+                    )
+                    await _run_services(runtime, services, health, stopping, api, api_socket, ready)
+            finally:
+                probe.should_exit = True
+
+
+@contextlib.asynccontextmanager
+async def _backends(runtime: Runtime) -> AsyncIterator[None]:
+    await runtime.bus.start()
+    try:
+        await runtime.store.start()
+        try:
+            yield
+        finally:
+            await runtime.store.stop()
+    finally:
+        await runtime.bus.stop()
+
+
+async def _run_services(
+    runtime: Runtime,
+    services: Sequence[Service],
+    health: Health,
+    stopping: asyncio.Event,
+    api: ASGIApp | None,
+    api_socket: socket.socket | None,
+    ready: Callable[[Runtime], Awaitable[None]] | None,
+) -> None:
+    if runtime.settings.create_topics or runtime.settings.bus.startswith("sqlite:"):
+        await runtime.bus.provision(topics_of(services, runtime.settings.partitions))
+    parts = [part for service in services for part in service.parts]
+    server = _server(api) if api is not None else None
+    async with contextlib.AsyncExitStack() as started:
+        for part in parts:
+            await part.start()
+            started.push_async_callback(part.stop)
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(part.run()) for part in parts]
+            loops = [
+                group.create_task(_supervise(runtime, subscription, health, stopping))
+                for service in services
+                for subscription in service.subscriptions
+            ]
+            if server is not None and api_socket is not None:
+                group.create_task(server.serve([api_socket]))
+            health.started = True
+            _log.info("started", services=",".join(s.name for s in services), port=runtime.settings.port if api else None)
+            if ready is not None:
+                running.append(group.create_task(_when_ready(runtime, health, ready)))
+            await stopping.wait()
+            _log.info("stopping")
+            health.started = False
+            if server is not None:
+                server.should_exit = True
+            await _finish(loops, runtime.settings.grace_seconds)
+            for task in running:
+                task.cancel()
+    _log.info("stopped")
+
+
+async def _finish(loops: Sequence[asyncio.Task[None]], grace: float) -> None:
+    """Let the loops finish what is in flight; what takes longer is read again by the next process."""
+    if loops:
+        _, late = await asyncio.wait(loops, timeout=grace)
+        for loop in late:
+            loop.cancel()
+
+
+async def _when_ready(runtime: Runtime, health: Health, ready: Callable[[Runtime], Awaitable[None]]) -> None:
+    while health.unready():
+        await runtime.clock.sleep(0.02)
+    await ready(runtime)
+
+
+async def _supervise(runtime: Runtime, subscription: Subscription, health: Health, stopping: asyncio.Event) -> None:
+    """Keep one loop running. A defect ends the loop, not the process: the next one reads the same records again."""
+    waits = backoff(0.5, 30.0, runtime.rng)
+    group = subscription.group
+    while not stopping.is_set():
+        loop = Loop(runtime.bus, subscription, clock=runtime.clock, metrics=runtime.metrics, rng=runtime.rng)
+        health.loops[group] = loop
+        stopper = asyncio.create_task(_stop_with(loop, stopping))
+        began = runtime.clock.monotonic()
+        try:
+            await loop.run()
+        except BaseExceptionGroup as errors:
+            if fatal := errors.subgroup(Fatal):
+                raise _first(fatal) from None
+            defects, rest = errors.split(lambda e: isinstance(e, Exception) and not isinstance(e, BaseExceptionGroup))
+            if rest is not None and defects is None:
+                raise
+            error = _first(errors)
+            runtime.metrics.restarts.labels(group).inc()
+            runtime.metrics.failed.labels(group, type(error).__name__).inc()
+            _log.error("loop ended by a defect, starting anew", group=group, error=type(error).__name__, exc_info=error)
+            health.defects[group] = f"restarting after {type(error).__name__}"
+        except Unavailable:
+            continue  # only while stopping: the records stay uncommitted
+        else:
+            return
+        finally:
+            stopper.cancel()
+        if runtime.clock.monotonic() - began > 60:
+            waits = backoff(0.5, 30.0, runtime.rng)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), next(waits))
+        health.defects.pop(group, None)
+
+
+async def _stop_with(loop: Loop, stopping: asyncio.Event) -> None:
+    await stopping.wait()
+    loop.stop()
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def topics_of(services: Sequence[Service], partitions: int) -> list[TopicSpec]:
+    """Every topic that these services read or write, as it should be provisioned."""
+    wanted = {
+        *(names.SUBMITTED, names.TASKS, names.PREDICTIONS, names.REPLIES, names.ANNOTATIONS, names.RUNS),
+        *(names.CONFIGS, names.PROJECTS, names.MODELS, names.PROVIDERS, names.ACCESS),
+    }
+    for service in services:
+        for subscription in service.subscriptions:
+            wanted.update(subscription.topics)
+            wanted.update((names.retry(subscription.group), names.dead_letters(subscription.group)))
+    return [topic_spec(name, partitions) for name in sorted(wanted)]
+
+
+_DAY = 86_400_000
+
+
+def topic_spec(name: str, partitions: int) -> TopicSpec:
+    """How a topic of Prelabel's should be provisioned. State and human-rate topics have one partition: one order."""
+    topic = names.parse_topic(name)
+    retention = {names.Kept.DAYS: 14 * _DAY, names.Kept.MINUTES: 3_600_000}.get(topic.kept)
+    single = topic.kept is names.Kept.COMPACTED or topic.kind in ("retry", "deadletters", "replies")
+    return TopicSpec(
+        name,
+        partitions=1 if single else partitions,
+        compacted=topic.kept is names.Kept.COMPACTED,
+        retention_ms=retention,
+    )
+
+
+def _api(services: Sequence[Service], runtime: Runtime, name: str) -> ASGIApp | None:
+    routers = [router for service in services for router in service.routers]
+    if not routers:
+        return None
+    return http_app.build(
+        routers,
+        title=f"Prelabel {name}",
+        key=runtime.settings.key(),
+        metrics=runtime.metrics,
+        clock=runtime.clock,
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: they must stop loops and servers in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(app: ASGIApp) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=10,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+    )
+
+
+def _listen(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Refused(f"cannot listen on {host}:{port} ({error.strerror}): set {setting} to another port") from None
+    listener.listen(1024)
+    return listener
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+
+# ---------------------------------------------------------------------------------------------------------- main
+
+
+def main(name: str, build: Build, *, settings: Callable[[], RuntimeSettings] = RuntimeSettings) -> None:
+    """Run services as a process of their own, and exit with what it came to."""
+    sys.exit(run(name, build, settings=settings))
+
+
+def run(
+    name: str,
+    build: Build,
+    *,
+    settings: Callable[[], RuntimeSettings] = RuntimeSettings,
+    ready: Callable[[Runtime], Awaitable[None]] | None = None,
+) -> int:
+    """Run services until they are told to stop; returns the exit code."""
+    try:
+        chosen = settings()
+        log.configure(chosen.log_level, pretty=sys.stderr.isatty())
+        runtime = Runtime(
+            settings=chosen,
+            bus=open_bus(chosen, SystemClock()),
+            store=open_store(chosen, SystemClock()),
+            metrics=Metrics(),
+        )
+        with asyncio.Runner(loop_factory=_event_loop()) as runner:
+            runner.run(serve(runtime, build, name=name, ready=ready))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        setting = "PRELABEL_" + "_".join(str(step) for step in first["loc"]).upper()
+        return _tell(name, f"{setting}: {first['msg']}", EXIT_REFUSED)
+    except (Refused, BaseExceptionGroup, Unavailable, Fatal) as error:
+        return _outcome(name, error)
+    return 0
+
+
+def _outcome(name: str, error: BaseException) -> int:
+    cause = _first(error) if isinstance(error, BaseExceptionGroup) else error
+    if isinstance(cause, Refused):
+        return _tell(name, str(cause), EXIT_REFUSED)
+    if isinstance(cause, Unavailable):
+        return _tell(name, f"{cause.what} does not answer", EXIT_UNAVAILABLE)
+    _log.critical("ended by a defect", error=type(cause).__name__, detail=str(cause), exc_info=cause)
+    return EXIT_DEFECT
+
+
+def _tell(name: str, line: str, code: int) -> int:
+    sys.stderr.write(f"prelabel {name}: {line}\n")
+    return code
+
+
+def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # not there on Windows
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+__all__ = ["Build", "Part", "Runtime", "main", "run", "serve"]

@@ -1,0 +1,65 @@
+"""Settings that every service shares. One frozen class, one prefix (PRELABEL_), a sentence under each."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import Refused
+
+
+class Frozen(BaseSettings):
+    """Base of all settings: read once from the environment, then fixed."""
+
+    model_config = SettingsConfigDict(env_prefix="PRELABEL_", frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class RuntimeSettings(Frozen):
+    """Where the bus and the store are, what to listen on, who may call."""
+
+    bus: str = "sqlite:///data/log.db"
+    """The bus: sqlite:///FILE (embedded) or kafka://HOST:PORT[,HOST:PORT…]."""
+    store: str = "sqlite:///data/results.db"
+    """The store: sqlite:///FILE (embedded) or mongodb://HOST:PORT/DATABASE."""
+    mongo_driver: Literal["motor", "pymongo"] = "motor"
+    """The MongoDB driver: motor, or PyMongo's own asynchronous client."""
+    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,60}$")] = ""
+    """Put before the name of every topic and consumer group."""
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 12
+    """Partitions of topics that are created. Counts of existing topics never change."""
+    create_topics: bool = False
+    """Create missing topics at start. The embedded bus always does."""
+    host: str = "127.0.0.1"
+    """The address to listen on; nothing beyond loopback unless told."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """The port of the API."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    """The port of /livez, /readyz and /metrics."""
+    api_key: SecretStr | None = None
+    """The key that callers send as "Authorization: Bearer KEY"."""
+    api_key_file: Path | None = None
+    """A file that holds the key."""
+    delivery_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """A record that is not acknowledged by the bus within this time counts as unknown: 503, or repeated."""
+    start_seconds: Annotated[float, Field(ge=0)] = 300.0
+    """How long to wait at start for a bus or a store that does not answer."""
+    grace_seconds: Annotated[float, Field(ge=0)] = 25.0
+    """How long a stop may take to finish what is in flight."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged."""
+
+    def key(self) -> str:
+        """The API key. Raises `Refused` if none is set or it is too short to be one."""
+        if self.api_key is not None:
+            key = self.api_key.get_secret_value()
+        elif self.api_key_file is not None:
+            try:
+                key = self.api_key_file.read_text().strip()
+            except OSError as error:
+                raise Refused(f"PRELABEL_API_KEY_FILE cannot be read: {error.strerror}") from None
+        else:
+            raise Refused("no API key: set PRELABEL_API_KEY or PRELABEL_API_KEY_FILE (at least 16 characters)")
+        if len(key) < 16:
+            raise Refused("the API key is too short: at least 16 characters")
+        return key
