@@ -10,7 +10,7 @@ from .regions import Regions
 
 
 class Annotation(Model):
-    """Regions and how they came about. No regions at all is a valid answer: there is nothing to label here."""
+    """Regions and how they came about. None at all is a valid answer: there is nothing to label here."""
 
     id: Name | None = None
     """The caller's id, unique within the task; sending it again replaces the annotation."""

@@ -1,8 +1,8 @@
 """CloudEvents 1.0 over Kafka: binary mode out, binary and structured mode in.
 
-Source: CloudEvents 1.0.2 and its Kafka protocol binding. In binary mode the attributes are headers `ce_*` and the
-value is the data; a content-type that starts with application/cloudevents means structured mode: the value is the
-whole event as JSON.
+Source: CloudEvents 1.0.2 and its Kafka protocol binding. In binary mode the attributes are headers `ce_*` and
+the value is the data; a content-type that starts with application/cloudevents means structured mode: the
+value is the whole event as JSON.
 """
 
 import base64
@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
+from .base import READING
 from .errors import InvalidEvent
 from .events import EVENTS, Event, EventData
 
@@ -49,7 +50,8 @@ def decode(
     """The event in a record; None for a type this version does not know.
 
     Raises:
-        InvalidEvent: no CloudEvent, a known type in an unknown major version, or data that does not fit its type.
+        InvalidEvent: no CloudEvent, a known type in an unknown major version, or data that does not fit its
+        type.
     """
     if value is None:
         raise InvalidEvent("tombstone", "a record without a value is no event")
@@ -62,7 +64,7 @@ def decode(
     if cls is None:
         return None
     try:
-        fields = cls.model_validate_json(data)
+        fields = cls.model_validate_json(data, context=READING)
     except ValidationError as error:
         raise InvalidEvent.from_validation(error, what=attributes["type"]) from None
     return Event(
@@ -85,8 +87,8 @@ def _binary(headers: Mapping[str, bytes]) -> dict[str, str]:
 
 def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
     try:
-        document = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
+        document = from_json(value, allow_inf_nan=False)
+    except ValueError as error:
         raise InvalidEvent("not_json", f"the value is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidEvent("not_a_cloudevent", "a structured CloudEvent is a JSON object")
@@ -96,20 +98,24 @@ def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
         except (binascii.Error, TypeError, ValueError):
             raise InvalidEvent("not_a_cloudevent", "data_base64 is not base64") from None
     else:
-        data = orjson.dumps(document.get("data"))
+        data = to_json(document.get("data"))
     return {name: item for name, item in document.items() if isinstance(item, str)}, data
 
 
 def _class_of(attributes: Mapping[str, str], types: Mapping[str, type[EventData]]) -> type[EventData] | None:
     if attributes.get("specversion") != "1.0":
-        raise InvalidEvent("not_a_cloudevent", "specversion must be 1.0 (header ce_specversion, or in the JSON)")
+        raise InvalidEvent(
+            "not_a_cloudevent", "specversion must be 1.0 (header ce_specversion, or in the JSON)"
+        )
     for name in ("id", "source", "type"):
         if not attributes.get(name):
             raise InvalidEvent("not_a_cloudevent", f"attribute {name!r} is missing")
     kind = attributes["type"]
     found = types.get(kind)
     if found is None and kind.rpartition(".v")[0] in _majors(tuple(types)):
-        raise InvalidEvent("unknown_major_version", f"{kind} is of a major version that this release cannot read")
+        raise InvalidEvent(
+            "unknown_major_version", f"{kind} is of a major version that this release cannot read"
+        )
     return found
 
 

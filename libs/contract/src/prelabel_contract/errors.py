@@ -3,17 +3,19 @@
 InvalidEvent   the value can never be handled: dead-letter it, or answer with a problem
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from .regions import KINDS
 
 MAX_ERRORS = 20
 """At most so many field errors are told at once."""
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong: where (a JSON pointer, RFC 6901; "" is the whole value) and what would be right."""
+    """One thing that is wrong: where (JSON pointer, RFC 6901; "" is the whole), and what would be right."""
 
     pointer: str
     detail: str
@@ -38,7 +40,10 @@ class InvalidEvent(Exception):
 def field_errors(error: ValidationError, *, at: str = "") -> tuple[FieldError, ...]:
     """Pydantic's errors as pointers and sentences, at most MAX_ERRORS, below the pointer `at`."""
     listed = error.errors(include_url=False, include_input=False, include_context=False)[:MAX_ERRORS]
-    return tuple(FieldError(pointer=at + pointer(_steps(e["loc"], e["type"])), detail=e["msg"]) for e in listed)
+    return tuple(
+        FieldError(pointer=at + pointer(_steps(e["loc"])), detail=e["msg"].removeprefix("Value error, "))
+        for e in listed
+    )
 
 
 def pointer(steps: Iterable[Any]) -> str:
@@ -46,8 +51,12 @@ def pointer(steps: Iterable[Any]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
-def _steps(loc: tuple[int | str, ...], kind: str) -> tuple[int | str, ...]:
-    # A tagged union adds its tag to the location, a mapping's key error adds "[key]": neither is in the document.
-    from .regions import KINDS
-
-    return tuple(s for s in loc if not (isinstance(s, str) and (s in KINDS or s in ("unknown", "[key]"))))
+def _steps(loc: tuple[int | str, ...]) -> Iterator[int | str]:
+    # The union of regions adds its tag behind a region's index, a mapping's key error adds "[key]": neither
+    # is a step of the document. A field may have a kind's name (text, number, rating), so the place decides.
+    before: int | str | None = None
+    for step in loc:
+        tag = isinstance(before, int) and (step in KINDS or step == "unknown")
+        if not tag and step != "[key]":
+            yield step
+        before = step

@@ -1,22 +1,26 @@
 """Every event of Prelabel: its versioned type, its data, and where it goes.
 
-An event's data is a model below; `TYPE` is its CloudEvents type, `topic` and `key` say where it is written. Types and
-fields are append-only once released: a field may be added with a default, nothing is renamed, narrowed or removed.
+An event's data is a model below; `TYPE` is its CloudEvents type, `topic` and `key` say where it is written.
+Types and fields are append-only once released: a field may be added with a default, nothing is renamed,
+narrowed or removed.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from . import names
 from .annotations import Annotation
-from .base import Milliseconds, Model, Name, Score, Slug, TaskId
+from .base import Json, Milliseconds, Model, Name, Score, Slug, TaskId
 from .errors import FieldError
 from .names import Lane
 from .projects import Project
 from .regions import Regions
+
+AnyLane = Annotated[Lane | str, Field(union_mode="left_to_right")]
+"""A lane as read from a log: one that a later version added stays as written. Doors take `Lane` only."""
 
 
 class EventData(Model):
@@ -36,18 +40,19 @@ class EventData(Model):
         raise TypeError(f"{type(self).__name__} does not say its key")
 
 
-D = TypeVar("D", bound=EventData, covariant=True)
+D = TypeVar("D", bound=EventData)
+D_co = TypeVar("D_co", bound=EventData, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event(Generic[D]):
+class Event(Generic[D_co]):
     """An event with its envelope (CloudEvents 1.0).
 
-    `topic` and `key` are where it is, or will be, written; `offset` is its place in the topic's partition, -1 before
-    it is written. `(source, id)` names the event: a redelivery has the same.
+    `topic` and `key` are where it is, or will be, written; `offset` is its place in the topic's partition, -1
+    before it is written. `(source, id)` names the event: a redelivery has the same.
     """
 
-    data: D
+    data: D_co
     id: str
     source: str
     time_ms: int
@@ -62,7 +67,13 @@ class Event(Generic[D]):
 
 
 def event(
-    data: D, *, id: str, source: str, time_ms: int, topic: str | None = None, key: str | None = None
+    data: D,
+    *,
+    id: str,  # noqa: A002 - CloudEvents calls it so
+    source: str,
+    time_ms: int,
+    topic: str | None = None,
+    key: str | None = None,
 ) -> Event[D]:
     """Wrap data for publishing, by default to the topic and key it names itself."""
     return Event(
@@ -98,7 +109,7 @@ class _ByRun(EventData):
         return names.RUNS
 
 
-# ------------------------------------------------------------------------------------------- submitted (doors write)
+# ------------------------------------------------------------------------------------ submitted (doors write)
 
 
 class Inbound(EventData):
@@ -112,8 +123,8 @@ class InboundTask(Inbound):
 
     TYPE = "prelabel.task.submitted.v1"
     id: TaskId | None = None
-    data: Annotated[dict[Name, JsonValue], Field(min_length=1)]
-    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    data: Annotated[dict[Name, Json], Field(min_length=1)]
+    meta: dict[str, Json] = Field(default_factory=dict)
     lane: Lane = Lane.BULK
     run: str | None = None
 
@@ -130,9 +141,9 @@ class TaskSubmitted(_ByTask):
 
     TYPE = "prelabel.task.submitted.v1"
     id: TaskId | None = None
-    data: Annotated[dict[Name, JsonValue], Field(min_length=1)]
-    meta: dict[str, JsonValue] = Field(default_factory=dict)
-    lane: Lane = Lane.BULK
+    data: Annotated[dict[Name, Json], Field(min_length=1)]
+    meta: dict[str, Json] = Field(default_factory=dict)
+    lane: AnyLane = Lane.BULK
     run: str | None = None
     line: Annotated[int, Field(ge=1)] | None = None
     """The line of the upload."""
@@ -169,7 +180,7 @@ class RunSealed(_ByRun):
         return names.SUBMITTED
 
 
-# --------------------------------------------------------------------------------------------- tasks (dispatcher)
+# ----------------------------------------------------------------------------------------- tasks (dispatcher)
 
 
 class RequestRef(Model):
@@ -186,12 +197,12 @@ class TaskAccepted(_ByTask):
     TYPE = "prelabel.task.accepted.v1"
     id: TaskId | None = None
     revision: Annotated[int, Field(ge=0)]
-    data: dict[Name, JsonValue]
-    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    data: dict[Name, Json]
+    meta: dict[str, Json] = Field(default_factory=dict)
     config: str
     """Content hash of the project as it was."""
     requests: tuple[RequestRef, ...] = ()
-    lane: Lane = Lane.BULK
+    lane: AnyLane = Lane.BULK
     run: str | None = None
     line: int | None = None
     accepted_ms: Milliseconds
@@ -233,7 +244,7 @@ class TaskDeleted(_ByTask):
         return names.TASKS
 
 
-# ------------------------------------------------------------------------------------------- requests and outcomes
+# -------------------------------------------------------------------------------------- requests and outcomes
 
 
 class _ByRequest(_ByTask):
@@ -242,9 +253,9 @@ class _ByRequest(_ByTask):
     revision: Annotated[int, Field(ge=0)]
     model: Slug
     provider: Slug
-    lane: Lane = Lane.BULK
+    lane: AnyLane = Lane.BULK
     run: str | None = None
-    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    meta: dict[str, Json] = Field(default_factory=dict)
     correlation: str | None = None
     accepted_ms: Milliseconds = 0
     """When the task was accepted."""
@@ -258,7 +269,7 @@ class PredictionRequested(_ByRequest):
     """A model is asked to predict the regions of a task."""
 
     TYPE = "prelabel.prediction.requested.v1"
-    data: dict[Name, JsonValue]
+    data: dict[Name, Json]
     """The fields that the model's questions are asked about."""
     generation: str = ""
     deadline_ms: Milliseconds | None = None
@@ -328,7 +339,7 @@ class PredictionDeleted(_ByTask):
         return names.PREDICTIONS
 
 
-# ---------------------------------------------------------------------------------------------------- annotations
+# ------------------------------------------------------------------------------------------------ annotations
 
 
 class _ByProject(EventData):
@@ -404,7 +415,7 @@ class SuggestionRejected(_OfSuggestion):
     TYPE = "prelabel.suggestion.rejected.v1"
 
 
-# ----------------------------------------------------------------------------------------------------------- runs
+# ------------------------------------------------------------------------------------------------------- runs
 
 
 class RunCreated(_ByRun):
@@ -448,7 +459,7 @@ class RunCancelled(_ByRun):
     TYPE = "prelabel.run.cancelled.v1"
 
 
-# ------------------------------------------------------------------------------------------------ state (compacted)
+# ------------------------------------------------------------------------------------------ state (compacted)
 
 
 class ConfigPublished(EventData):
@@ -515,7 +526,7 @@ class ProviderAnnounced(EventData):
     package: str
     """Version of its package."""
     kinds: tuple[str, ...]
-    settings_schema: dict[str, JsonValue]
+    settings_schema: dict[str, Json]
 
     @property
     def key(self) -> str:
@@ -547,7 +558,7 @@ class KeyChanged(EventData):
         return names.ACCESS
 
 
-# ------------------------------------------------------------------------------------------------------- training
+# --------------------------------------------------------------------------------------------------- training
 
 
 class _OfTraining(_OfModel):
@@ -613,7 +624,7 @@ class ModelRolledBack(_OfVersion):
     reason: str = ""
 
 
-# ------------------------------------------------------------------------------------------------------- registry
+# --------------------------------------------------------------------------------------------------- registry
 
 
 def _leaves(cls: type[EventData]) -> Iterator[type[EventData]]:

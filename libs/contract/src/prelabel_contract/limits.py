@@ -12,3 +12,5 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 """An HTTP body that is not streamed."""
 MAX_REGIONS = 10_000
 """Regions in one annotation."""
+MAX_PROJECT_BYTES = 192 * 1024
+"""A project as JSON: it travels whole in `configs` and `projects`."""

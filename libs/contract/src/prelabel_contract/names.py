@@ -1,7 +1,7 @@
 """Every id, topic, key and group name of Prelabel is built and parsed here, and nowhere else.
 
-Derived ids are version 5 UUIDs over a JSON list, so that no two lists of parts can meet in one name. Topics carry no
-prefix here: the bus adds a deployment's prefix where it touches the broker.
+Derived ids are version 5 UUIDs over a JSON list, so that no two lists of parts can meet in one name. Topics
+carry no prefix here: the bus adds a deployment's prefix where it touches the broker.
 """
 
 import hashlib
@@ -24,12 +24,14 @@ class Lane(StrEnum):
     BACKFILL = "backfill"
 
 
-# ---------------------------------------------------------------------------------------------------------- ids
+# -------------------------------------------------------------------------------------------------------- ids
 
 
 def derived(*parts: object) -> str:
     """The same id for the same parts, for ever: what makes a redelivered event the same event."""
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)))
+    return str(
+        uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str))
+    )
 
 
 def uuid7(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:
@@ -57,7 +59,7 @@ def task_uid_of_event(project: str, source: str, event_id: str) -> str:
 
 
 def request_id(task: str, input_hash: str, model: str, config: str, generation: str = "") -> str:
-    """The one request to a model for one input under one configuration; `generation` is a run's id on a re-label."""
+    """The one request to a model for one input and configuration; on a re-label `generation` is its run."""
     return derived("request", task, input_hash, model, config, generation)
 
 
@@ -72,7 +74,7 @@ def content_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-# -------------------------------------------------------------------------------------------------------- topics
+# ----------------------------------------------------------------------------------------------------- topics
 
 SUBMITTED = "prelabel.submitted"
 TASKS = "prelabel.tasks"
@@ -103,7 +105,11 @@ _PATTERNS: Mapping[str, tuple[re.Pattern[str], Kept]] = {
         ("inbound", rf"prelabel\.inbound\.(?P<source>{_SLUG})", Kept.DAYS),
         ("submitted", r"prelabel\.submitted", Kept.LONG),
         ("tasks", r"prelabel\.tasks", Kept.LONG),
-        ("requests", rf"prelabel\.requests\.(?P<provider>{_SLUG})\.(?P<lane>interactive|bulk|backfill)", Kept.DAYS),
+        (
+            "requests",
+            rf"prelabel\.requests\.(?P<provider>{_SLUG})\.(?P<lane>interactive|bulk|backfill)",
+            Kept.DAYS,
+        ),
         ("predictions", r"prelabel\.predictions", Kept.LONG),
         ("replies", r"prelabel\.replies", Kept.MINUTES),
         ("annotations", r"prelabel\.annotations", Kept.LONG),
@@ -167,7 +173,7 @@ def _checked(name: str) -> str:
     return name
 
 
-# -------------------------------------------------------------------------------------------------------- groups
+# ----------------------------------------------------------------------------------------------------- groups
 
 
 def inference_group(provider: str, lane: Lane | str) -> str:

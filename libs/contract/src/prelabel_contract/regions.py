@@ -6,20 +6,29 @@ Units, once and for all:
 * picture geometry is in percent of the picture's width or height, 0 to 100; rotation in degrees, clockwise
 * time is in seconds from the start of the recording; video frames count from 1
 
-A region names the data field it lies on and the question of the label set that it answers, and carries its labels as
-a list. Several regions may share an `id`: they say several things about the same thing. A kind this version does not
-know passes through as `UnknownRegion` with all of its fields.
+A region names the data field it lies on and the question of the label set that it answers, and carries its
+labels as a list. Several regions may share an `id`: they say several things about the same thing. A kind this
+version does not know passes through as `UnknownRegion` with all of its fields.
 """
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
-from .base import Model, Name, Score
+from .base import Count, Json, Model, Name, Score
 
 Percent = Annotated[float, Field(ge=0, le=100)]
-Offset = Annotated[int, Field(ge=0)]
-Frame = Annotated[int, Field(ge=0)]
+Offset = Count
+Frame = Count
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -75,7 +84,7 @@ class HtmlOffsets(Model):
 
 
 class HtmlSpan(RegionBase):
-    """A span of an HTML document: from `start_offset` in the node at `start` to `end_offset` in the node at `end`."""
+    """From `start_offset` in the HTML text node at `start` to `end_offset` in the node at `end`."""
 
     kind: Literal["html_span"] = "html_span"
     start: str
@@ -140,14 +149,15 @@ class Rating(RegionBase):
     """A rating in whole stars, 0 up to the maximum that the question states."""
 
     kind: Literal["rating"] = "rating"
-    rating: Annotated[int, Field(ge=0)]
+    rating: Count
 
 
 class Pairwise(RegionBase):
     """Which of two things is better."""
 
     kind: Literal["pairwise"] = "pairwise"
-    selected: Literal["left", "right"]
+    selected: Literal["left", "right"] | str
+    """What a later version adds is read, and refused at doors."""
 
 
 class Ranking(RegionBase):
@@ -254,7 +264,7 @@ class TimedSpan(RegionBase):
     kind: Literal["timed_span"] = "timed_span"
     start: Seconds
     end: Seconds
-    channel: Annotated[int, Field(ge=0)] | None = None
+    channel: Count | None = None
     length: Seconds | None = None
     """Length of the whole recording."""
 
@@ -274,7 +284,8 @@ class Relation(RegionBase):
     kind: Literal["relation"] = "relation"
     from_id: str
     to_id: str
-    direction: Literal["left", "right", "bi"] = "right"
+    direction: Literal["left", "right", "bi"] | str = "right"
+    """Which way it points; what a later version adds is read, and refused at doors."""
 
 
 class Message(RegionBase):
@@ -289,14 +300,33 @@ class UnknownRegion(RegionBase):
     """A kind from a later version: kept whole, passed on whole."""
 
     model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Json] = Field(init=False)
     kind: str
+
+    @model_serializer(mode="wrap")
+    def _whole(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # "Null is left out" holds for fields that this version knows; of the others it cannot tell what null
+        # means.
+        return {**inner(self), **(self.__pydantic_extra__ or {})}
 
 
 _KINDS: dict[str, type[RegionBase]] = {
     cls.model_fields["kind"].default: cls
     for cls in (
         *(Span, HtmlSpan, ParagraphSpan, Choice, Taxonomy, Text, Number, DateTime, Rating, Pairwise, Ranking),
-        *(Rectangle, Polygon, Ellipse, KeyPoint, Mask, Track, Timeline, TimedSpan, SeriesSpan, Relation, Message),
+        *(
+            Rectangle,
+            Polygon,
+            Ellipse,
+            KeyPoint,
+            Mask,
+            Track,
+            Timeline,
+            TimedSpan,
+            SeriesSpan,
+            Relation,
+            Message,
+        ),
     )
 }
 

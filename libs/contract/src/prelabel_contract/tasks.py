@@ -3,19 +3,19 @@
 from typing import Annotated, Self
 
 import orjson
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, model_validator
 
-from .base import Model, Name, TaskId
+from .base import Json, Model, Name, TaskId
 from .limits import MAX_DATA_BYTES, MAX_META_BYTES
 
 
 class Task(Model):
-    """What a caller hands in: data under named fields, as in Label Studio, and a little meta that comes back."""
+    """What a caller hands in: data under named fields, as in Label Studio, and a little meta."""
 
     id: TaskId | None = None
-    """The caller's own id. The same id with the same content changes nothing; with other content it is a new revision."""
-    data: Annotated[dict[Name, JsonValue], Field(min_length=1)]
-    meta: dict[str, JsonValue] = Field(default_factory=dict)
+    """The caller's own id. Sent again, the same content changes nothing; other content is a new revision."""
+    data: Annotated[dict[Name, Json], Field(min_length=1)]
+    meta: dict[str, Json] = Field(default_factory=dict)
     """Comes back in every event and webhook."""
 
     @model_validator(mode="after")
