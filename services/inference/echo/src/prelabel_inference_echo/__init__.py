@@ -1,1 +1,1 @@
-
+"""The echo provider."""
