@@ -3,18 +3,17 @@
 import shutil
 import signal
 import tempfile
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from deploy.local.errors import NotReady, PortTaken, ServerError
+from deploy.local.errors import PortTaken, ServerError
 from deploy.local.installation import Installation, Say, install
 from deploy.local.ports import LOOPBACK, is_free
 from deploy.local.process import ServerProcess
+from deploy.local.readiness import wait_until_ready
 
-_LOOK_EVERY_S = 0.02
 _LAST_LINES = 3
 
 
@@ -94,6 +93,11 @@ class Server(ABC):
         """True while the process lives; says nothing about its health."""
         return self.process is not None and self.process.alive
 
+    def last_words(self) -> str:
+        """The end of the log, one line."""
+        lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:] if self.log.exists() else []
+        return f"{self.log} ends with: {' | '.join(lines) or 'nothing'}"
+
     @abstractmethod
     def answers(self) -> bool:
         """True when the server answers a question in its own protocol now."""
@@ -134,15 +138,7 @@ class Server(ABC):
 
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Returns when the server answers. Raises NotReady when it ended or `timeout` seconds passed."""
-        deadline = time.monotonic() + timeout
-        while not self.answers():
-            if not self.running:
-                raise NotReady(f"{self.name} ended before it answered; {self._last_words()}")
-            if time.monotonic() > deadline:
-                raise NotReady(
-                    f"{self.name} did not answer on {self.address} in {timeout:g} s; {self._last_words()}"
-                )
-            time.sleep(_LOOK_EVERY_S)
+        wait_until_ready(self, timeout)
 
     def stop(self, timeout: float = 20.0) -> None:
         """Ends the process cleanly (SIGTERM). After `timeout` seconds kills it and raises ServerError."""
@@ -212,7 +208,3 @@ class Server(ABC):
             self.main, *arguments, heap_mib=self.heap_mib, options=[self.mark, *(options or [])]
         )
         self.process = ServerProcess.start(command, log=self.log, tied=self._tied)
-
-    def _last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:] if self.log.exists() else []
-        return f"log {self.log} ends with: {' | '.join(lines) or 'nothing'}"
