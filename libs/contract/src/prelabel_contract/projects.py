@@ -124,7 +124,7 @@ class LabelSet(Model):
         return next((q for q in self.questions if q.name == name), None)
 
     def errors(self, regions: tuple[RegionBase, ...], *, at: str = "/regions") -> Iterator[FieldError]:
-        """What this label set does not allow in some regions: question, kind, field, labels, ends of relations.
+        """What this label set does not allow in some regions.
 
         Doors ask this before they take an annotation, and the runtime before it publishes a prediction.
         """

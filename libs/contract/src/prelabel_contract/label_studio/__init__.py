@@ -10,7 +10,7 @@ carried: the editor's own state beside it (`readonly`, `hidden`, `origin`, `meta
 editor writes it: an answer about one region repeats that region's geometry. A value key that is not known
 here is refused, never dropped.
 
-Source: Label Studio's documented tags and result formats, releases 1.10 to 1.23.
+Source: the tags and result formats of Label Studio 1.23.
 """
 
 from .config import Control, DataObject, LabelingConfig, Option, parse_config
