@@ -42,8 +42,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import orjson
-import structlog
 
+from prelabel_runtime import log
 from prelabel_runtime.bus.base import (
     Bus,
     Committed,
@@ -237,7 +237,7 @@ class SqliteBus(Bus):
         self._read: sqlite3.Connection | None = None
         self._reading: ThreadPoolExecutor | None = None
         self._cleaning: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger(__name__)
+        self._log = log.get(__name__)
 
     # -------------------------------------------------------------------------------------------------- life
 
@@ -447,7 +447,7 @@ class SqliteBus(Bus):
             size = len(message.key or b"") + len(message.value or b"") + len(headers)
             if size > self._max_record_bytes:
                 raise ValueError(
-                    f"{size} bytes are too much for a record of {topic.name!r}: {self._max_record_bytes} at most"
+                    f"a record for {topic.name!r} has {size} bytes: {self._max_record_bytes} at most"
                 )
             total += size + _OVERHEAD
             packed = records.get(topic)
@@ -892,9 +892,15 @@ class _SqliteConsumer(Consumer):
             done = self._bus.committed((topic.id, self._group))
             self._cursor.follow(topic, done.offset if done else topic.first)
         self.polled_at = self._clock.monotonic()
-        await on_assign(self.assignment())
+        try:
+            await on_assign(self.assignment())
+        except BaseException:
+            self._on_revoke = None
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
+        self._joined = False
         revoked, self._on_revoke = self._on_revoke, None
         try:
             if revoked is not None:
@@ -921,10 +927,8 @@ class _SqliteConsumer(Consumer):
         self._cursor.wake()
 
     def seek(self, partition: Partition, offset: int) -> None:
-        self._assigned([partition])
-        if offset < 0:
-            raise ValueError("offsets begin at 0")
-        self._cursor.seek(partition, offset)
+        if partition in self._cursor.topics:
+            self._cursor.seek(partition, offset)
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset(self._cursor.topics)
@@ -1057,7 +1061,7 @@ def _pack_headers(headers: Headers) -> bytes:
 
 def _unpack_headers(packed: bytes) -> Headers:
     flat: list[str] = orjson.loads(packed)
-    return tuple((flat[index], flat[index + 1].encode("latin-1")) for index in range(0, len(flat), 2))
+    return tuple(zip(flat[::2], [value.encode("latin-1") for value in flat[1::2]], strict=True))
 
 
 # --------------------------------------------------------------------------------------------------- answers

@@ -1,0 +1,1 @@
+"""What tests build on. Needs pytest and pytest-asyncio; nothing else imports it."""
