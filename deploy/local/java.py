@@ -39,13 +39,11 @@ def require_modern(java: Path) -> None:
 
 def copy_jars(pom: Path, into: Path) -> None:
     """Lets Maven put what `pom` names, and what that needs at run time, into the folder `into`."""
+    maven = [str(find_maven()), "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", str(pom)]
     run(
-        [
-            str(find_maven()), "--batch-mode", "--quiet", "--file", str(pom), _COPY_JARS,
-            "-DincludeScope=runtime", f"-DoutputDirectory={into}",
-        ],
+        [*maven, _COPY_JARS, "-DincludeScope=runtime", f"-DoutputDirectory={into}"],
         f"fetching the jars of {pom.parent.name} with Maven",
-    )  # fmt: skip
+    )
 
 
 def compile_sources(java: Path, sources: Sequence[Path], classpath: str, into: Path) -> None:

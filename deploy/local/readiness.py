@@ -26,9 +26,10 @@ class Awaited(Protocol):
 def wait_until_ready(server: Awaited, timeout: float) -> None:
     """Returns when `server` answers. Raises NotReady when it ended or `timeout` seconds passed."""
     deadline = time.monotonic() + timeout
-    while not server.answers():
+    # Alive is asked after the answer: what answered may be somebody else on the port that ours did not get.
+    while not (server.answers() and server.running):
         if not server.running:
-            raise NotReady(f"{server.address} ended before it answered; {server.last_words()}")
+            raise NotReady(f"{server.address} ended before it was ready; {server.last_words()}")
         if time.monotonic() > deadline:
             raise NotReady(f"{server.address} did not answer in {timeout:g} s; {server.last_words()}")
         time.sleep(_LOOK_EVERY_S)

@@ -116,7 +116,7 @@ async def test_two_brokers_run_side_by_side_and_share_nothing(
 @pytest.fixture
 def durable(own_mongo: StartServer) -> Iterator[tuple[ServerHandle, Client]]:
     server = own_mongo()
-    # journal: the real MongoDB may answer before its journal is written, and a kill then takes the answer back.
+    # journal: else the real MongoDB may answer before it has written its journal, and a kill takes it back.
     client = Client(server.address, serverSelectionTimeoutMS=10_000, retryWrites=False, journal=True)
     yield server, client
     client.close()

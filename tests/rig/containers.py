@@ -1,4 +1,4 @@
-"""Servers of tests as containers (testcontainers), each on a fixed loopback port: it comes back where it was."""
+"""Servers of tests as containers (testcontainers), each on a loopback port that stays its own."""
 
 import contextlib
 import os

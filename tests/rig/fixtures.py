@@ -68,4 +68,6 @@ def _or_fail(make: Callable[[], Made]) -> Made:
     try:
         return make()
     except ServerError as error:
-        pytest.fail(str(error), pytrace=False)
+        reason = str(error)
+    # Outside the handler, or pytest would print the reason twice.
+    pytest.fail(reason, pytrace=False)
