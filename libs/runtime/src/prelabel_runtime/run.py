@@ -73,11 +73,11 @@ def open_bus(settings: RuntimeSettings, clock: Clock) -> Bus:
         from .bus.kafka import KafkaBus
 
         return KafkaBus(
-            rest.rstrip("/"),
+            rest.rstrip("/").split(","),
             prefix=settings.prefix,
             clock=clock,
-            delivery_seconds=settings.delivery_seconds,
-            start_seconds=settings.start_seconds,
+            deadline=settings.delivery_seconds,
+            start_limit=settings.start_seconds,
         )
     raise Refused(f"PRELABEL_BUS is {settings.bus!r}: use sqlite:///FILE or kafka://HOST:PORT")
 
@@ -386,4 +386,4 @@ def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-__all__ = ["Build", "Part", "Runtime", "main", "run", "serve"]
+__all__ = ["Build", "Part", "Runtime", "Service", "main", "run", "serve"]

@@ -1,0 +1,200 @@
+"""From requests to outcomes: the one handler of every provider.
+
+A batch is grouped by model, predicted in the model's worker process, aligned with each project's label set, and
+answered with exactly one outcome per request. What a single task does wrong ends that task's request; what keeps all
+tasks from being predicted (no worker, no configuration to be read) pauses the lane.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prelabel_contract import cloudevents, names
+from prelabel_contract.events import (
+    AnyEvent,
+    ConfigPublished,
+    Event,
+    Outcome,
+    PredictionCreated,
+    PredictionFailed,
+    PredictionRequested,
+    event,
+)
+from prelabel_contract.limits import MAX_EVENT_BYTES
+from prelabel_contract.names import Lane
+from prelabel_contract.projects import ModelSpec, Project
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.metrics import Metrics
+from prelabel_runtime.service import Reply
+from prelabel_runtime.tables import Table
+
+from .align import Aligner
+from .base import BadSettings, Failed, Input
+from .lanes import Turns
+from .worker import CannotStart, ModelWorker, key_of
+
+Requested = Event[PredictionRequested]
+
+
+MANY = 200
+"""Regions from which on a prediction's size is looked at: fewer always fit beside the largest input."""
+MAX_PREPARED = 256
+"""Models of configurations that are kept prepared."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A model of a configuration, ready to be asked."""
+
+    project: Project
+    model: ModelSpec
+    settings_key: str
+    label_set: str
+    aligner: Aligner
+
+    def field_for(self, kinds: frozenset[str]) -> str:
+        """The field of the first question that a model which gives these kinds can answer."""
+        asked = self.project.questions_of(self.model)
+        return next((question.field for question in asked if question.kind in kinds), asked[0].field)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request on its way."""
+
+    request: PredictionRequested
+    prepared: _Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Everything that predicting looks at."""
+
+    provider: str
+    worker: ModelWorker
+    configs: Table[ConfigPublished]
+    clock: Clock
+    metrics: Metrics
+    turns: Turns = field(default_factory=Turns)
+    prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
+
+    async def predict(self, batch: Sequence[Requested]) -> Sequence[Reply]:
+        """One outcome per request."""
+        answers: dict[int, Outcome] = {}
+        jobs: dict[int, _Job] = {}
+        for place, request in enumerate(batch):
+            found = await self._job(request.data)
+            if isinstance(found, _Job):
+                jobs[place] = found
+            else:
+                answers[place] = found
+        for same in _by_model(jobs).values():
+            said = await self._predict([jobs[place] for place in same])
+            answers.update(zip(same, said, strict=True))
+        return [self._told(request, answers[place]) for place, request in enumerate(batch)]
+
+    async def _job(self, data: PredictionRequested) -> _Job | PredictionFailed:
+        if data.deadline_ms is not None and self.clock.now_ms() > data.deadline_ms:
+            return _failed(data, "deadline", "nobody waits for it any more", outcome="expired")
+        prepared = self.prepared.get((data.config, data.model)) or await self._prepare(data)
+        return prepared if isinstance(prepared, PredictionFailed) else _Job(data, prepared)
+
+    async def _prepare(self, data: PredictionRequested) -> _Prepared | PredictionFailed:
+        config = await self.configs.find(data.config)
+        if config is None:
+            return _failed(data, "unknown_config", "the project's configuration of that hash is not known")
+        model = config.project.model(data.model)
+        if model is None:
+            return _failed(data, "unknown_model", f"the project has no model {data.model!r}")
+        while len(self.prepared) >= MAX_PREPARED:
+            del self.prepared[next(iter(self.prepared))]
+        prepared = self.prepared[data.config, data.model] = _Prepared(
+            project=config.project,
+            model=model,
+            settings_key=key_of(model.settings),
+            label_set=config.project.label_set_hash,
+            aligner=Aligner(config.project, model),
+        )
+        return prepared
+
+    async def _predict(self, jobs: Sequence[_Job]) -> Sequence[Outcome]:
+        """Requests to one model: the same settings, perhaps of several projects."""
+        first = jobs[0].prepared
+        async with self.turns.turn(Lane(jobs[0].request.lane)):
+            started = self.clock.monotonic()
+            try:
+                kinds = (await self.worker.load(first.model.settings)).kinds
+                inputs = [Input(j.request.task, j.request.data, j.prepared.field_for(kinds)) for j in jobs]
+                said = await self.worker.predict_each(first.settings_key, inputs)
+            except BadSettings as error:
+                return [_failed(job.request, "settings", str(error)) for job in jobs]
+            except CannotStart as error:
+                raise Unavailable(f"worker of {self.provider}: {error}") from error
+            version = self.worker.description(first.settings_key).version
+            self.metrics.predict_seconds.labels(self.provider).observe(self.clock.monotonic() - started)
+        return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
+
+    def _outcome(self, job: _Job, said: bytes | Failed, version: str) -> Outcome:
+        data = job.request
+        if isinstance(said, Failed):
+            return _failed(data, said.reason, said.detail, version=version)
+        aligned = job.prepared.aligner.align(data.data, said)
+        for reason, count in aligned.dropped.items():
+            self.metrics.regions_dropped.labels(self.provider, reason).inc(count)
+        return PredictionCreated(
+            **_same(data),
+            version=version,
+            regions=aligned.regions,
+            score=aligned.min_score,
+            label_set=job.prepared.label_set,
+            threshold=job.prepared.model.threshold,
+            dropped=dict(aligned.dropped),
+        )
+
+    def _told(self, request: Requested, outcome: Outcome) -> list[AnyEvent]:
+        """The outcome on its topic, and a copy to whoever waits for it."""
+        told = self._event(request, outcome)
+        if isinstance(outcome, PredictionCreated) and len(outcome.regions) > MANY:
+            if len(cloudevents.encode(told)[1]) > MAX_EVENT_BYTES:
+                outcome = _failed(request.data, "output_too_large", "too many regions for one event")
+                told = self._event(request, outcome)
+        state = outcome.outcome if isinstance(outcome, PredictionFailed) else "created"
+        self.metrics.predicted.labels(self.provider, state).inc()
+        if request.data.correlation is None:
+            return [told]
+        copy = self._event(request, told.data, topic=names.REPLIES, key=request.data.correlation)
+        return [told, copy]
+
+    def _event(self, request: Requested, data: Outcome, *, topic: str | None = None, key: str | None = None) -> AnyEvent:
+        return event(
+            data,
+            id=names.derived(data.TYPE, data.request),
+            source=f"/inference/{self.provider}",
+            time_ms=self.clock.now_ms(),
+            topic=topic,
+            key=key,
+        )
+
+
+def _by_model(jobs: Mapping[int, _Job]) -> Mapping[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for place, job in jobs.items():
+        groups.setdefault(job.prepared.settings_key, []).append(place)
+    return groups
+
+
+def _same(data: PredictionRequested) -> dict[str, Any]:
+    """What an outcome repeats of its request."""
+    return {name: getattr(data, name) for name in _REPEATED}
+
+
+_REPEATED = tuple(PredictionCreated.model_fields.keys() & PredictionRequested.model_fields.keys())
+
+
+def _failed(
+    data: PredictionRequested, reason: str, detail: str, *, outcome: str = "failed", version: str | None = None
+) -> PredictionFailed:
+    return PredictionFailed.model_validate(
+        {**_same(data), "reason": reason, "detail": detail[:1000], "outcome": outcome, "version": version}
+    )

@@ -1,0 +1,74 @@
+"""Inference, as a table: one provider, its lanes, its worker."""
+
+from prelabel_contract import names
+from prelabel_contract.events import ConfigPublished, PredictionRequested, ProviderAnnounced, event
+from prelabel_contract.names import Lane
+from prelabel_runtime.bus.base import Bus
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.loop import messages
+from prelabel_runtime.run import Runtime
+from prelabel_runtime.service import Batching, Part, Service, Subscription
+from prelabel_runtime.tables import Table
+
+from .catalog import Catalog
+from .inference import Inference
+from .settings import InferenceSettings
+from .worker import CannotStart, ModelWorker
+
+
+class Announced(Part):
+    """The worker runs, and everybody knows what its provider can do."""
+
+    def __init__(self, worker: ModelWorker, bus: Bus, clock: Clock, new_id: str) -> None:
+        self._worker = worker
+        self._bus = bus
+        self._clock = clock
+        self._new_id = new_id
+
+    async def start(self) -> None:
+        """Start the worker and announce the provider."""
+        try:
+            info = await self._worker.start()
+        except CannotStart as error:
+            raise Unavailable(f"the model worker: {error}") from error
+        data = ProviderAnnounced(
+            provider=info.name,
+            package=info.package,
+            kinds=tuple(sorted(info.kinds)),
+            settings_schema=dict(info.settings_schema),
+        )
+        announced = event(data, id=self._new_id, source=f"/inference/{info.name}", time_ms=self._clock.now_ms())
+        await self._bus.publish(messages([announced]))
+
+    async def stop(self) -> None:
+        """End the worker."""
+        await self._worker.stop()
+
+
+def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Service:
+    """One provider's inference."""
+    worker = ModelWorker(
+        provider, python=Catalog(settings.environments).python(provider), limits=settings.limits()
+    )
+    configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
+    inference = Inference(provider, worker, configs, runtime.clock, runtime.metrics)
+    return Service(
+        name=f"inference-{provider}",
+        parts=(configs, Announced(worker, runtime.bus, runtime.clock, runtime.new_id())),
+        subscriptions=tuple(
+            Subscription(
+                group=names.inference_group(provider, lane),
+                topics=(names.requests(provider, lane),),
+                batching=_batching(lane, settings),
+                on={PredictionRequested: inference.predict},
+            )
+            for lane in settings.lanes
+        ),
+    )
+
+
+def _batching(lane: Lane, settings: InferenceSettings) -> Batching:
+    if lane is Lane.INTERACTIVE:
+        return Batching(records=settings.interactive_records, linger=0.0)
+    return Batching(records=settings.records, linger=settings.linger, ahead=2)

@@ -1,0 +1,48 @@
+"""Settings of inference, the same for every provider."""
+
+from typing import Annotated
+
+from prelabel_contract.base import Slug
+from prelabel_contract.names import Lane
+from prelabel_runtime.settings import Frozen
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from .worker import WorkerLimits
+
+
+class InferenceSettings(Frozen):
+    """How requests become batches, and what the model's process may use."""
+
+    model_config = SettingsConfigDict(env_prefix="PRELABEL_INFERENCE_")
+
+    lanes: tuple[Lane, ...] = (Lane.INTERACTIVE, Lane.BULK, Lane.BACKFILL)
+    """The lanes this process serves, as JSON: ["interactive"]. Urgent ones go first."""
+    records: Annotated[int, Field(ge=1, le=5000)] = 256
+    """Requests in one batch of the bulk and backfill lanes."""
+    linger: Annotated[float, Field(ge=0, le=10)] = 0.02
+    """Seconds that a bulk batch waits to fill up."""
+    interactive_records: Annotated[int, Field(ge=1, le=5000)] = 32
+    """Requests in one batch of the interactive lane, which waits for nothing."""
+    start_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """To start the model's process, and to load a model, each."""
+    batch_seconds: Annotated[float, Field(gt=0)] = 300.0
+    """To predict a batch; a model that takes longer is killed, and the batch tried one by one."""
+    memory_mib: Annotated[int, Field(ge=64)] | None = None
+    """Memory of the model's process, in MiB; unlimited unless set."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Threads of the model's numerical libraries."""
+    models: Annotated[int, Field(ge=1)] = 4
+    """Models kept loaded at once."""
+    environments: dict[Slug, str] = Field(default_factory=dict)
+    """Providers that run in an environment of their own, as JSON: {"huggingface": "/path/to/venv/bin/python"}."""
+
+    def limits(self) -> WorkerLimits:
+        """What a worker may use."""
+        return WorkerLimits(
+            start_seconds=self.start_seconds,
+            batch_seconds=self.batch_seconds,
+            memory_mib=self.memory_mib,
+            threads=self.threads,
+            models=self.models,
+        )

@@ -1,0 +1,72 @@
+"""`python -m prelabel_all_in_one`: everything in one process; and a few questions to it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from prelabel_runtime.errors import Refused
+from prelabel_runtime.run import EXIT_REFUSED, run
+from pydantic import ValidationError
+
+from . import ask, first_run
+from .service import build
+from .settings import AllInOneSettings
+
+
+def main() -> int:
+    """Run, or ask the one that runs. Exit codes: 0 done, 2 refused in one line, 3 unavailable, 70 defect."""
+    arguments = _parser().parse_args()
+    try:
+        settings = AllInOneSettings()
+        if arguments.command is not None:
+            sys.stdout.write(_ask(arguments, settings) + "\n")
+            return 0
+        first_run.prepare(settings)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        sys.stderr.write(f"prelabel: PRELABEL_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}\n")
+        return EXIT_REFUSED
+    except (Refused, OSError) as error:
+        sys.stderr.write(f"prelabel: {error}\n")
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        return 130
+    return run(
+        "all in one",
+        lambda runtime: build(runtime, settings),
+        settings=lambda: settings,
+        ready=first_run.welcome,
+    )
+
+
+def _ask(arguments: argparse.Namespace, settings: AllInOneSettings) -> str:
+    here = ask.Here.of(settings.data)
+    match arguments.command:
+        case "predict":
+            return ask.predict(here, arguments.project, arguments.text)
+        case "submit":
+            lines = sys.stdin.buffer.read() if arguments.file == "-" else Path(arguments.file).read_bytes()
+            return ask.submit(here, arguments.project, lines)
+        case _:
+            return ask.results(here, arguments.project, arguments.limit)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m prelabel_all_in_one",
+        description="Run Prelabel in one process on SQLite (without a command), or ask the one that runs.",
+        epilog="Settings are environment variables: PRELABEL_DATA, PRELABEL_PORT, PRELABEL_SAMPLE, …; see docs/settings.md.",
+    )
+    parser.add_argument("--project", default=first_run.SAMPLE, help="the project to ask (default: %(default)s)")
+    commands = parser.add_subparsers(dest="command")
+    predict = commands.add_parser("predict", help="what every model says about a text")
+    predict.add_argument("text")
+    submit = commands.add_parser("submit", help="hand in tasks: NDJSON, or a text per line")
+    submit.add_argument("file", help="a file, or - for standard input")
+    results = commands.add_parser("results", help="tasks with their predictions, as JSON")
+    results.add_argument("--limit", type=int, default=20, help="at most so many (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

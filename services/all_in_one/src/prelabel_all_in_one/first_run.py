@@ -1,0 +1,124 @@
+"""The first start: a key, a model trained on this machine, a sample project that uses it."""
+
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prelabel_runtime.errors import Refused
+from prelabel_runtime.run import Runtime
+
+from .ask import ADDRESS_FILE, KEY_FILE, Here
+from .sample.areas import area_rules
+from .settings import AllInOneSettings
+
+SAMPLE = "sample"
+_NAMES = ("MODULE", "TYPE", "EXCEPTION", "FUNCTION")
+
+
+def make_key(settings: AllInOneSettings) -> None:
+    """Make a key unless there is one: 256 random bits, readable by its owner only."""
+    if settings.api_key is not None or settings.api_key_file != settings.data / KEY_FILE:
+        return
+    settings.data.mkdir(parents=True, exist_ok=True)
+    if not settings.api_key_file.exists():
+        handle = os.open(settings.api_key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(f"pl_{secrets.token_urlsafe(32)}\n")
+
+
+def train_sample(folder: Path, seconds: float, *, python: str, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Train the sample model in a process of its own; returns its report. Raises `Refused`."""
+    command = [python, "-m", "prelabel_all_in_one.sample.train", str(folder), "--seconds", str(seconds), "--seed", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
+        report: dict[str, Any] = {}
+        for line in child.stdout or ():
+            said = json.loads(line)
+            if "report" in said:
+                report = said["report"]
+            else:
+                tell(f"training a model on this machine {said['fraction']:>4.0%}  {said['message']}")
+    if child.returncode != 0:
+        raise Refused(f"the sample model could not be trained (exit code {child.returncode}); PRELABEL_SAMPLE=false starts without")
+    (folder / "report.json").write_text(json.dumps(report, indent=2))
+    return report
+
+
+def sample_project(model_folder: Path | None) -> dict[str, Any]:
+    """Names in the standard library's documentation, and what a passage is about."""
+    rules = area_rules()
+    areas = sorted({str(rule["label"]) for rule in rules["rules"]})  # type: ignore[attr-defined]
+    models: list[dict[str, Any]] = [{"name": "areas", "provider": "rules", "questions": ["area"], "settings": rules}]
+    if model_folder is not None:
+        settings = {"path": str(model_folder), "emit": ["ner"]}
+        models.insert(0, {"name": "names", "provider": "spacy", "questions": ["names"], "settings": settings})
+    return {
+        "title": "Python's own documentation",
+        "label_set": {
+            "questions": [
+                {"name": "names", "kind": "span", "field": "text", "labels": list(_NAMES)},
+                {"name": "area", "kind": "choice", "field": "text", "labels": areas},
+            ]
+        },
+        "models": models,
+    }
+
+
+def prepare(settings: AllInOneSettings) -> None:
+    """Everything that must be there before the services start."""
+    make_key(settings)
+    folder = settings.data / "sample-model"
+    if settings.sample and not (folder / "report.json").exists():
+        report = train_sample(folder, settings.sample_seconds, python=sys.executable, tell=_progress)
+        sys.stderr.write(f"\r{'':100}\rtrained in {report['seconds']:.0f} s, held-out F1 {report['overall']['f1']:.2f}\n")
+
+
+def _progress(line: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{line[:100]:100}")
+        sys.stderr.flush()
+
+
+async def welcome(runtime: Runtime) -> None:
+    """Set up the sample project and say what to try."""
+    settings = runtime.settings
+    assert isinstance(settings, AllInOneSettings)  # noqa: S101 - this process's own
+    here = Here(f"http://{settings.host}:{settings.port}", settings.key())
+    (settings.data / ADDRESS_FILE).write_text(here.address)
+    if settings.sample:
+        body = json.dumps(sample_project(settings.data / "sample-model")).encode()
+        await asyncio.to_thread(here.call, "PUT", f"/v1/projects/{SAMPLE}", body)
+    sys.stdout.write(_banner(here, settings))
+    sys.stdout.flush()
+
+
+def _banner(here: Here, settings: AllInOneSettings) -> str:
+    command = f"{_shown(Path(sys.executable))} -m prelabel_all_in_one"
+    if settings.data != Path("data").absolute():
+        command = f"PRELABEL_DATA={_shown(settings.data)} {command}"
+    return f"""
+Prelabel runs at {here.address}
+key               {here.key}
+
+Try, in another terminal:
+
+  {command} predict "Raises OSError when os.replace cannot move the file."
+  printf 'Return a dict of headers.\\nOpen a socket.\\n' | {command} submit -
+  {command} results
+
+Any HTTP client does the same: send the key as "Authorization: Bearer KEY". The API is described at
+{here.address}/openapi.json. Stop with Ctrl-C; what was accepted is kept in {_shown(settings.data)}.
+
+"""
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,33 @@
+"""All services, as one list."""
+
+from collections.abc import Sequence
+
+import prelabel_ingestion.service
+import prelabel_ingestion.settings
+import prelabel_projection.service
+import prelabel_projection.settings
+import prelabel_provider.service
+import prelabel_provider.settings
+import prelabel_training.service
+import prelabel_training.settings
+from prelabel_provider.catalog import Catalog, UnknownProvider
+from prelabel_runtime.errors import Refused
+from prelabel_runtime.run import Runtime
+from prelabel_runtime.service import Service
+
+from .settings import AllInOneSettings
+
+
+def build(runtime: Runtime, settings: AllInOneSettings) -> Sequence[Service]:
+    """Every service with its own settings, and every provider that is asked for. Raises `Refused`."""
+    inference = prelabel_provider.settings.InferenceSettings()
+    providers = settings.providers or Catalog(inference.environments).names
+    try:
+        return [
+            prelabel_ingestion.service.build(runtime, prelabel_ingestion.settings.IngestionSettings()),
+            prelabel_projection.service.build(runtime, prelabel_projection.settings.ProjectionSettings()),
+            prelabel_training.service.build(runtime, prelabel_training.settings.TrainingSettings()),
+            *(prelabel_provider.service.build(runtime, provider, inference) for provider in providers),
+        ]
+    except UnknownProvider as error:
+        raise Refused(f"PRELABEL_PROVIDERS: {error}") from error

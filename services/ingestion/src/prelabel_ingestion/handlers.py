@@ -1,0 +1,242 @@
+"""The dispatcher: what was submitted becomes tasks and requests, or a rejection. And the inbound doors.
+
+Only the dispatcher makes tasks and requests, from one log, so there is no dual write: whatever dies, the record in
+`submitted` is read again and leads to the same events under the same ids.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prelabel_contract import names
+from prelabel_contract.errors import FieldError, InvalidEvent
+from prelabel_contract.events import (
+    AnnotationSubmitted,
+    AnyEvent,
+    ConfigPublished,
+    Event,
+    EventData,
+    InboundAnnotation,
+    InboundTask,
+    PredictionRequested,
+    ProjectChanged,
+    RequestRef,
+    RunCreated,
+    RunOpened,
+    RunSealed,
+    TaskAccepted,
+    TaskDeleted,
+    TaskRejected,
+    TaskSubmitted,
+    event,
+)
+from prelabel_contract.names import Lane
+from prelabel_contract.projects import ModelSpec, Project
+from prelabel_contract.tasks import Task
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.service import Reply
+from prelabel_runtime.store.base import Submission, Submissions
+from prelabel_runtime.tables import Table
+from pydantic import ValidationError
+
+from .annotations import submitted_annotation
+from .settings import Source
+
+SOURCE = "/ingestion/dispatcher"
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """Everything the dispatcher looks at."""
+
+    projects: Table[ProjectChanged]
+    configs: Table[ConfigPublished]
+    submissions: Submissions
+    clock: Clock
+
+    async def tasks(self, batch: Sequence[Event[TaskSubmitted]]) -> Sequence[Reply]:
+        """Accept or reject submitted tasks, and request one prediction per model of their project."""
+        known = dict(await self.submissions.get_many([e.data.task for e in batch]))
+        replies: list[Reply] = []
+        news: dict[str, Submission] = {}
+        for submitted in batch:
+            project = await self.projects.find(submitted.data.project)
+            if project is None or project.deleted:
+                replies.append(_rejected(submitted, "unknown_project", f"there is no project {submitted.data.project!r}"))
+                continue
+            this = _submission(submitted, project.config)
+            before = known.get(this.uid)
+            if before is not None and before.content == this.content and before.revision < this.revision:
+                config = await self.configs.find(before.config)
+                as_it_was = config.project if config is not None else project.project
+                replies.append(self._accepted(submitted, as_it_was, before, unchanged=True))
+                continue
+            known[this.uid] = news[this.uid] = this
+            replies.append(self._accepted(submitted, project.project, this, unchanged=False))
+        if news:
+            await self.submissions.put(list(news.values()))
+        return replies
+
+    def _accepted(
+        self, submitted: Event[TaskSubmitted], project: Project, known: Submission, *, unchanged: bool
+    ) -> list[AnyEvent]:
+        data = submitted.data
+        now = self.clock.now_ms()
+        asked = [request(data, project, model, known, now) for model in project.models]
+        refs = tuple(RequestRef(request=r.request, model=r.model, provider=r.provider) for r in asked)
+        accepted = TaskAccepted(
+            project=data.project,
+            task=data.task,
+            id=data.id,
+            revision=known.revision,
+            data=data.data,
+            meta=data.meta,
+            config=known.config,
+            requests=refs,
+            lane=data.lane,
+            run=data.run,
+            line=data.line,
+            accepted_ms=now,
+            unchanged=unchanged,
+            correlation=data.correlation,
+            door=data.door,
+        )
+        # Somebody who waits for an unchanged task needs its outcome too; the store keeps the first one all the same.
+        new = asked if not unchanged or data.correlation else []
+        return [*_told(accepted, submitted, now), *(_event(r, r.request, now) for r in new)]
+
+    async def run_opened(self, opened: Event[RunOpened]) -> Sequence[AnyEvent]:
+        """An upload began: there is a run."""
+        run = RunCreated(project=opened.data.project, run=opened.data.run)
+        return [_event(run, names.derived("run.created", run.run), opened.time_ms)]
+
+    async def run_sealed(self, sealed: Event[RunSealed]) -> Sequence[AnyEvent]:
+        """An upload ended: who follows the run needs its total."""
+        id = names.derived("run.sealed", sealed.data.run, sealed.data.total)
+        return [event(sealed.data, id=id, source=SOURCE, time_ms=sealed.time_ms, topic=names.RUNS)]
+
+    async def task_deleted(self, deleted: Event[TaskDeleted]) -> Sequence[AnyEvent]:
+        """A task is to go: it goes the way it came, behind everything submitted before."""
+        return [_event(deleted.data, names.derived("task.deleted", deleted.id), deleted.time_ms)]
+
+
+def request(data: TaskSubmitted, project: Project, model: ModelSpec, known: Submission, now_ms: int) -> PredictionRequested:
+    """The request to one model: the fields that its questions are about, under an id that a repetition meets again."""
+    fields = {q.field: data.data[q.field] for q in project.questions_of(model) if q.field in data.data}
+    input_hash = names.content_hash(fields)
+    return PredictionRequested(
+        project=data.project,
+        task=data.task,
+        request=names.request_id(data.task, input_hash, model.name, known.config),
+        id=data.id,
+        revision=known.revision,
+        model=model.name,
+        provider=model.provider,
+        lane=data.lane,
+        run=data.run,
+        meta=data.meta,
+        correlation=data.correlation,
+        accepted_ms=now_ms,
+        config=known.config,
+        input_hash=input_hash,
+        data=fields,
+        deadline_ms=data.deadline_ms,
+    )
+
+
+def _submission(submitted: Event[TaskSubmitted], config: str) -> Submission:
+    data = submitted.data
+    content = names.content_hash({"data": data.data, "meta": data.meta})
+    return Submission(uid=data.task, revision=submitted.offset, content=content, config=config)
+
+
+def _rejected(submitted: Event[TaskSubmitted], reason: str, detail: str) -> list[AnyEvent]:
+    data = submitted.data
+    rejected = TaskRejected(
+        project=data.project,
+        task=data.task,
+        id=data.id,
+        reason=reason,
+        errors=(FieldError(pointer="/project", detail=detail),),
+        run=data.run,
+        line=data.line,
+        correlation=data.correlation,
+        door=data.door,
+    )
+    return list(_told(rejected, submitted, submitted.time_ms))
+
+
+def _told(data: TaskAccepted | TaskRejected, submitted: Event[TaskSubmitted], now_ms: int) -> Iterator[AnyEvent]:
+    """The event on its topic, and a copy to whoever waits for it."""
+    id = names.derived(data.TYPE, data.task, submitted.offset)
+    yield _event(data, id, now_ms)
+    if data.correlation:
+        yield event(data, id=id, source=SOURCE, time_ms=now_ms, topic=names.REPLIES, key=data.correlation)
+
+
+def _event(data: EventData, id: str, now_ms: int) -> AnyEvent:
+    return event(data, id=id, source=SOURCE, time_ms=now_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class InboundDoor:
+    """What one upstream system writes, checked against what it may do."""
+
+    name: str
+    source: Source
+    dispatcher: Dispatcher
+
+    async def task(self, inbound: Event[InboundTask]) -> Sequence[AnyEvent]:
+        """A task for the dispatcher, or a rejection that its sender can read in `tasks`."""
+        data = inbound.data
+        uid = names.task_uid(data.project, data.id) if data.id else names.task_uid_of_event(data.project, inbound.source, inbound.id)
+        if data.project not in self.source.projects:
+            detail = f"source {self.name!r} may write to: {', '.join(self.source.projects)}"
+            return [self._refuse(inbound, uid, "forbidden_project", FieldError(pointer="/project", detail=detail))]
+        if data.lane not in self.source.lanes:
+            detail = f"source {self.name!r} may use the lanes: {', '.join(self.source.lanes)}"
+            return [self._refuse(inbound, uid, "forbidden_lane", FieldError(pointer="/lane", detail=detail))]
+        try:
+            Task(id=data.id, data=data.data, meta=data.meta)
+        except ValidationError as error:
+            wrong = InvalidEvent.from_validation(error, what="task")
+            return [self._refuse(inbound, uid, wrong.reason, *wrong.errors)]
+        submitted = TaskSubmitted(
+            project=data.project,
+            task=uid,
+            id=data.id,
+            data=data.data,
+            meta=data.meta,
+            lane=Lane(data.lane),
+            run=data.run,
+            door=f"inbound.{self.name}",
+        )
+        return [self._event(submitted, inbound)]
+
+    async def annotation(self, inbound: Event[InboundAnnotation]) -> Sequence[AnyEvent]:
+        """An annotation. Raises `InvalidEvent`: what cannot be taken goes to the dead letters of this source."""
+        data = inbound.data
+        if data.project not in self.source.projects:
+            raise InvalidEvent("forbidden_project", f"source {self.name!r} may not write to project {data.project!r}")
+        project = await self.dispatcher.projects.find(data.project)
+        if project is None:
+            raise InvalidEvent("unknown_project", f"there is no project {data.project!r}")
+        known = await submitted_annotation(
+            data.annotation, project.project, self.dispatcher.submissions, self.dispatcher.configs,
+            otherwise=names.derived("annotation", inbound.source, inbound.id),
+        )  # fmt: skip
+        return [self._event(known, inbound)]
+
+    def _event(self, data: TaskSubmitted | TaskRejected | AnnotationSubmitted, inbound: Event[EventData]) -> AnyEvent:
+        id = names.derived("inbound", self.name, inbound.source, inbound.id)
+        return event(data, id=id, source=f"/ingestion/inbound.{self.name}", time_ms=self.dispatcher.clock.now_ms())
+
+    def _refuse(self, inbound: Event[InboundTask], uid: str, reason: str, *errors: FieldError) -> AnyEvent:
+        rejected = TaskRejected(
+            project=inbound.data.project,
+            task=uid,
+            id=inbound.data.id,
+            reason=reason,
+            errors=errors,
+            door=f"inbound.{self.name}",
+        )
+        return self._event(rejected, inbound)

@@ -1,0 +1,77 @@
+"""Turning what a caller sent into the one record that a door writes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prelabel_contract import names
+from prelabel_contract.errors import FieldError, InvalidEvent
+from prelabel_contract.events import AnyEvent, TaskRejected, TaskSubmitted, event
+from prelabel_contract.names import Lane
+from prelabel_contract.tasks import Task
+from pydantic import ValidationError
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where tasks of one caller come in."""
+
+    project: str
+    name: str
+    now_ms: Callable[[], int]
+    new_id: Callable[[], str]
+    lane: Lane = Lane.BULK
+    run: str | None = None
+    idempotency_key: str | None = None
+
+    @property
+    def source(self) -> str:
+        """CloudEvents `source` of what this door writes."""
+        return f"/ingestion/{self.name}"
+
+    def parse(self, value: Any, *, json: bool = False) -> Task:
+        """A task from what was sent; unknown fields are refused. Raises `InvalidEvent`."""
+        try:
+            if json:
+                return Task.model_validate_json(value, extra="forbid")
+            return Task.model_validate(value, extra="forbid")
+        except ValidationError as error:
+            raise InvalidEvent.from_validation(error, what="task") from None
+
+    def uid(self, task: Task, line: int) -> str:
+        """Which task it is: by the caller's id, else by idempotency key and line, else a new one."""
+        if task.id is not None:
+            return names.task_uid(self.project, task.id)
+        if self.idempotency_key is not None:
+            return names.task_uid_of_line(self.project, self.idempotency_key, line)
+        return self.new_id()
+
+    def submit(self, task: Task, line: int = 1, *, correlation: str | None = None) -> AnyEvent:
+        """The record for the dispatcher."""
+        data = TaskSubmitted(
+            project=self.project,
+            task=self.uid(task, line),
+            id=task.id,
+            data=task.data,
+            meta=task.meta,
+            lane=self.lane,
+            run=self.run,
+            line=line if self.run else None,
+            correlation=correlation,
+            door=self.name,
+        )
+        return event(data, id=self.new_id(), source=self.source, time_ms=self.now_ms())
+
+    def refuse(self, error: InvalidEvent, line: int) -> AnyEvent:
+        """A line of an upload that cannot be taken: it is told, and counted, like any other."""
+        uid = names.derived("rejected", self.run, line)
+        data = TaskRejected(
+            project=self.project,
+            task=uid,
+            reason=error.reason,
+            errors=error.errors or (FieldError(pointer="", detail=error.detail),),
+            run=self.run,
+            line=line,
+            door=self.name,
+        )
+        return event(data, id=uid, source=self.source, time_ms=self.now_ms())

@@ -1,0 +1,144 @@
+"""Uploads: many tasks in one request, streamed, in bounded memory, safe to send again."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prelabel_contract import names
+from prelabel_contract.errors import FieldError, InvalidEvent
+from prelabel_contract.events import AnyEvent, RunOpened, RunSealed, event
+from prelabel_contract.limits import MAX_LINE_BYTES
+from prelabel_runtime.bus.base import Bus
+from prelabel_runtime.loop import messages
+from prelabel_runtime.metrics import Metrics
+
+from .submission import Door
+
+CHUNK_LINES = 500
+"""Lines that are published, and acknowledged, together."""
+MAX_TOLD = 100
+"""Errors that the answer itself lists."""
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What an upload came to."""
+
+    run: str
+    accepted: int = 0
+    rejected: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+    """Uids, in order, as far as they are kept."""
+
+
+class TooLongLine:
+    """Stands for a line that was too long to keep."""
+
+
+Line = tuple[int, bytes | TooLongLine]
+
+
+async def lines(stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
+    """The lines of a stream, numbered from 1, as they come; blank ones are left out, endless ones are not kept."""
+    rest = bytearray()
+    number = 0
+    dropping = False
+    async for chunk in stream:
+        rest += chunk
+        found: list[Line] = []
+        if b"\n" in chunk:
+            *whole, last = rest.split(b"\n")
+            rest = last
+            for line in whole:
+                number += 1
+                if dropping or len(line) > MAX_LINE_BYTES:
+                    found.append((number, TooLongLine()))
+                elif stripped := bytes(line).strip():
+                    found.append((number, stripped))
+                dropping = False
+        if len(rest) > MAX_LINE_BYTES:
+            rest.clear()
+            dropping = True
+        if found:
+            yield found
+    if dropping:
+        yield [(number + 1, TooLongLine())]
+    elif stripped := bytes(rest).strip():
+        yield [(number + 1, stripped)]
+
+
+class Upload:
+    """One upload: a run that is opened, filled line by line and sealed with its total."""
+
+    def __init__(self, bus: Bus, door: Door, metrics: Metrics, *, keep_uids: bool = False) -> None:
+        assert door.run is not None  # noqa: S101 - an upload is a run
+        self._bus = bus
+        self._door = door
+        self._metrics = metrics
+        self._keep_uids = keep_uids
+        self.receipt = Receipt(door.run)
+
+    async def open(self) -> None:
+        """There is a run from here on, also if the rest never comes."""
+        data = RunOpened(project=self._door.project, run=self.receipt.run)
+        await self._publish([self._event(data, names.derived("run.opened", data.run))])
+
+    async def take_lines(self, batch: Sequence[Line]) -> None:
+        """Publish some lines of NDJSON; returns when they are acknowledged. Raises `Unavailable`."""
+        for start in range(0, len(batch), CHUNK_LINES):
+            await self._take(batch[start : start + CHUNK_LINES], lambda line: self._task_of_line(line))
+
+    async def take_values(self, values: Sequence[Any]) -> None:
+        """Publish the items of a JSON array; the first has number 1."""
+        numbered = list(enumerate(values, 1))
+        for start in range(0, len(numbered), CHUNK_LINES):
+            await self._take(numbered[start : start + CHUNK_LINES], self._door.parse)
+
+    async def seal(self) -> Receipt:
+        """The upload is complete."""
+        total = self.receipt.accepted + self.receipt.rejected
+        data = RunSealed(project=self._door.project, run=self.receipt.run, total=total)
+        await self._publish([self._event(data, names.derived("run.sealed", data.run, total))])
+        return self.receipt
+
+    async def _take(self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]) -> None:
+        events = list(self._events(batch, parse))
+        await self._publish([e for e, _ in events])
+        for published, error in events:
+            if error is None:
+                self.receipt.accepted += 1
+                if self._keep_uids:
+                    self.receipt.tasks.append(published.key)
+            else:
+                self.receipt.rejected += 1
+                if len(self.receipt.errors) < MAX_TOLD:
+                    self.receipt.errors.append(error)
+        door = self._door.name
+        refused = sum(1 for _, error in events if error is not None)
+        self._metrics.submitted.labels(door).inc(len(events) - refused)
+        self._metrics.refused.labels(door, "invalid").inc(refused)
+
+    def _events(
+        self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]
+    ) -> Iterator[tuple[AnyEvent, dict[str, Any] | None]]:
+        for number, value in batch:
+            try:
+                submitted = self._door.submit(parse(value), number)
+                messages([submitted])
+                yield submitted, None
+            except InvalidEvent as error:
+                told = [e.model_dump() for e in error.errors] or [{"pointer": "", "detail": error.detail}]
+                yield self._door.refuse(error, number), {"line": number, "reason": error.reason, "errors": told}
+
+    def _task_of_line(self, line: bytes | TooLongLine) -> Any:
+        if isinstance(line, TooLongLine):
+            detail = f"the line is longer than {MAX_LINE_BYTES} bytes"
+            raise InvalidEvent("too_large", detail, [FieldError(pointer="", detail=detail)])
+        return self._door.parse(line, json=True)
+
+    async def _publish(self, events: Sequence[AnyEvent]) -> None:
+        await self._bus.publish(messages(events))
+
+    def _event(self, data: RunOpened | RunSealed, id: str) -> AnyEvent:
+        return event(data, id=id, source=self._door.source, time_ms=self._door.now_ms())

@@ -1,0 +1,208 @@
+"""From events to the store. Every write bears repetition and any order, so these handlers need neither care nor state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+from prelabel_contract.events import (
+    AnnotationDeleted,
+    AnnotationSubmitted,
+    Event,
+    PredictionCreated,
+    PredictionFailed,
+    PredictionSuperseded,
+    RunCancelled,
+    RunCompleted,
+    RunCreated,
+    RunFailed,
+    RunSealed,
+    TaskAccepted,
+    TaskDeleted,
+    TaskRejected,
+)
+from prelabel_runtime.service import Reply
+from prelabel_runtime.store.base import (
+    RunState,
+    State,
+    Store,
+    StoredAnnotation,
+    StoredLine,
+    StoredOutcome,
+    StoredTask,
+)
+
+DONE: Reply = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Writes events into the repositories it owns."""
+
+    store: Store
+
+    async def tasks_accepted(self, batch: Sequence[Event[TaskAccepted]]) -> Sequence[Reply]:
+        """Tasks, the outcomes they wait for, and the lines they came on."""
+        await self.store.tasks.put([_task(e.data) for e in batch])
+        await self.store.outcomes.put([pending for e in batch for pending in _pending(e.data)])
+        lines = [
+            StoredLine(
+                key=f"{e.data.run}:{e.data.line}",
+                project=e.data.project,
+                run=e.data.run,
+                line=e.data.line,
+                task=e.data.task,
+                at_ms=e.data.accepted_ms,
+            )
+            for e in batch
+            if e.data.run is not None and e.data.line is not None
+        ]
+        if lines:
+            await self.store.lines.put(lines)
+        return [DONE] * len(batch)
+
+    async def tasks_rejected(self, batch: Sequence[Event[TaskRejected]]) -> Sequence[Reply]:
+        """Lines that could not be taken, with the reasons."""
+        await self.store.lines.put([_rejected(e) for e in batch])
+        return [DONE] * len(batch)
+
+    async def tasks_deleted(self, batch: Sequence[Event[TaskDeleted]]) -> Sequence[Reply]:
+        """Forget tasks and all that was said about them."""
+        uids = [e.data.task for e in batch]
+        await self.store.tasks.delete(uids)
+        await self.store.outcomes.delete_of_tasks(uids)
+        await self.store.annotations.delete_of_tasks(uids)
+        return [DONE] * len(batch)
+
+    async def outcomes(self, batch: Sequence[Event[PredictionCreated | PredictionFailed]]) -> Sequence[Reply]:
+        """The ends of requests."""
+        await self.store.outcomes.put([_outcome(e) for e in batch])
+        return [DONE] * len(batch)
+
+    async def superseded(self, batch: Sequence[Event[PredictionSuperseded]]) -> Sequence[Reply]:
+        """Predictions that something newer replaces."""
+        await self.store.outcomes.supersede({e.data.request: e.data.by for e in batch})
+        return [DONE] * len(batch)
+
+    async def annotations(self, batch: Sequence[Event[AnnotationSubmitted | AnnotationDeleted]]) -> Sequence[Reply]:
+        """What people said."""
+        await self.store.annotations.put([stored_annotation(e) for e in batch])
+        return [DONE] * len(batch)
+
+    async def run_created(self, batch: Sequence[Event[RunCreated]]) -> Sequence[Reply]:
+        """Runs that exist."""
+        for e in batch:
+            await self.store.runs.open(e.data.run, e.data.project, e.time_ms)
+        return [DONE] * len(batch)
+
+    async def run_sealed(self, batch: Sequence[Event[RunSealed]]) -> Sequence[Reply]:
+        """Runs whose total is known."""
+        for e in batch:
+            await self.store.runs.seal(e.data.run, e.data.project, e.data.total, e.time_ms)
+        return [DONE] * len(batch)
+
+    async def run_ended(self, batch: Sequence[Event[RunCompleted | RunFailed | RunCancelled]]) -> Sequence[Reply]:
+        """Runs that ended, by whoever's word."""
+        for e in batch:
+            state = _END[type(e.data)]
+            await self.store.runs.finish(e.data.run, state, e.time_ms, getattr(e.data, "reason", ""))
+            await self.store.runs.announced(e.data.run)
+        return [DONE] * len(batch)
+
+
+_END: dict[type[RunCompleted | RunFailed | RunCancelled], RunState] = {
+    RunCompleted: RunState.COMPLETED,
+    RunFailed: RunState.FAILED,
+    RunCancelled: RunState.CANCELLED,
+}
+
+
+def _task(data: TaskAccepted) -> StoredTask:
+    body = {"data": data.data, "meta": data.meta, "door": data.door}
+    return StoredTask(
+        uid=data.task,
+        project=data.project,
+        id=data.id,
+        revision=data.revision,
+        first_ms=data.accepted_ms,
+        config=data.config,
+        body=orjson.dumps(body).decode(),
+        run=data.run,
+    )
+
+
+def _pending(data: TaskAccepted) -> Sequence[StoredOutcome]:
+    return [
+        StoredOutcome(
+            request=ref.request,
+            project=data.project,
+            task=data.task,
+            revision=data.revision,
+            model=ref.model,
+            provider=ref.provider,
+            task_ms=data.accepted_ms,
+            state=State.PENDING,
+            run=data.run,
+        )
+        for ref in data.requests
+    ]
+
+
+def _outcome(event: Event[PredictionCreated | PredictionFailed]) -> StoredOutcome:
+    data = event.data
+    ended = StoredOutcome(
+        request=data.request,
+        project=data.project,
+        task=data.task,
+        revision=data.revision,
+        model=data.model,
+        provider=data.provider,
+        task_ms=data.accepted_ms,
+        state=State.CREATED,
+        offset=event.offset,
+        at_ms=event.time_ms,
+        version=data.version,
+        body=data.model_dump_json(exclude_none=True, exclude=_KEPT_BESIDE),
+        run=data.run,
+    )
+    if isinstance(data, PredictionCreated):
+        return replace(ended, score=data.score)
+    # An end of a later version is not a prediction: it counts as failed here, and its body still tells.
+    known = data.outcome in (State.FAILED, State.CANCELLED, State.EXPIRED)
+    return replace(ended, state=State(data.outcome) if known else State.FAILED)
+
+
+_KEPT_BESIDE = {
+    *("project", "task", "request", "id", "revision", "model", "provider", "lane", "run", "meta"),
+    *("correlation", "accepted_ms", "version", "score"),
+}
+
+
+def _rejected(event: Event[TaskRejected]) -> StoredLine:
+    data = event.data
+    body = {"id": data.id, "reason": data.reason, "errors": [e.model_dump() for e in data.errors], "door": data.door}
+    return StoredLine(
+        key=f"{data.run}:{data.line}" if data.run and data.line else event.id,
+        project=data.project,
+        run=data.run,
+        line=data.line,
+        task=None,
+        at_ms=event.time_ms,
+        body=orjson.dumps(body).decode(),
+    )
+
+
+def stored_annotation(event: Event[AnnotationSubmitted | AnnotationDeleted]) -> StoredAnnotation:
+    """An annotation's newest version, or its end."""
+    data = event.data
+    stored = StoredAnnotation(
+        annotation=data.annotation,
+        project=data.project,
+        task=data.task,
+        annotator=data.annotator,
+        offset=event.offset,
+        at_ms=event.time_ms,
+    )
+    if isinstance(data, AnnotationDeleted):
+        return replace(stored, deleted=True)
+    body = data.model_dump_json(exclude_none=True, exclude={"project", "task", "annotation", "annotator"})
+    return replace(stored, skipped=data.skipped, ground_truth=data.ground_truth, body=body)

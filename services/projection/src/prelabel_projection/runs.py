@@ -1,0 +1,144 @@
+"""Runs: how far they are, and their end.
+
+Progress is read from what is stored, never counted along the way: a redelivery cannot inflate it. A run is complete
+when it is sealed, every line of it has been dispatched, and no request of it is pending. Its end is written first and
+published after, under a derived id; a crash between the two publishes it again.
+"""
+
+import random
+
+import orjson
+from prelabel_contract import names
+from prelabel_contract.events import RunCompleted, RunFailed, event
+from prelabel_runtime import log
+from prelabel_runtime.bus.base import Bus
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.loop import messages
+from prelabel_runtime.metrics import Metrics
+from prelabel_runtime.retry import backoff
+from prelabel_runtime.service import Part
+from prelabel_runtime.store.base import RunState, State, Store, StoredRun
+
+from .settings import ProjectionSettings
+
+SOURCE = "/projection"
+_log = log.get("prelabel.runs")
+
+
+class Progress:
+    """How far one run is."""
+
+    def __init__(self, run: StoredRun, accepted: int, rejected: int, outcomes: dict[str, int]) -> None:
+        self.run = run
+        self.accepted = accepted
+        self.rejected = rejected
+        self.outcomes = outcomes
+
+    @classmethod
+    async def read(cls, store: Store, run: StoredRun) -> "Progress":
+        """From the stored lines and outcomes. Lines first: what is dispatched later can only be counted as pending."""
+        lines = await store.lines.counts(run.run)
+        counts = await store.outcomes.counts_of_run(run.run)
+        return cls(run, lines.accepted, lines.rejected, {str(state): n for state, n in counts.items() if n})
+
+    @property
+    def ended(self) -> int:
+        """Requests that have an outcome."""
+        return sum(n for state, n in self.outcomes.items() if state != State.PENDING)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing more will come."""
+        dispatched = self.run.total is not None and self.accepted + self.rejected >= self.run.total
+        return dispatched and not self.outcomes.get(State.PENDING)
+
+    def shown(self) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "run": self.run.run,
+            "project": self.run.project,
+            "state": str(self.run.state),
+            "total": self.run.total,
+            "accepted": self.accepted,
+            "rejected": self.rejected,
+            "outcomes": self.outcomes,
+            "opened_ms": self.run.opened_ms,
+            "ended_ms": self.run.ended_ms,
+            "reason": self.run.reason or None,
+        }
+
+    def sse(self, number: int) -> bytes:
+        """As a server-sent event."""
+        return b"id: %d\nevent: progress\ndata: %s\n\n" % (number, orjson.dumps(self.shown()))
+
+
+class RunWatcher(Part):
+    """Ends runs that are complete, and those whose upload was never finished."""
+
+    def __init__(
+        self, store: Store, bus: Bus, settings: ProjectionSettings, clock: Clock, metrics: Metrics, rng: random.Random
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._rng = rng
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+
+    async def stop(self) -> None:
+        """Nothing to let go."""
+
+    async def run(self) -> None:
+        """Look at unfinished runs again and again."""
+        waits = backoff(self._settings.watch_seconds, 10.0, self._rng)
+        while True:
+            try:
+                await self.look()
+            except Unavailable:
+                await self._clock.sleep(next(waits))
+                continue
+            waits = backoff(self._settings.watch_seconds, 10.0, self._rng)
+            await self._clock.sleep(self._settings.watch_seconds)
+
+    async def look(self) -> None:
+        """End what is at its end."""
+        now = self._clock.now_ms()
+        for run in await self._store.runs.unfinished():
+            if run.state in (RunState.COMPLETED, RunState.FAILED):
+                await self._announce(run)
+            elif run.state is RunState.SEALED and (await Progress.read(self._store, run)).complete:
+                await self._end(run, RunState.COMPLETED)
+            elif run.state is RunState.OPEN and now - run.opened_ms > self._settings.unsealed_hours * 3_600_000:
+                await self._end(run, RunState.FAILED, "its upload was never completed")
+        oldest = await self._store.outcomes.oldest_pending_ms()
+        self._metrics.oldest_unresolved.set((now - oldest) / 1000 if oldest is not None else 0)
+
+    async def _end(self, run: StoredRun, state: RunState, reason: str = "") -> None:
+        await self._store.runs.finish(run.run, state, self._clock.now_ms(), reason)
+        ended = await self._store.runs.get(run.project, run.run)
+        if ended is not None and not ended.announced:
+            await self._announce(ended)
+
+    async def _announce(self, run: StoredRun) -> None:
+        progress = await Progress.read(self._store, run)
+        data: RunCompleted | RunFailed
+        if run.state is RunState.COMPLETED:
+            data = RunCompleted(
+                project=run.project,
+                run=run.run,
+                total=run.total or 0,
+                accepted=progress.accepted,
+                rejected=progress.rejected,
+                outcomes=progress.outcomes,
+            )
+        else:
+            data = RunFailed(project=run.project, run=run.run, reason=run.reason)
+        id = names.derived(data.TYPE, run.run)
+        ended = event(data, id=id, source=SOURCE, time_ms=run.ended_ms or self._clock.now_ms())
+        await self._bus.publish(messages([ended]))
+        await self._store.runs.announced(run.run)
+        _log.info("run ended", run=run.run, state=str(run.state), accepted=progress.accepted, rejected=progress.rejected)

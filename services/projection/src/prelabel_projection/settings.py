@@ -1,0 +1,20 @@
+"""Projection's settings."""
+
+from typing import Annotated
+
+from prelabel_runtime.settings import Frozen
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+
+class ProjectionSettings(Frozen):
+    """How results are written and runs are followed."""
+
+    model_config = SettingsConfigDict(env_prefix="PRELABEL_PROJECTION_")
+
+    records: Annotated[int, Field(ge=1, le=5000)] = 500
+    """Events written at once."""
+    watch_seconds: Annotated[float, Field(gt=0)] = 0.5
+    """How often unfinished runs are looked at."""
+    unsealed_hours: Annotated[float, Field(gt=0)] = 24.0
+    """An upload that was never completed fails its run after this time; the same Idempotency-Key resumes it before."""

@@ -1,0 +1,47 @@
+"""From annotations to one current example per task.
+
+Which annotation is the example, and how many examples there are, is derived from the stored annotations: each is kept
+under its own id at its newest version, so a redelivery, or an old version that comes late, changes no count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from prelabel_contract.events import AnnotationDeleted, AnnotationSubmitted, Event, TaskDeleted
+from prelabel_runtime.service import Reply
+from prelabel_runtime.store.base import Examples, StoredAnnotation
+
+DONE: Reply = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """Keeps what people said, for training."""
+
+    examples: Examples
+
+    async def annotations(self, batch: Sequence[Event[AnnotationSubmitted | AnnotationDeleted]]) -> Sequence[Reply]:
+        """Annotations, changed and withdrawn ones included."""
+        await self.examples.put([_example(e) for e in batch])
+        return [DONE] * len(batch)
+
+    async def tasks_deleted(self, batch: Sequence[Event[TaskDeleted]]) -> Sequence[Reply]:
+        """What is deleted is not learned from."""
+        await self.examples.forget([e.data.task for e in batch])
+        return [DONE] * len(batch)
+
+
+def _example(event: Event[AnnotationSubmitted | AnnotationDeleted]) -> StoredAnnotation:
+    data = event.data
+    stored = StoredAnnotation(
+        annotation=data.annotation,
+        project=data.project,
+        task=data.task,
+        annotator=data.annotator,
+        offset=event.offset,
+        at_ms=event.time_ms,
+    )
+    if isinstance(data, AnnotationDeleted):
+        return replace(stored, deleted=True)
+    body = data.model_dump_json(exclude_none=True, include={"regions", "parent_prediction", "lead_time"})
+    return replace(stored, skipped=data.skipped, ground_truth=data.ground_truth, body=body)
