@@ -236,7 +236,7 @@ class ModelWorker:
         """Load a model, or tell what is known of it. Its key is `key_of(settings)`. After a restart, or
         when others pushed it out, it is loaded again when it is needed.
 
-        Raises `BadSettings`, or `WorkerError`.
+        Raises `BadSettings` and `CannotStart`.
         """
         key = key_of(settings)
         async with self._busy:
@@ -338,11 +338,13 @@ class ModelWorker:
                 raise BadSettings(answer.detail)
             case Raised():
                 raise BadSettings(f"the model cannot be loaded: {answer.error}")
+            case Loaded():
+                labels = {kind: tuple(values) for kind, values in answer.labels.items()}
+                model.description = Description(answer.version, frozenset(answer.kinds), labels)
+                return model.description
             case _:
-                loaded = await self._expect(answer, Loaded)
-        labels = {kind: tuple(values) for kind, values in loaded.labels.items()}
-        model.description = Description(loaded.version, frozenset(loaded.kinds), labels)
-        return model.description
+                await self._kill()
+                raise CannotStart(f"loading a model was answered by {type(answer).__name__}")
 
     async def _ask(self, frame: bytes, seconds: float) -> Answer:
         process = self._process

@@ -1,1 +1,1 @@
-
+"""The rules provider."""

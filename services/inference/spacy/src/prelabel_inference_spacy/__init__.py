@@ -1,1 +1,1 @@
-
+"""The spaCy provider."""
