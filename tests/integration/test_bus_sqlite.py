@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -110,8 +110,19 @@ async def test_a_file_that_is_no_bus_is_refused(tmp_path: Path, clock: ShiftedCl
     other.write_text("not a database at all, " * 1000)
     with pytest.raises(Refused, match="not a bus file"):
         await SqliteBus(other, clock=clock).start()
+    foreign = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    with pytest.raises(Refused, match="some other database"):
+        await SqliteBus(foreign, clock=clock).start()
     with pytest.raises(Refused, match="folder"):
         await SqliteBus(tmp_path / "nowhere" / "bus.db", clock=clock).start()
+
+
+async def test_nobody_else_may_read_the_file(path: Path, clock: ShiftedClock) -> None:
+    async with opened(path, clock, TopicSpec("t")) as bus:
+        await bus.publish([message("t", "k", 1)])
+        assert {entry.stat().st_mode & 0o777 for entry in os.scandir(path.parent)} == {0o600}
 
 
 async def test_a_second_member_of_a_group_is_refused(path: Path, clock: ShiftedClock) -> None:
@@ -121,6 +132,26 @@ async def test_a_second_member_of_a_group_is_refused(path: Path, clock: ShiftedC
                 pass
         async with joined(bus, ["u"], "group"), joined(bus, ["t"], "other"):
             pass
+
+
+async def test_a_start_that_failed_leaves_the_place_to_the_next(path: Path, clock: ShiftedClock) -> None:
+    async def fail(_: object) -> None:
+        raise Unavailable("store")
+
+    async def ignore(_: object) -> None:
+        pass
+
+    async with opened(path, clock, TopicSpec("t")) as bus:
+        consumer = bus.consumer(["t"], group="group")
+        with pytest.raises(Unavailable):
+            await consumer.start(on_assign=fail, on_revoke=ignore)
+        await consumer.start(on_assign=ignore, on_revoke=ignore)
+        await consumer.stop()
+        await consumer.stop()
+        with pytest.raises(ValueError, match="unknown"):
+            await bus.consumer(["unknown"], group="group").start(on_assign=ignore, on_revoke=ignore)
+        with pytest.raises(ValueError, match="unknown"):
+            await bus.reader(["unknown"], start="end").start()
 
 
 # ---------------------------------------------------------------------------------------------- durability
