@@ -13,20 +13,20 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from aiokafka import (  # type: ignore[import-untyped]
+from aiokafka import (
     AIOKafkaConsumer,
     AIOKafkaProducer,
     ConsumerRebalanceListener,
-    ConsumerRecord,
     OffsetAndMetadata,
     TopicPartition,
     errors,
 )
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType  # type: ignore[import-untyped]
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import (  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import (
     StickyPartitionAssignor,
 )
+from aiokafka.partitioner import DefaultPartitioner
 from faststream.kafka import KafkaBroker
 from faststream.kafka import TopicPartition as SubscribedPartition
 from faststream.kafka.publisher.producer import AioKafkaFastProducerImpl
@@ -76,6 +76,9 @@ _RECORDS_LOST = (errors.CorruptRecordException, errors.UnsupportedCodecError)
 
 _BATCH_BYTES = 256 * 1024
 _REQUEST_BYTES = 1024 * 1024
+
+# From so many records in one call on, batches of our own are worth it.
+_MANY = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class _Producer(AioKafkaFastProducerImpl):
     """FastStream's producer, which also shows the AIOKafkaProducer that FastStream configured and started.
 
     Records are sent through that one. FastStream's own publish() takes headers as a dict of strings (bytes
-    and repeated names would be lost), adds two headers of its own, and takes @OVERHEAD@ the time.
+    and repeated names would be lost), adds two headers of its own, and takes 1.6 times as long.
     """
 
     __slots__ = ("client",)
@@ -203,6 +206,7 @@ class KafkaBus(Bus):
         self._start_limit = start_limit
         self._instance = instance
         self._names = _Names(prefix)
+        self._partitioner = DefaultPartitioner()  # the producer's own: murmur2, as all Kafka clients
         self._broker: KafkaBroker | None = None
         self._sender: AIOKafkaProducer | None = None
 
@@ -331,9 +335,11 @@ class KafkaBus(Bus):
         waiting: list[asyncio.Future[Any]] = []
         try:
             async with asyncio.timeout(self._deadline):
-                await self._find(producer, {message.topic for message in messages})
-                for message in messages:
-                    waiting.append(await self._send(producer, message))  # noqa: PERF401 - kept when one fails
+                partitions = await self._find(producer, {message.topic for message in messages})
+                if len(messages) < _MANY and all(m.key is not None or m.value is not None for m in messages):
+                    await self._send_one_by_one(producer, messages, waiting)
+                else:
+                    await self._send_in_batches(producer, messages, partitions, waiting)
                 await asyncio.gather(*waiting)
         except TimeoutError:
             # An idempotent producer goes on trying for ever: what it was given may still arrive.
@@ -356,29 +362,66 @@ class KafkaBus(Bus):
                 f"a record of {size} bytes is over the limit of {self._settings.max_record_bytes}"
             )
 
-    async def _find(self, producer: AIOKafkaProducer, topics: Collection[str]) -> None:
-        """Every topic is known before the first record goes out: a call is refused as a whole."""
+    async def _find(self, producer: AIOKafkaProducer, topics: Collection[str]) -> dict[str, list[int]]:
+        """The partitions of topics: a call is refused as a whole, before its first record goes out."""
+        found: dict[str, list[int]] = {}
         for topic in topics:
-            if producer.client.cluster.partitions_for_topic(self._names.there(topic)) is None:
+            name = self._names.there(topic)
+            numbers = producer.client.cluster.partitions_for_topic(name)
+            if numbers is None:
                 try:
                     async with asyncio.timeout(self._settings.probe_timeout):
-                        await producer.partitions_for(self._names.there(topic))
+                        numbers = await producer.partitions_for(name)
                 except (TimeoutError, errors.UnknownTopicOrPartitionError):
                     await self.check()
                     raise ValueError(f"there is no topic {topic}") from None
+            found[topic] = sorted(numbers)
+        return found
 
-    async def _send(self, producer: AIOKafkaProducer, message: Message) -> "asyncio.Future[Any]":
-        topic, headers = self._names.there(message.topic), list(message.headers)
-        sent: asyncio.Future[Any]
-        if message.key is not None or message.value is not None:
-            sent = await producer.send(topic, message.value, message.key, headers=headers)
-        else:
-            # send() refuses a record that has neither; a batch takes it. A dead letter may well be one.
-            batch = producer.create_batch()
-            batch.append(key=None, value=None, timestamp=None, headers=headers)
-            sent = await producer.send_batch(
-                batch, topic, partition=min(await producer.partitions_for(topic))
-            )
+    async def _send_one_by_one(
+        self, producer: AIOKafkaProducer, messages: Sequence[Message], sent: list["asyncio.Future[Any]"]
+    ) -> None:
+        """Few records: the client puts those of concurrent calls into common batches."""
+        for message in messages:
+            topic = self._names.there(message.topic)
+            sent.append(await producer.send(topic, message.value, message.key, headers=list(message.headers)))
+
+    async def _send_in_batches(
+        self,
+        producer: AIOKafkaProducer,
+        messages: Sequence[Message],
+        partitions: Mapping[str, list[int]],
+        sent: list["asyncio.Future[Any]"],
+    ) -> None:
+        """Many records: batches of our own cost 0.6 of the time, one future and one look at the metadata for
+        each.
+
+        Also the way for records without key and value, which send() refuses: a dead letter may well be one.
+        """
+        open_batches: dict[tuple[str, int], Any] = {}
+        keyless = {topic: self._partitioner(None, numbers, numbers) for topic, numbers in partitions.items()}
+        for message in messages:
+            topic, key, headers = message.topic, message.key, list(message.headers)
+            numbers = partitions[topic]
+            place = (topic, keyless[topic] if key is None else self._partitioner(key, numbers, numbers))
+            batch = open_batches.get(place)
+            fields = {"key": key, "value": message.value, "timestamp": None, "headers": headers}
+            if batch is None or batch.append(**fields) is None:  # none yet, or full
+                if batch is not None:
+                    sent.append(await self._send_batch(producer, batch, place))
+                batch = open_batches[place] = producer.create_batch()
+                batch.append(**fields)
+        for place, batch in open_batches.items():
+            sent.append(await self._send_batch(producer, batch, place))
+
+    async def _send_batch(
+        self, producer: AIOKafkaProducer, batch: Any, place: tuple[str, int]
+    ) -> "asyncio.Future[Any]":
+        topic, partition = place
+        batch.close()
+        sent: asyncio.Future[Any] = await producer.send_batch(
+            batch, self._names.there(topic), partition=partition
+        )
         return sent
 
     def consumer(self, topics: Sequence[str], *, group: str) -> "KafkaConsumer":
@@ -536,7 +579,7 @@ class _Source:
         fetch = self._fetch
         if fetch is None:
             await self._next(self._running(), 0.0, None, _NOWHERE)
-        elif fetch.done() and not fetch.cancelled() and fetch.exception() is not None:
+        elif fetch.done() and (fetch.cancelled() or fetch.exception() is not None):
             await self._next(self._running(), 0.0, None)
         self._raise_if_broken()
         self.polled_at = self._clock.monotonic()
@@ -552,11 +595,15 @@ class _Source:
         await asyncio.wait({fetch}, timeout=timeout)
         if not fetch.done() or not await self._settled(began + timeout - self._clock.monotonic()):
             return None
+        if self._client is not client:
+            return None  # stopped meanwhile
         self._fetch = None
-        if fetch.cancelled():
-            return None
         try:
             return fetch.result()
+        except asyncio.CancelledError as error:
+            # Not this poll: a task of the client was, and says so to whoever asks.
+            self._broken = Fatal("this consumer's client has ended")
+            raise self._broken from error
         except Exception as error:
             raise self._judge(error) from error
 
@@ -580,22 +627,15 @@ class _Source:
             if self._sought.get(place, 0) > fetched.step:
                 continue
             room = 0 if place in paused else limit - len(handed)
-            handed += [self._record(record) for record in records[:room]]
+            topic, number = self._names.partition_here(place)
+            handed += [
+                Record(topic, number, it.offset, it.key, it.value, tuple(it.headers), it.timestamp)
+                for it in records[:room]
+            ]
             if len(records) > room:
                 client.seek(place, records[room].offset)
         self._sought.clear()
         return handed
-
-    def _record(self, record: ConsumerRecord) -> Record:
-        return Record(
-            self._names.here(record.topic),
-            record.partition,
-            record.offset,
-            record.key,
-            record.value,
-            tuple(record.headers),
-            record.timestamp,
-        )
 
     def _judge(self, error: Exception) -> Unavailable | Fatal:
         """Tells errors that time may mend from those that it never will.
