@@ -6,18 +6,21 @@ one call.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sized
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     JsonValue,
     StringConstraints,
     ValidationInfo,
 )
+from pydantic_core import core_schema
 
 READING: Mapping[str, bool] = {"reading": True}
 """Validation context for what is in a log or a store: its writer, perhaps of a later version, has checked it.
@@ -70,20 +73,59 @@ Milliseconds = Count
 """Milliseconds since 1970-01-01T00:00:00Z."""
 
 
-def _storable(value: JsonValue) -> JsonValue:
+def _storable(value: object) -> object:
     rest = [value]
     while rest:
         item = rest.pop()
-        if isinstance(item, dict):
+        if item is None or isinstance(item, bool):
+            continue
+        if isinstance(item, str):
+            _encodable(item)
+        elif isinstance(item, dict):
             rest += item.values()
+            rest += item
+            if not all(isinstance(key, str) for key in item):
+                raise ValueError("keys must be texts")
         elif isinstance(item, list):
             rest += item
-        elif isinstance(item, float) and not math.isfinite(item):
-            raise ValueError("NaN and infinities are no JSON")
-        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                raise ValueError("NaN and infinities are no JSON")
+        elif not isinstance(item, int):
+            raise ValueError(f"{type(item).__name__} is no JSON value")
+        elif not -(2**63) <= item < 2**63:
             raise ValueError("whole numbers must fit into 64 bits")
     return value
 
 
-Json = Annotated[JsonValue, AfterValidator(_storable)]
+class NotEmpty:
+    """Marks a tuple or mapping of at least one item.
+
+    Not `Field(min_length=1)`: pydantic counts the valid items, and so calls a list of one wrong item empty.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(_not_empty, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        made = handler(schema)
+        made["minItems" if made.get("type") == "array" else "minProperties"] = 1
+        return made
+
+
+def _not_empty(value: Sized) -> Sized:
+    if not value:
+        raise ValueError("must have at least one item")
+    return value
+
+
+if TYPE_CHECKING:
+    Json = JsonValue
+else:
+    # Not JsonValue: its union would put the names of Python's types into the places of errors.
+    Json = Annotated[Any, AfterValidator(_storable)]
 """Any JSON value with finite numbers and whole numbers of at most 64 bits: what every store can keep."""

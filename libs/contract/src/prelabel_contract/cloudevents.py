@@ -8,7 +8,7 @@ value is the whole event as JSON.
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,8 @@ Headers = tuple[tuple[str, bytes], ...]
 
 _JSON = ("content-type", b"application/json")
 _SPEC = ("ce_specversion", b"1.0")
+# Milliseconds are counted in whole numbers: through floats, some moments would come back one earlier.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def encode(event: Event[EventData]) -> tuple[Headers, bytes]:
@@ -138,7 +140,8 @@ def structured(event: Event[Any]) -> dict[str, Any]:
 
 
 def _rfc3339(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _milliseconds(text: str | None) -> int:
@@ -150,4 +153,4 @@ def _milliseconds(text: str | None) -> int:
         raise InvalidEvent("not_a_cloudevent", "attribute 'time' is not an RFC 3339 time") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from . import names
 from .annotations import Annotation
-from .base import Json, Milliseconds, Model, Name, Score, Slug, TaskId
+from .base import Json, Milliseconds, Model, Name, NotEmpty, Score, Slug, TaskId
 from .errors import FieldError
 from .names import Lane
 from .projects import Project
@@ -123,7 +123,7 @@ class InboundTask(Inbound):
 
     TYPE = "prelabel.task.submitted.v1"
     id: TaskId | None = None
-    data: Annotated[dict[Name, Json], Field(min_length=1)]
+    data: Annotated[dict[Name, Json], NotEmpty()]
     meta: dict[str, Json] = Field(default_factory=dict)
     lane: Lane = Lane.BULK
     run: str | None = None
@@ -141,7 +141,7 @@ class TaskSubmitted(_ByTask):
 
     TYPE = "prelabel.task.submitted.v1"
     id: TaskId | None = None
-    data: Annotated[dict[Name, Json], Field(min_length=1)]
+    data: Annotated[dict[Name, Json], NotEmpty()]
     meta: dict[str, Json] = Field(default_factory=dict)
     lane: AnyLane = Lane.BULK
     run: str | None = None

@@ -16,7 +16,7 @@ from typing import Any
 
 from . import names
 from .cloudevents import structured
-from .events import EVENTS, PUBLIC, AnyEvent, EventData, PredictionCreated, PredictionFailed
+from .events import EVENTS, PUBLIC, AnyEvent, EventData, Inbound, PredictionCreated, PredictionFailed
 from .examples import examples, public_examples
 from .regions import KINDS
 
@@ -53,7 +53,8 @@ def schema(cls: type[EventData]) -> dict[str, Any]:
             definition["required"] = sorted({"kind", *definition.get("required", ())})
         elif definition.get("title") == "UnknownRegion":
             kind["not"] = {"enum": sorted(KINDS)}
-    return {"$schema": DIALECT, "$id": f"urn:prelabel:schema:{cls.TYPE}", **made}
+    below = "inbound:" if issubclass(cls, Inbound) else ""
+    return {"$schema": DIALECT, "$id": f"urn:prelabel:schema:{below}{cls.TYPE}", **made}
 
 
 # ------------------------------------------------------------------------------------------------------

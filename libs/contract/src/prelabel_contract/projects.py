@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from . import names
-from .base import Json, Model, Name, Score, Slug, reading
+from .base import Json, Model, Name, NotEmpty, Score, Slug, reading
 from .errors import FieldError, pointer
 from .limits import MAX_PROJECT_BYTES
 from .regions import KINDS, Choice, Pairwise, Rating, RegionBase, Relation, Taxonomy, Text
@@ -111,7 +111,7 @@ class Question(Model):
 class LabelSet(Model):
     """All questions of a project."""
 
-    questions: Annotated[tuple[Question, ...], Field(min_length=1)]
+    questions: Annotated[tuple[Question, ...], NotEmpty()]
 
     @model_validator(mode="after")
     def _names_once(self, info: ValidationInfo) -> Self:

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from .base import Count, Json, Model, Name, Score
+from .base import Count, Json, Model, Name, NotEmpty, Score
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Offset = Count
@@ -112,7 +112,7 @@ class Choice(RegionBase):
     """Labels for the field as a whole."""
 
     kind: Literal["choice"] = "choice"
-    labels: Annotated[tuple[Name, ...], Field(min_length=1)]
+    labels: Annotated[tuple[Name, ...], NotEmpty()]
 
 
 class Taxonomy(RegionBase):
@@ -182,7 +182,7 @@ class Polygon(RegionBase):
     """Corners (x, y) in percent, in order."""
 
     kind: Literal["polygon"] = "polygon"
-    points: Annotated[tuple[tuple[Percent, Percent], ...], Field(min_length=1)]
+    points: Annotated[tuple[tuple[Percent, Percent], ...], NotEmpty()]
     closed: bool | None = None
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 import orjson
 from pydantic import Field, model_validator
 
-from .base import Json, Model, Name, TaskId
+from .base import Json, Model, Name, NotEmpty, TaskId
 from .limits import MAX_DATA_BYTES, MAX_META_BYTES
 
 
@@ -14,7 +14,7 @@ class Task(Model):
 
     id: TaskId | None = None
     """The caller's own id. Sent again, the same content changes nothing; other content is a new revision."""
-    data: Annotated[dict[Name, Json], Field(min_length=1)]
+    data: Annotated[dict[Name, Json], NotEmpty()]
     meta: dict[str, Json] = Field(default_factory=dict)
     """Comes back in every event and webhook."""
 
