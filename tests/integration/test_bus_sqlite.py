@@ -5,8 +5,8 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,6 +56,15 @@ async def opened(path: Path, clock: ShiftedClock, *topics: TopicSpec) -> AsyncIt
     async with running(bus):
         await bus.provision(topics)
         yield bus
+
+
+@contextmanager
+def hanging(path: Path) -> Iterator[None]:
+    """A time in which nobody can write to the file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 class TestSqliteBus(BusTests):
@@ -166,11 +175,11 @@ from prelabel_runtime.clock import SystemClock
 async def main():
     bus = SqliteBus(Path(sys.argv[1]), clock=SystemClock())
     await bus.start()
-    await bus.provision([TopicSpec("t")])
+    await bus.provision([TopicSpec("t"), TopicSpec("u")])
     async def publisher(name):
         for number in range(10**9):
             values = [f"{name} {number} {part}" for part in range(3)]
-            await bus.publish([Message("t", name.encode(), value.encode()) for value in values])
+            await bus.publish([Message(topic, b"k", value.encode()) for topic, value in zip("tut", values)])
             print(*values, sep="\\n", flush=True)
     await asyncio.gather(*(publisher(f"p{number}") for number in range(20)))
 
@@ -196,7 +205,7 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(
     await child.wait()
 
     async with opened(path, clock) as bus:  # the lock went with its owner
-        there = values(await stored(bus, "t"))
+        there = [*values(await stored(bus, "t")), *values(await stored(bus, "u"))]
         assert set(lines) <= set(there)
         assert len(there) == len(set(there))
         per_call: dict[str, int] = {}
@@ -246,15 +255,16 @@ async def test_a_full_file_takes_nothing_of_a_call_says_so_and_goes_on_when_ther
 ) -> None:
     bus = SqliteBus(path, clock=clock, max_file_bytes=2 << 20, clean_seconds=1e6)
     async with running(bus):
-        await bus.provision([TopicSpec("t", retention_ms=1000), TopicSpec("done")])
+        await bus.provision([TopicSpec("t", retention_ms=1000), TopicSpec("small"), TopicSpec("done")])
         await bus.check()
         published = await fill(bus, "t", 50_000, at_once=5)
         assert len(await stored(bus, "t")) == published
         async with joined(bus, ["t"], "group") as member:
             await drain(member.consumer, published)
             done = {Partition("t", 0): Committed(published)}
+            parts = [message("small", "k", 1), Message("done", b"k", os.urandom(500_000))]
             with pytest.raises(Unavailable):
-                await member.consumer.complete(bus, [Message("done", b"k", os.urandom(500_000))], done)
+                await member.consumer.complete(bus, parts, done)
             assert await member.consumer.committed(Partition("t", 0)) is None
             assert await stored(bus, "done") == []
             await fill(bus, "done", 20_000)
@@ -265,6 +275,8 @@ async def test_a_full_file_takes_nothing_of_a_call_says_so_and_goes_on_when_ther
         assert await bus.clean() > 0
         await bus.check()
         await bus.publish([message("t", "k", "again")])
+    async with opened(path, clock) as again:
+        assert await stored(again, "small") == []
 
 
 async def fill(bus: Bus, topic: str, size: int, *, at_once: int = 1) -> int:
@@ -295,12 +307,8 @@ async def test_a_disk_that_hangs_makes_publishing_unavailable_in_time(
 ) -> None:
     async with running(SqliteBus(path, clock=clock, delivery_seconds=0.2)) as bus:
         await bus.provision([TopicSpec("t")])
-        hanging = sqlite3.connect(path, isolation_level=None)
-        hanging.execute("BEGIN IMMEDIATE")  # nobody else can write
-        with pytest.raises(Unavailable, match="in time"):
+        with hanging(path), pytest.raises(Unavailable, match="in time"):
             await bus.publish([message("t", "k", "unknown")])
-        hanging.execute("ROLLBACK")
-        hanging.close()
         await drain_one_more(bus)
 
 
@@ -317,11 +325,25 @@ async def drain_one_more(bus: Bus) -> None:
 
 
 async def test_publishers_wait_while_too_much_waits_for_the_disk(path: Path, clock: ShiftedClock) -> None:
-    bus = SqliteBus(path, clock=clock, max_pending_bytes=100_000)
+    bus = SqliteBus(path, clock=clock, max_pending_bytes=100_000, delivery_seconds=0.5)
     async with running(bus):
         await bus.provision([TopicSpec("t")])
-        await asyncio.gather(*(bus.publish([Message("t", b"k", b"x" * 50_000)]) for _ in range(100)))
-        assert len(await stored(bus, "t")) == 100
+
+        async def outcome() -> str:
+            try:
+                await bus.publish([Message("t", b"k", b"x" * 50_000)])
+            except Unavailable as error:
+                return error.what
+            return "published"
+
+        with hanging(path):
+            outcomes = await asyncio.gather(*(outcome() for _ in range(10)))
+        assert sum("nothing of this call was taken" in what for what in outcomes) == 8
+        assert sum("may or may not" in what for what in outcomes) == 2
+        async with asyncio.timeout(PATIENCE):
+            while await outcome() != "published":
+                pass
+        assert len(await stored(bus, "t")) == 3
 
 
 # ------------------------------------------------------------------------------------------- what may go

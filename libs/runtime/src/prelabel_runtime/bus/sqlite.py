@@ -439,9 +439,7 @@ class SqliteBus(Bus):
         self._running()
         records, size = self._pack(messages)
         if records:
-            while self._pending_bytes >= self._max_pending_bytes and self._writer is not None:
-                self._room.clear()
-                await self._room.wait()
+            await self._wait_for_room()
         loop = self._running()
         entry = _Entry(loop.create_future(), records, dict(commits), size)
         self._pending_bytes += size
@@ -451,6 +449,17 @@ class SqliteBus(Bus):
             await entry.future
         finally:
             timer.cancel()
+
+    async def _wait_for_room(self) -> None:
+        if self._pending_bytes < self._max_pending_bytes:
+            return
+        try:
+            async with asyncio.timeout(self._delivery_seconds):
+                while self._pending_bytes >= self._max_pending_bytes and self._writer is not None:
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            raise Unavailable("too much waits for the disk already; nothing of this call was taken") from None
 
     def _pack(self, messages: Sequence[Message]) -> tuple[dict[_Topic, list[_Packed]], int]:
         records: dict[_Topic, list[_Packed]] = {}

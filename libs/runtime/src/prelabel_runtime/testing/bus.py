@@ -239,6 +239,13 @@ class BusTests:
         seen = {(r.key, r.value, r.headers) for r in await stored(bus, topic)}
         assert seen == {(m.key, m.value, m.headers) for m in sent}
 
+    async def test_a_large_call_keeps_its_order(self, bus: Bus, new_topic: MakeTopic) -> None:
+        topic = await new_topic()
+        await bus.publish([message(topic, "k", number) for number in range(3000)])
+        records = await stored(bus, topic)
+        assert values(records) == [str(number) for number in range(3000)]
+        assert [record.offset for record in records] == list(range(3000))
+
     async def test_one_call_may_publish_to_several_topics(self, bus: Bus, new_topic: MakeTopic) -> None:
         one, other = await new_topic(), await new_topic()
         await bus.publish([message(one, "k", 1), message(other, "k", 2), message(one, "k", 3)])
