@@ -3,8 +3,9 @@
 from prelabel_inference_echo.provider import EchoProvider
 from prelabel_provider.base import Failed, Input
 from prelabel_provider.testing import ProviderTests
+from pydantic import JsonValue
 
-_TOLD = [{"kind": "span", "start": 0, "end": 3, "labels": ["WORD"], "score": 0.25}]
+_TOLD: list[JsonValue] = [{"kind": "span", "start": 0, "end": 3, "labels": ["WORD"], "score": 0.25}]
 
 
 class TestConformance(ProviderTests):

@@ -9,24 +9,25 @@ import spacy
 from spacy.training import Example
 from spacy.util import fix_random_seed
 
-Annotations = Mapping[str, Any]
+Shown = list[tuple[str, Mapping[str, Any]]]
+"""Texts and what is to be learned of them."""
 
-NER = [
+NER: Shown = [
     ("Ada met Bob in Paris", {"entities": [(0, 3, "PERSON"), (8, 11, "PERSON"), (15, 20, "CITY")]}),
     ("Ada lives in London", {"entities": [(0, 3, "PERSON"), (13, 19, "CITY")]}),
     ("Paris is far from London", {"entities": [(0, 5, "CITY"), (18, 24, "CITY")]}),
     ("nobody is here", {"entities": []}),
 ]
-SPANS = [
+SPANS: Shown = [
     (text, {"spans": {"sc": [(start, end, label) for start, end, label in said["entities"]]}})
     for text, said in NER
 ]
-ONE_OF = [
+ONE_OF: Shown = [
     ("good and fine", {"cats": {"good": 1.0, "bad": 0.0}}),
     ("bad and foul", {"cats": {"good": 0.0, "bad": 1.0}}),
 ]
 _CLAUSE = {"heads": [1, 1, 1], "deps": ["nsubj", "ROOT", "obj"], "pos": ["PROPN", "VERB", "PROPN"]}
-PARSED = [("Ada met Bob", _CLAUSE), ("Bob saw Ada", _CLAUSE)]
+PARSED: Shown = [("Ada met Bob", _CLAUSE), ("Bob saw Ada", _CLAUSE)]
 
 _CONFIGS: Mapping[str, dict[str, Any]] = {
     "spancat": {"suggester": {"@misc": "spacy.ngram_suggester.v1", "sizes": [1]}},
@@ -34,7 +35,7 @@ _CONFIGS: Mapping[str, dict[str, Any]] = {
 }
 
 
-def train(folder: Path, parts: Mapping[str, list[tuple[str, Annotations]]], *, rounds: int = 30) -> Path:
+def train(folder: Path, parts: Mapping[str, Shown], *, rounds: int = 30) -> Path:
     """Train one component per part, each on its own examples, and save the pipeline."""
     fix_random_seed(1)
     nlp = spacy.blank("en")

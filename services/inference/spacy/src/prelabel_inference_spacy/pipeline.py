@@ -9,9 +9,9 @@ import spacy
 from prelabel_contract.names import content_hash
 from prelabel_provider.base import BadSettings
 
-from .settings import SpacySettings
+from .settings import Emit, SpacySettings
 
-MAKES: dict[str, frozenset[str]] = {
+MAKES: dict[Emit, frozenset[str]] = {
     "ner": frozenset({"ner", "beam_ner"}),
     "entity_ruler": frozenset({"entity_ruler", "span_ruler", "future_entity_ruler"}),
     "spancat": frozenset({"spancat", "spancat_singlelabel"}),
@@ -24,7 +24,7 @@ MAKES: dict[str, frozenset[str]] = {
 _HELPS = {"pos": frozenset({"attribute_ruler"}), "spancat": frozenset({"span_finder"})}
 _NEVER = frozenset({"lemmatizer", "trainable_lemmatizer", "senter", "entity_linker"})
 _OPTIONAL = frozenset().union(_NEVER, *MAKES.values(), *_HELPS.values())
-_BY_DEFAULT = ("ner", "entity_ruler", "spancat", "textcat")
+_BY_DEFAULT: tuple[Emit, ...] = ("ner", "entity_ruler", "spancat", "textcat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Loaded:
     """A pipeline with only those components on that are needed."""
 
     nlp: Any
-    emit: tuple[str, ...]
+    emit: tuple[Emit, ...]
     version: str
-    labels: dict[str, tuple[str, ...]]
+    labels: dict[Emit, tuple[str, ...]]
     """What each emitted part may say."""
     spans_key: str
 
@@ -85,7 +85,7 @@ def _saved(settings: SpacySettings) -> Any:
         ) from error
 
 
-def _emitted(settings: SpacySettings, factories: frozenset[str]) -> tuple[str, ...]:
+def _emitted(settings: SpacySettings, factories: frozenset[str]) -> tuple[Emit, ...]:
     has = [part for part, makers in MAKES.items() if makers & factories]
     if missing := [part for part in settings.emit if part not in has]:
         raise BadSettings(
@@ -99,7 +99,7 @@ def _emitted(settings: SpacySettings, factories: frozenset[str]) -> tuple[str, .
     return tuple(dict.fromkeys(emit))
 
 
-def _switch_off(nlp: Any, factories: dict[str, str], emit: tuple[str, ...]) -> None:
+def _switch_off(nlp: Any, factories: dict[str, str], emit: tuple[Emit, ...]) -> None:
     # Components of unknown factories stay on: somebody may read what they write. A ruler may ask for tags and
     # lemmas: what runs before it stays on too.
     needed = frozenset().union(*(MAKES[part] | _HELPS.get(part, frozenset()) for part in emit))
@@ -111,7 +111,7 @@ def _switch_off(nlp: Any, factories: dict[str, str], emit: tuple[str, ...]) -> N
             nlp.disable_pipe(name)
 
 
-def _labels(nlp: Any, factories: dict[str, str], part: str) -> tuple[str, ...]:
+def _labels(nlp: Any, factories: dict[str, str], part: Emit) -> tuple[str, ...]:
     makers = [nlp.get_pipe(name) for name in nlp.pipe_names if factories[name] in MAKES[part]]
     return tuple(dict.fromkeys(label for maker in makers for label in maker.labels))
 
