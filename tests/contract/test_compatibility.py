@@ -75,7 +75,7 @@ def test_the_last_releases_models_read_todays_samples() -> None:
     assert [told for release in RELEASES[-1:] for told in unread_by_release(release, FILES)] == []
 
 
-# ---------------------------------------------------------------------------------------- the rules themselves
+# ------------------------------------------------------------------------------------ the rules themselves
 
 CREATED = "prelabel.prediction.created.v1.json"
 
