@@ -1,0 +1,84 @@
+# Every command sets up what it needs. `make` alone lists them.
+PYTHON ?= python3
+PY := .venv/bin/python
+LIBS := libs/contract libs/runtime libs/provider
+SERVICES := services/ingestion services/projection services/training services/all_in_one
+PROVIDERS := services/inference/echo services/inference/rules services/inference/spacy
+PACKAGES := $(LIBS) $(SERVICES) $(PROVIDERS)
+EDITABLE = $(foreach package,$(1),-e $(package))
+SOURCES := libs services deploy tests
+comma := ,
+CI ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo servers test check golden bench locks clean
+
+##@ Use it
+
+run: .state/run $(if $(WITH),.state/with-$(WITH)) ## Everything in one process on SQLite, with a sample project: WITH=<provider> gives one an environment of its own
+	$(if $(WITH),PRELABEL_INFERENCE_ENVIRONMENTS='{"$(WITH)": "$(CURDIR)/.venvs/$(WITH)/bin/python"}') $(PY) -m prelabel_all_in_one
+
+demo: .state/$(if $(REAL),dev,run) ## The main job, unattended, shown: 3,000 texts, two models, a page of results. REAL=1: on Kafka, every service a process
+	$(PY) -m deploy.demo $(if $(REAL),--real)
+
+servers: .state/run ## Apache Kafka and a MongoDB-wire server on loopback: DO=up (default), stop, wipe, logs, status; H2=1 keeps the data on disk
+	@sh deploy/local/tools.sh
+	$(PY) -m deploy.local $(or $(DO),up) $(if $(H2),--h2)
+
+##@ Change it
+
+test: .state/dev ## All tests, on real servers: T=path picks some
+	@sh deploy/local/tools.sh
+	$(PY) -m pytest $(T)
+
+check: .state/dev ## Style, types, import directions, golden files
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/mypy libs/*/src services/*/src services/inference/*/src deploy tests
+	.venv/bin/lint-imports
+	$(PY) -m deploy.golden --check
+
+golden: .state/dev ## Write the golden files anew: schemas, samples, OpenAPI, settings
+	.venv/bin/ruff check --fix -q $(SOURCES)
+	.venv/bin/ruff format -q $(SOURCES)
+	$(PY) -m deploy.golden
+
+bench: .state/dev ## The model alone against the whole pipeline: QUICK=1 takes under 5 minutes
+	@sh deploy/local/tools.sh
+	$(PY) -m tests.benchmarks $(if $(QUICK),--quick)
+
+locks: .state/venv ## Resolve the dependencies anew
+	$(PY) -m pip install -q uv
+	$(PY) -m deploy.locks
+
+clean: ## Remove environments and what was built; data/ stays
+	rm -rf .venv .venvs .state .servers out
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -------------------------------------------------------------------------------- environments, made once
+
+.state/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Prelabel needs Python 3.11 or later; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	@mkdir -p .state && touch $@
+
+.state/run: .state/venv requirements/run.lock $(wildcard $(addsuffix /pyproject.toml,$(PACKAGES)))
+	@echo "setting up, once (about 30 seconds)"
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/run.lock
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(call EDITABLE,$(PACKAGES))
+	@touch $@
+
+.state/dev: .state/run requirements/dev.lock
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e tests/rig/ledger_provider
+	@touch $@
+
+.state/with-%: services/inference/%/pyproject.toml
+	$(PYTHON) -m venv .venvs/$*
+	.venvs/$*/bin/python -m pip install -q --disable-pip-version-check $(call EDITABLE,$(LIBS) services/inference/$*)
+	@mkdir -p .state && touch $@

@@ -1,0 +1,71 @@
+"""docs/settings.md: every setting of every service, from the classes that read them.
+
+    python -m deploy.settings_doc [--check]
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from prelabel_all_in_one.settings import AllInOneSettings
+from prelabel_ingestion.settings import IngestionSettings
+from prelabel_projection.settings import ProjectionSettings
+from prelabel_provider.settings import InferenceSettings
+from prelabel_runtime.settings import Frozen, RuntimeSettings
+from prelabel_training.settings import TrainingSettings
+from pydantic_core import PydanticUndefined
+
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
+    ("Every process", RuntimeSettings),
+    ("All in one", AllInOneSettings),
+    ("Ingestion", IngestionSettings),
+    ("Projection", ProjectionSettings),
+    ("Inference, of any provider", InferenceSettings),
+    ("Training", TrainingSettings),
+)
+
+
+def page() -> str:
+    """The page, from the classes."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield "Environment variables, read once at start. Made by `make golden` from the settings classes."
+    for title, cls in CLASSES:
+        yield from ("", f"## {title}", "", "| variable | default | meaning |", "| --- | --- | --- |")
+        shared = {} if cls is RuntimeSettings else RuntimeSettings.model_fields
+        prefix = str(cls.model_config.get("env_prefix"))
+        for name, info in cls.model_fields.items():
+            if name in shared and cls.__annotations__.get(name) is None:
+                continue
+            default = info.get_default(call_default_factory=True) if info.default_factory is None else {}
+            shown = "" if default in (None, PydanticUndefined, "") else f"`{_short(default)}`"
+            meaning = " ".join((info.description or "").split()).replace("|", "\\|")
+            yield f"| `{prefix}{name.upper()}` | {shown} | {meaning} |"
+    yield ""
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def main() -> int:
+    """Write the page, or with --check compare it."""
+    text = page()
+    if "--check" not in sys.argv:
+        PAGE.write_text(text)
+        return 0
+    if not PAGE.exists() or PAGE.read_text() != text:
+        print("docs/settings.md differs from the settings classes: run make golden", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
