@@ -1,0 +1,865 @@
+"""The store on MongoDB, through Motor; PyMongo's own AsyncMongoClient passes the same suite.
+
+- Every write names its document by `_id` alone and uses operators that commute: what never changes is
+  inserted and found to be there already (E11000 on _id); what changes is the greatest of embedded documents
+  (`$max` on `best`, whose first fields are the rank and the order: MongoDB compares documents field by field,
+  as they stand), the least of moments (`$min`), a set of runs (`$addToSet`). So no write needs a guard, a
+  transaction or an order.
+- Only the end of a run is a compare-and-set, since somebody must learn that it was first.
+- Deleting leaves a mark in `forgotten`, then removes. A write looks there before and after: whichever of the
+  two comes second sees the other, so nothing of a deleted task stays.
+- Writes are acknowledged by a majority; reads go to the primary. Everything is bounded in time.
+- `body` is a string: any JSON comes back as it was, with any keys.
+"""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import structlog
+from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReadPreference, UpdateOne, WriteConcern
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidOperation,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+)
+
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.errors import Refused, Unavailable
+from prelabel_runtime.store.base import (
+    RANK,
+    Annotations,
+    Examples,
+    LineCounts,
+    Lines,
+    Outcomes,
+    PageKey,
+    Runs,
+    RunState,
+    State,
+    Store,
+    StoredAnnotation,
+    StoredLine,
+    StoredOutcome,
+    StoredRun,
+    StoredTask,
+    Submission,
+    Submissions,
+    Tasks,
+)
+
+if TYPE_CHECKING:
+    from pymongo import AsyncMongoClient
+    from pymongo.asynchronous.collection import AsyncCollection
+    from pymongo.asynchronous.database import AsyncDatabase
+
+__all__ = ["Driver", "MongoStore", "with_motor", "with_pymongo"]
+
+Document = dict[str, Any]
+Write = InsertOne[Document] | UpdateOne
+
+_BULK: Final = 1000
+"""Statements, or ids in a question, per command."""
+_DUPLICATE: Final = 11000
+_TRANSIENT: Final = frozenset(
+    {
+        6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 189, 262,
+        9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031,
+    }
+)  # fmt: skip
+"""A server that cannot now: no host, interrupted, no primary, out of time or disk, a conflicting write."""
+_NOT_ALLOWED: Final = frozenset({13, 18, 8000})
+_DIFFERENT_INDEX: Final = frozenset({85, 86})
+_FINAL: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED)
+
+_INDEXES: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
+    "tasks": {
+        "listing": ("project", "first_ms", "_id"),
+        "of_run": ("runs", "first_ms", "_id"),
+    },
+    "outcomes": {
+        "of_model": ("project", "model", "best.state", "task_ms", "task"),
+        "of_state": ("project", "best.state", "task_ms", "task"),
+        "of_run": ("runs", "best.state", "task_ms", "task", "model"),
+        "of_task": ("task", "best.state", "task_ms"),
+        "waiting": ("best.rank", "task_ms"),
+    },
+    "lines": {"of_run": ("run", "refused", "line")},
+    "runs": {
+        "listing": ("project", "opened_ms", "_id"),
+        "unfinished": ("announced", "opened_ms", "_id"),
+    },
+    "annotations": {"of_task": ("best.task",)},
+    "examples": {
+        "listing": (
+            "best.project", "best.deleted", "best.skipped",
+            "best.task", "-best.ground_truth", "-best.offset", "-_id",
+        ),
+        "of_task": ("best.task",),
+    },
+}  # fmt: skip
+"""Every index but those of _id: collection, name, fields; a minus means descending."""
+
+_PARTIAL: Final = {("outcomes", "waiting"): {"best.rank": 0}}
+"""Indexes that hold only some documents."""
+
+
+# ------------------------------------------------------------------------------------------------- driver
+
+Driver = Callable[..., "AsyncMongoClient[Document]"]
+"""Makes a client from an address and options. Called inside the event loop that will use the client."""
+
+
+def with_motor(url: str, **options: Any) -> "AsyncMongoClient[Document]":
+    """Motor: a thread per operation in flight; the quicker one where the server answers at once."""
+    # Imported late: who uses the other form need not have it.
+    from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415
+
+    # Its methods are those of AsyncMongoClient, but for the two awaits that `_aggregate` and `_close` see to.
+    return cast("AsyncMongoClient[Document]", AsyncIOMotorClient(url, **options))
+
+
+def with_pymongo(url: str, **options: Any) -> "AsyncMongoClient[Document]":
+    """PyMongo's AsyncMongoClient: no threads; what Motor's users are told to move to."""
+    from pymongo import AsyncMongoClient  # noqa: PLC0415
+
+    return AsyncMongoClient(url, **options)
+
+
+async def _aggregate(collection: "AsyncCollection[Document]", pipeline: Sequence[Document]) -> list[Document]:
+    cursor: Any = collection.aggregate(pipeline)
+    if inspect.isawaitable(cursor):
+        cursor = await cursor
+    found: list[Document] = await cursor.to_list(None)
+    return found
+
+
+async def _close(client: "AsyncMongoClient[Document]") -> None:
+    if inspect.iscoroutinefunction(client.close):
+        await client.close()
+    else:
+        await asyncio.to_thread(cast("Callable[[], None]", client.close))
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """A server that is away, or cannot now, is `Unavailable`; what it refuses for good stays what it is."""
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout, WriteConcernError) as error:
+        raise Unavailable(f"MongoDB does not answer: {_first_line(error)}") from error
+    except OperationFailure as error:
+        if error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"):
+            raise Unavailable(f"MongoDB cannot answer now: {_first_line(error)}") from error
+        raise
+    except InvalidOperation as error:
+        if "after close" in str(error):
+            raise Unavailable("the store is stopped") from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]
+
+
+# -------------------------------------------------------------------------------------------- collections
+
+
+class _Database:
+    """The collections of one store, and what all repositories do with them."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._database: AsyncDatabase[Document] | None = None
+
+    def use(self, database: "AsyncDatabase[Document] | None") -> None:
+        self._database = database
+
+    def collection(self, name: str) -> "AsyncCollection[Document]":
+        if self._database is None:
+            raise Unavailable("the store is stopped")
+        return self._database[self._prefix + name]
+
+    async def declare(self) -> None:
+        """Make the indexes that are missing."""
+        for name, indexes in _INDEXES.items():
+            models = []
+            for index, fields in indexes.items():
+                options: Document = {"name": index}
+                if (name, index) in _PARTIAL:
+                    options["partialFilterExpression"] = _PARTIAL[name, index]
+                keys = [
+                    (field.removeprefix("-"), DESCENDING if field.startswith("-") else ASCENDING)
+                    for field in fields
+                ]
+                models.append(IndexModel(keys, **options))
+            await self.collection(name).create_indexes(models)
+
+    async def write(self, name: str, writes: Sequence[Write]) -> None:
+        """Do all, in any order. Raises `Unavailable`, or the error of a document that cannot be stored."""
+        collection = self.collection(name)
+        for at in range(0, len(writes), _BULK):
+            left = writes[at : at + _BULK]
+            while left:
+                with _answering():
+                    try:
+                        await collection.bulk_write(left, ordered=False)
+                    except BulkWriteError as error:
+                        left = _again(error, left)
+                    else:
+                        break
+
+    async def find(
+        self,
+        name: str,
+        question: Document,
+        *,
+        fields: Sequence[str] | None = None,
+        sort: Sequence[tuple[str, int]] = (),
+        limit: int = 0,
+    ) -> list[Document]:
+        """Documents, all of them at once."""
+        with _answering():
+            cursor = self.collection(name).find(question, fields)
+            if sort:
+                cursor = cursor.sort(list(sort))
+            if limit:
+                cursor = cursor.limit(limit)
+            return await cursor.to_list(None)
+
+    async def find_in(
+        self, name: str, field: str, values: Sequence[str], *, fields: Sequence[str] | None = None
+    ) -> AsyncIterator[Document]:
+        """Documents whose field has one of the values."""
+        for at in range(0, len(values), _BULK):
+            for document in await self.find(name, {field: {"$in": values[at : at + _BULK]}}, fields=fields):
+                yield document
+
+    async def groups(self, name: str, pipeline: Sequence[Document]) -> list[Document]:
+        """The answer of an aggregation."""
+        with _answering():
+            return await _aggregate(self.collection(name), pipeline)
+
+    async def count(self, name: str, question: Document) -> int:
+        """How many documents."""
+        with _answering():
+            return await self.collection(name).count_documents(question)
+
+    async def write_unless_forgotten(
+        self, name: str, field: str, writes: Sequence[tuple[str, Write]]
+    ) -> None:
+        """Writes, each with the task it is about; `field` holds the task in the collection."""
+        tasks = list({task for task, _ in writes})
+        gone = await self._forgotten(name, tasks)
+        await self.write(name, [write for task, write in writes if task not in gone])
+        # One that was deleted meanwhile may have been removed before this came.
+        late = await self._forgotten(name, [task for task in tasks if task not in gone])
+        await self._remove(name, field, list(late))
+
+    async def forget(self, name: str, field: str, tasks: Sequence[str]) -> None:
+        """Remove what is about the tasks, for good."""
+        await self.write("forgotten", [InsertOne({"_id": f"{name}:{task}"}) for task in dict.fromkeys(tasks)])
+        await self._remove(name, field, tasks)
+
+    async def _forgotten(self, name: str, tasks: Sequence[str]) -> frozenset[str]:
+        marks = [f"{name}:{task}" for task in tasks]
+        return frozenset(
+            [mark["_id"].removeprefix(f"{name}:") async for mark in self.find_in("forgotten", "_id", marks)]
+        )
+
+    async def _remove(self, name: str, field: str, tasks: Sequence[str]) -> None:
+        for at in range(0, len(tasks), _BULK):
+            with _answering():
+                await self.collection(name).delete_many({field: {"$in": tasks[at : at + _BULK]}})
+
+
+def _again(error: BulkWriteError, writes: Sequence[Write]) -> list[Write]:
+    """Which writes of a bulk are to be repeated: upserts that met another one's insert."""
+    details: Mapping[str, Any] = error.details or {}
+    again: list[Write] = []
+    transient = bool(details.get("writeConcernErrors"))
+    for one in details.get("writeErrors", ()):
+        write = writes[one["index"]]
+        if one["code"] == _DUPLICATE and dict(one.get("keyPattern", {"_id": 1})) == {"_id": 1}:
+            if isinstance(write, UpdateOne):
+                again.append(write)
+        elif one["code"] in _TRANSIENT:
+            transient = True
+        else:
+            raise error
+    if transient:
+        raise Unavailable("MongoDB did not take all of a batch") from error
+    return again
+
+
+def _later(fields: tuple[str, str], after: PageKey | None) -> Document:
+    """What comes after a key. The first condition alone bounds the index, the second is exact."""
+    if after is None:
+        return {}
+    ms, name = fields
+    behind = [{ms: {"$gt": after.ms}}, {ms: after.ms, name: {"$gt": after.id}}]
+    return {ms: {"$gte": after.ms}, "$or": behind}
+
+
+# ------------------------------------------------------------------------------------------- repositories
+
+
+class _MongoTasks(Tasks):
+    def __init__(self, database: _Database) -> None:
+        self._database = database
+
+    async def put(self, tasks: Sequence[StoredTask]) -> None:
+        if tasks:
+            await self._database.write_unless_forgotten(
+                "tasks", "_id", [(t.uid, _put_task(t)) for t in tasks]
+            )
+
+    async def delete(self, uids: Sequence[str]) -> None:
+        if uids:
+            await self._database.forget("tasks", "_id", uids)
+
+    async def get(self, project: str, uid: str) -> StoredTask | None:
+        task = (await self.get_many([uid])).get(uid)
+        return task if task is not None and task.project == project else None
+
+    async def get_many(self, uids: Sequence[str]) -> Mapping[str, StoredTask]:
+        return {one["_id"]: _task(one) async for one in self._database.find_in("tasks", "_id", uids)}
+
+    async def page(
+        self,
+        project: str,
+        *,
+        limit: int,
+        after: PageKey | None = None,
+        run: str | None = None,
+        model: str | None = None,
+        state: State | None = None,
+    ) -> Sequence[tuple[PageKey, StoredTask]]:
+        of_run = {} if run is None else {"runs": run}
+        if state is not None:
+            of_model = {} if model is None else {"model": model}
+            wanted = {"project": project, "best.state": state.value, **of_run, **of_model}
+            return await self._page_of(wanted, limit=limit, after=after)
+        if model is not None:
+            raise ValueError("a model without a state: name the state, too")
+        question = {"project": project, **of_run, **_later(("first_ms", "_id"), after)}
+        found = await self._database.find(
+            "tasks", question, sort=[("first_ms", ASCENDING), ("_id", ASCENDING)], limit=limit
+        )
+        return [(PageKey(one["first_ms"], one["_id"]), _task(one)) for one in found]
+
+    async def _page_of(
+        self, wanted: Document, *, limit: int, after: PageKey | None
+    ) -> Sequence[tuple[PageKey, StoredTask]]:
+        """Tasks that have an outcome as `wanted`."""
+        page: list[tuple[PageKey, StoredTask]] = []
+        while len(page) < limit:
+            found = await self._database.find(
+                "outcomes",
+                {**wanted, **_later(("task_ms", "task"), after)},
+                fields=("task_ms", "task"),
+                sort=[("task_ms", ASCENDING), ("task", ASCENDING)],
+                limit=max(limit, 100),
+            )
+            if not found:
+                break
+            places = list(dict.fromkeys(PageKey(one["task_ms"], one["task"]) for one in found))
+            uids = [place.id for place in places]
+            # A task whose revisions were accepted at different moments is listed under the first only.
+            first: dict[str, int] = {}
+            for one in await self._database.find(
+                "outcomes", {**wanted, "task": {"$in": uids}}, fields=("task_ms", "task")
+            ):
+                first[one["task"]] = min(one["task_ms"], first.get(one["task"], one["task_ms"]))
+            tasks = await self.get_many(uids)
+            page += [
+                (place, tasks[place.id])
+                for place in places
+                if place.id in tasks and first.get(place.id) == place.ms
+            ]
+            after = places[-1]
+        return page[:limit]
+
+    async def count(self, project: str) -> int:
+        return await self._database.count("tasks", {"project": project})
+
+
+def _put_task(task: StoredTask) -> UpdateOne:
+    best = {"revision": task.revision, "config": task.config, "body": task.body, "id": task.id}
+    change: Document = {
+        "$set": {"project": task.project},
+        "$max": {"best": best},
+        "$min": {"first_ms": task.first_ms},
+    }
+    if task.run is not None:
+        change["$addToSet"] = {"runs": task.run}
+    return UpdateOne({"_id": task.uid}, change, upsert=True)
+
+
+def _task(one: Document) -> StoredTask:
+    best = one["best"]
+    return StoredTask(
+        one["_id"],
+        one["project"],
+        best["id"],
+        best["revision"],
+        one["first_ms"],
+        best["config"],
+        best["body"],
+    )
+
+
+class _MongoOutcomes(Outcomes):
+    def __init__(self, database: _Database) -> None:
+        self._database = database
+
+    async def put(self, outcomes: Sequence[StoredOutcome]) -> None:
+        if outcomes:
+            await self._database.write_unless_forgotten(
+                "outcomes", "task", [(one.task, _put_outcome(one)) for one in outcomes]
+            )
+
+    async def supersede(self, replaced: Mapping[str, str]) -> None:
+        # It may come before what it marks: such a document is found by nobody until that is there.
+        await self._database.write(
+            "outcomes",
+            [
+                UpdateOne({"_id": request}, {"$max": {"superseded_by": by}}, upsert=True)
+                for request, by in replaced.items()
+            ],
+        )
+
+    async def delete_of_tasks(self, tasks: Sequence[str]) -> None:
+        if tasks:
+            await self._database.forget("outcomes", "task", tasks)
+
+    async def of_tasks(self, tasks: Sequence[str]) -> Mapping[str, Sequence[StoredOutcome]]:
+        by_task: dict[str, list[StoredOutcome]] = {}
+        async for one in self._database.find_in("outcomes", "task", tasks):
+            by_task.setdefault(one["task"], []).append(_outcome(one))
+        for outcomes in by_task.values():
+            outcomes.sort(key=lambda one: (one.model, one.at_ms, one.request))
+        return by_task
+
+    async def counts(self, project: str) -> Mapping[str, Mapping[State, int]]:
+        found = await self._database.groups(
+            "outcomes",
+            [
+                {"$match": {"project": project}},
+                {"$group": {"_id": {"model": "$model", "state": "$best.state"}, "n": {"$sum": 1}}},
+            ],
+        )
+        counts: dict[str, dict[State, int]] = {}
+        for one in found:
+            counts.setdefault(one["_id"]["model"], {})[State(one["_id"]["state"])] = one["n"]
+        return counts
+
+    async def counts_of_run(self, run: str) -> Mapping[State, int]:
+        found = await self._database.groups(
+            "outcomes", [{"$match": {"runs": run}}, {"$group": {"_id": "$best.state", "n": {"$sum": 1}}}]
+        )
+        return {State(one["_id"]): one["n"] for one in found}
+
+    async def oldest_pending_ms(self) -> int | None:
+        found = await self._database.find(
+            "outcomes", {"best.rank": 0}, fields=("task_ms",), sort=[("task_ms", ASCENDING)], limit=1
+        )
+        return int(found[0]["task_ms"]) if found else None
+
+
+def _put_outcome(one: StoredOutcome) -> UpdateOne:
+    best = {
+        # The order of these fields decides which of two is kept.
+        "rank": RANK.get(one.state, 1), "order": -one.offset, "state": one.state.value, "at_ms": one.at_ms,
+        "body": one.body, "version": one.version, "score": one.score,
+    }  # fmt: skip
+    change: Document = {
+        "$set": {"project": one.project, "task": one.task, "model": one.model, "provider": one.provider},
+        "$max": {"best": best, "revision": one.revision},
+        "$min": {"task_ms": one.task_ms},
+    }
+    if one.run is not None:
+        change["$addToSet"] = {"runs": one.run}
+    return UpdateOne({"_id": one.request}, change, upsert=True)
+
+
+def _outcome(one: Document) -> StoredOutcome:
+    best = one["best"]
+    return StoredOutcome(
+        request=one["_id"],
+        project=one["project"],
+        task=one["task"],
+        revision=one["revision"],
+        model=one["model"],
+        provider=one["provider"],
+        task_ms=one["task_ms"],
+        state=State(best["state"]),
+        offset=-best["order"],
+        at_ms=best["at_ms"],
+        version=best["version"],
+        score=best["score"],
+        body=best["body"],
+        superseded_by=one.get("superseded_by"),
+    )
+
+
+class _MongoLines(Lines):
+    def __init__(self, database: _Database) -> None:
+        self._database = database
+
+    async def put(self, lines: Sequence[StoredLine]) -> None:
+        await self._database.write(
+            "lines",
+            [
+                InsertOne(
+                    {
+                        "_id": one.key,
+                        "project": one.project,
+                        "run": one.run,
+                        "line": one.line,
+                        "task": one.task,
+                        "at_ms": one.at_ms,
+                        "refused": one.task is None,
+                        "body": one.body,
+                    }
+                )
+                for one in lines
+            ],
+        )
+
+    async def counts(self, run: str) -> LineCounts:
+        accepted = await self._database.count("lines", {"run": run, "refused": False})
+        return LineCounts(accepted, await self._database.count("lines", {"run": run, "refused": True}))
+
+    async def rejected(self, run: str, *, after: int = 0, limit: int) -> Sequence[StoredLine]:
+        found = await self._database.find(
+            "lines",
+            {"run": run, "refused": True, "line": {"$gt": after}},
+            sort=[("line", ASCENDING)],
+            limit=limit,
+        )
+        return [
+            StoredLine(
+                one["_id"], one["project"], one["run"], one["line"], one["task"], one["at_ms"], one["body"]
+            )
+            for one in found
+        ]
+
+
+class _MongoRuns(Runs):
+    def __init__(self, database: _Database) -> None:
+        self._database = database
+
+    async def open(self, run: str, project: str, at_ms: int) -> None:
+        await self._update(run, {"$set": {"project": project}, "$min": {"opened_ms": at_ms}})
+
+    async def seal(self, run: str, project: str, total: int, at_ms: int) -> None:
+        await self._update(
+            run, {"$set": {"project": project}, "$min": {"opened_ms": at_ms}, "$max": {"total": total}}
+        )
+
+    async def finish(self, run: str, state: RunState, at_ms: int, reason: str = "") -> bool:
+        if state not in _FINAL:
+            raise ValueError(f"{state} is not a final state")
+        await self._update(run, {})
+        end = {"state": state.value, "at_ms": at_ms, "reason": reason}
+        with _answering():
+            answer = await self._database.collection("runs").update_one(
+                {"_id": run, "end": None}, {"$set": {"end": end}}
+            )
+        return answer.matched_count == 1
+
+    async def announced(self, run: str) -> None:
+        await self._database.write(
+            "runs", [UpdateOne({"_id": run}, {"$set": {"announced": True}}, upsert=True)]
+        )
+
+    async def get(self, project: str, run: str) -> StoredRun | None:
+        found = await self._database.find("runs", {"_id": run})
+        return _run(found[0]) if found and found[0].get("project") == project else None
+
+    async def unfinished(self, *, limit: int = 1000) -> Sequence[StoredRun]:
+        found = await self._database.find(
+            "runs",
+            {"announced": False, "opened_ms": {"$ne": None}},
+            sort=[("opened_ms", ASCENDING), ("_id", ASCENDING)],
+            limit=limit,
+        )
+        return [_run(one) for one in found]
+
+    async def page(self, project: str, *, limit: int, after: PageKey | None = None) -> Sequence[StoredRun]:
+        question: Document = {"project": project}
+        if after is not None:
+            question["opened_ms"] = {"$lte": after.ms}
+            question["$or"] = [
+                {"opened_ms": {"$lt": after.ms}},
+                {"opened_ms": after.ms, "_id": {"$lt": after.id}},
+            ]
+        found = await self._database.find(
+            "runs", question, sort=[("opened_ms", DESCENDING), ("_id", DESCENDING)], limit=limit
+        )
+        return [_run(one) for one in found]
+
+    async def _update(self, run: str, change: Document) -> None:
+        await self._database.write(
+            "runs", [UpdateOne({"_id": run}, {**change, "$setOnInsert": {"announced": False}}, upsert=True)]
+        )
+
+
+def _run(one: Document) -> StoredRun:
+    total = one.get("total")
+    end = one.get("end") or {}
+    state = RunState.OPEN if total is None else RunState.SEALED
+    if end:
+        state = RunState(end["state"])
+    return StoredRun(
+        one["_id"],
+        one["project"],
+        state,
+        one["opened_ms"],
+        total,
+        end.get("at_ms"),
+        end.get("reason", ""),
+        one["announced"],
+    )
+
+
+def _put_annotation(one: StoredAnnotation) -> tuple[str, Write]:
+    best = {
+        # The order of these fields decides which of two is kept.
+        "deleted": one.deleted, "offset": one.offset, "at_ms": one.at_ms, "skipped": one.skipped,
+        "ground_truth": one.ground_truth, "body": one.body, "project": one.project, "task": one.task,
+        "annotator": one.annotator,
+    }  # fmt: skip
+    return one.task, UpdateOne({"_id": one.annotation}, {"$max": {"best": best}}, upsert=True)
+
+
+def _annotation(one: Document) -> StoredAnnotation:
+    return StoredAnnotation(annotation=one["_id"], **one["best"])
+
+
+class _MongoAnnotations(Annotations):
+    def __init__(self, database: _Database) -> None:
+        self._database = database
+
+    async def put(self, annotations: Sequence[StoredAnnotation]) -> None:
+        if annotations:
+            await self._database.write_unless_forgotten(
+                "annotations", "best.task", [_put_annotation(one) for one in annotations]
+            )
+
+    async def of_tasks(self, tasks: Sequence[str]) -> Mapping[str, Sequence[StoredAnnotation]]:
+        by_task: dict[str, list[StoredAnnotation]] = {}
+        async for one in self._database.find_in("annotations", "best.task", tasks):
+            if not one["best"]["deleted"]:
+                by_task.setdefault(one["best"]["task"], []).append(_annotation(one))
+        for annotations in by_task.values():
+            annotations.sort(key=lambda one: (one.at_ms, one.offset, one.annotation))
+        return by_task
+
+    async def delete_of_tasks(self, tasks: Sequence[str]) -> None:
+        if tasks:
+            await self._database.forget("annotations", "best.task", tasks)
+
+
+class _MongoExamples(Examples):
+    _BEST_FIRST = (
+        ("best.task", ASCENDING),
+        ("best.ground_truth", DESCENDING),
+        ("best.offset", DESCENDING),
+        ("_id", DESCENDING),
+    )
+
+    def __init__(self, database: _Database) -> None:
+        self._database = database
+
+    async def put(self, annotations: Sequence[StoredAnnotation]) -> None:
+        if annotations:
+            await self._database.write_unless_forgotten(
+                "examples", "best.task", [_put_annotation(one) for one in annotations]
+            )
+
+    async def forget(self, tasks: Sequence[str]) -> None:
+        if tasks:
+            await self._database.forget("examples", "best.task", tasks)
+
+    async def current(self, project: str, task: str) -> StoredAnnotation | None:
+        found = await self._database.find(
+            "examples", {**_usable(project), "best.task": task}, sort=self._BEST_FIRST, limit=1
+        )
+        return _annotation(found[0]) if found else None
+
+    async def count(self, project: str) -> int:
+        found = await self._database.groups(
+            "examples",
+            [
+                {"$match": _usable(project)},
+                {"$group": {"_id": "$best.task"}},
+                {"$group": {"_id": None, "n": {"$sum": 1}}},
+            ],
+        )
+        return int(found[0]["n"]) if found else 0
+
+    async def page(self, project: str, *, limit: int, after: str | None = None) -> Sequence[StoredAnnotation]:
+        question: Document = _usable(project)
+        page: list[StoredAnnotation] = []
+        last = after
+        while len(page) < limit:
+            if last is not None:
+                question["best.task"] = {"$gt": last}
+            found = await self._database.find(
+                "examples", question, sort=self._BEST_FIRST, limit=max(limit, 100)
+            )
+            if not found:
+                break
+            for one in found:
+                if one["best"]["task"] != last:
+                    last = one["best"]["task"]
+                    page.append(_annotation(one))
+        return page[:limit]
+
+
+def _usable(project: str) -> Document:
+    return {"best.project": project, "best.deleted": False, "best.skipped": False}
+
+
+class _MongoSubmissions(Submissions):
+    def __init__(self, database: _Database) -> None:
+        self._database = database
+
+    async def put(self, submissions: Sequence[Submission]) -> None:
+        await self._database.write(
+            "submissions",
+            [
+                UpdateOne(
+                    {"_id": one.uid},
+                    {
+                        "$max": {
+                            "best": {"revision": one.revision, "content": one.content, "config": one.config}
+                        }
+                    },
+                    upsert=True,
+                )
+                for one in submissions
+            ],
+        )
+
+    async def get_many(self, uids: Sequence[str]) -> Mapping[str, Submission]:
+        return {
+            one["_id"]: Submission(one["_id"], **one["best"])
+            async for one in self._database.find_in("submissions", "_id", uids)
+        }
+
+
+class MongoStore(Store):
+    """The store on MongoDB (see the module's text).
+
+    prefix           put before the names of collections: several installations may share a database
+    database         name of the database
+    prefix           put before the names of collections, so that several installations may share a database
+    driver           `with_motor` or `with_pymongo`
+    timeout_seconds  how long one command may take, its repetition by the driver included
+    select_seconds   how long to look for a server before `Unavailable`
+    start_seconds    how long `start` waits for a server
+    stop_seconds, check_seconds  how long `stop` and `check` take at most
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        database: str = "prelabel",
+        prefix: str = "",
+        driver: Driver = with_motor,
+        timeout_seconds: float = 20.0,
+        select_seconds: float = 3.0,
+        start_seconds: float = 60.0,
+        stop_seconds: float = 5.0,
+        check_seconds: float = 3.0,
+    ) -> None:
+        self._url = url
+        self._clock = clock
+        self._name = database
+        self._driver = driver
+        self._options: Document = {
+            "appname": "prelabel",
+            "retryWrites": True,
+            "timeoutMS": round(timeout_seconds * 1000),
+            "serverSelectionTimeoutMS": round(select_seconds * 1000),
+            "connectTimeoutMS": round(select_seconds * 1000),
+        }
+        self._start_seconds = start_seconds
+        self._stop_seconds = stop_seconds
+        self._check_seconds = check_seconds
+        self._client: AsyncMongoClient[Document] | None = None
+        self._database = _Database(prefix)
+        self._log = structlog.get_logger(__name__)
+        self.tasks: Tasks = _MongoTasks(self._database)
+        self.outcomes: Outcomes = _MongoOutcomes(self._database)
+        self.lines: Lines = _MongoLines(self._database)
+        self.runs: Runs = _MongoRuns(self._database)
+        self.annotations: Annotations = _MongoAnnotations(self._database)
+        self.examples: Examples = _MongoExamples(self._database)
+        self.submissions: Submissions = _MongoSubmissions(self._database)
+
+    async def start(self) -> None:
+        """Connect and declare the indexes. Raises `Refused` where waiting is no use: address, credentials."""
+        try:
+            self._client = self._driver(self._url, **self._options)
+            self._database.use(
+                self._client.get_database(
+                    self._name,
+                    write_concern=WriteConcern("majority"),
+                    read_preference=ReadPreference.PRIMARY,
+                )
+            )
+        except (ConfigurationError, InvalidURI, ValueError) as error:
+            raise Refused(f"the store's address cannot be used: {_first_line(error)}") from error
+        deadline = self._clock.monotonic() + self._start_seconds
+        pause = 0.1
+        while True:
+            try:
+                with _answering():
+                    await self._database.declare()
+            except Unavailable as error:
+                if self._clock.monotonic() + pause > deadline:
+                    await self.stop()
+                    raise
+                self._log.warning("the store does not answer yet", reason=error.what)
+                await self._clock.sleep(pause)
+                pause = min(2 * pause, 2.0)
+            except OperationFailure as error:
+                await self.stop()
+                if error.code in _NOT_ALLOWED:
+                    raise Refused(f"the store's server does not let us in: {_first_line(error)}") from error
+                if error.code in _DIFFERENT_INDEX:
+                    raise Refused(f"an index of the store differs from ours: {_first_line(error)}") from error
+                raise
+            else:
+                return
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        self._database.use(None)
+        if client is not None:
+            with contextlib.suppress(TimeoutError, PyMongoError):
+                async with asyncio.timeout(self._stop_seconds):
+                    await _close(client)
+
+    async def check(self) -> None:
+        """Raises `Unavailable` if nothing could be read now."""
+        try:
+            async with asyncio.timeout(self._check_seconds):
+                await self._database.find("tasks", {"_id": ""})
+        except TimeoutError as error:
+            raise Unavailable(f"MongoDB did not answer in {self._check_seconds:g} s") from error
