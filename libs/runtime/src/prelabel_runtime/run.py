@@ -15,6 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 from prelabel_contract import names
@@ -90,9 +91,18 @@ def open_store(settings: RuntimeSettings, clock: Clock) -> Store:
 
         return SqliteStore(_file(settings.store, rest))
     if scheme in ("mongodb", "mongodb+srv") and rest:
-        from .store.mongo import MongoStore
+        from .store.mongo import MongoStore, with_motor, with_pymongo
 
-        return MongoStore(settings.store, driver=settings.mongo_driver, start_seconds=settings.start_seconds)
+        database = urlsplit(settings.store).path.strip("/")
+        if not database:
+            raise Refused("PRELABEL_STORE names no database: write mongodb://HOST:PORT/DATABASE")
+        return MongoStore(
+            settings.store,
+            clock=clock,
+            database=database,
+            driver=with_motor if settings.mongo_driver == "motor" else with_pymongo,
+            start_seconds=settings.start_seconds,
+        )
     shown = scheme + "://…" if rest else settings.store  # the rest may hold a password
     raise Refused(f"PRELABEL_STORE is {shown!r}: use sqlite:///FILE or mongodb://HOST:PORT/DATABASE")
 

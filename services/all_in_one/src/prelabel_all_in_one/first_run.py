@@ -25,7 +25,6 @@ def make_key(settings: AllInOneSettings) -> None:
     """Make a key unless there is one: 256 random bits, readable by its owner only."""
     if settings.api_key is not None or settings.api_key_file != settings.data / KEY_FILE:
         return
-    settings.data.mkdir(parents=True, exist_ok=True)
     if not settings.api_key_file.exists():
         handle = os.open(settings.api_key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
@@ -71,6 +70,7 @@ def sample_project(model_folder: Path | None) -> dict[str, Any]:
 
 def prepare(settings: AllInOneSettings) -> None:
     """Everything that must be there before the services start."""
+    settings.data.mkdir(parents=True, exist_ok=True)
     make_key(settings)
     folder = settings.data / "sample-model"
     if settings.sample and not (folder / "report.json").exists():
