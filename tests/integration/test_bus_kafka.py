@@ -498,7 +498,10 @@ class TestOutages:
                 await until(lambda: len(acknowledged) > back + 1000)
                 stop.set()
                 await asyncio.gather(*tasks)
+                place = min(member.consumer.assignment())
+                assert await member.consumer.committed(place) is not None
             await bus.check()
+            await topic_on(bus)
             held = await stored(bus, topic)
         assert set(acknowledged) <= set(read)
         assert set(acknowledged) <= set(values(held))

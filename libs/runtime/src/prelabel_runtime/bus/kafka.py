@@ -128,7 +128,7 @@ class KafkaSettings:
     """Key, value and headers of one record. The broker's own limit must not be lower, see `publish`."""
 
     probe_timeout: float = 5.0
-    """`check` gives up after so long, and so does `publish` on a topic that the broker does not know."""
+    """`check`, `lag` and `ends` give up after so long, and so does `publish` on an unknown topic."""
 
     stop_timeout: float = 10.0
     """Sending what was handed to `publish`, leaving a group, closing: each gives up after so long."""
@@ -209,6 +209,7 @@ class KafkaBus(Bus):
         self._partitioner = DefaultPartitioner()  # the producer's own: murmur2, as all Kafka clients
         self._broker: KafkaBroker | None = None
         self._sender: AIOKafkaProducer | None = None
+        self._farewells: set[asyncio.Future[object]] = set()
 
     async def start(self) -> None:
         await self._persist(self._connect, "Kafka does not answer")
@@ -221,8 +222,8 @@ class KafkaBus(Bus):
             await broker.start()
         except BaseException:
             if producer.client is not None:
-                await _within(producer.client.stop(), self._settings.stop_timeout)
-            await _within(broker.stop(), self._settings.stop_timeout)
+                await self._part(producer.client.stop())
+            await self._part(broker.stop())
             raise
         self._broker, self._sender = broker, producer.client
 
@@ -254,8 +255,8 @@ class KafkaBus(Bus):
         broker, self._broker, self._sender = self._broker, None, None
         if broker is None:
             return
-        # Away from its broker an idempotent producer waits for ever: bounded, and then dropped.
-        if not await _within(broker.stop(), self._settings.stop_timeout):
+        # Away from its broker an idempotent producer waits for ever.
+        if not await self._part(broker.stop()):
             _log.warning("Kafka was left with records unsent")
 
     async def provision(self, topics: Sequence[TopicSpec]) -> None:
@@ -497,6 +498,24 @@ class KafkaBus(Bus):
             await self._clock.sleep(pause)
             pause = min(pause * 2, 5.0)
 
+    async def _part(self, farewell: Awaitable[object]) -> bool:
+        """Whether a farewell was said within the stop timeout. What it raises is logged: nobody could act on
+        it.
+
+        One that takes longer is not cancelled: a member whose leaving is cut off goes on sending heartbeats,
+        and keeps its partitions from the others. It goes on behind the scenes, as long as this process does.
+        """
+        task = asyncio.ensure_future(farewell)
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
+        await asyncio.wait({task}, timeout=self._settings.stop_timeout)
+        if not task.done():
+            return False
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.info("a farewell to Kafka failed", extra={"error": type(error).__name__})
+        return True
+
 
 class _Fetched(NamedTuple):
     """What the client handed over, and when that was in the order of all that happened to a consumer."""
@@ -545,10 +564,10 @@ class _Source:
             raise RuntimeError("this consumer is not started, or stopped")
         return client
 
-    async def _bounded(self, asked: Awaitable[_T], what: str) -> _T:
-        """The answer to a question. Raises `Unavailable` when there is none within the bus's deadline."""
+    async def _bounded(self, asked: Awaitable[_T], what: str, limit: float) -> _T:
+        """The answer to a question. Raises `Unavailable` when there is none within `limit` seconds."""
         try:
-            async with asyncio.timeout(self._bus._deadline):
+            async with asyncio.timeout(limit):
                 return await asked
         except TimeoutError:
             raise Unavailable(f"Kafka does not {what}") from None
@@ -563,13 +582,18 @@ class _Source:
         self._running()
         began = self._clock.monotonic()
         records: list[Record] = []
-        while not records and (client := self._client) is not None:
-            left = max(0.0, began + timeout - self._clock.monotonic())
-            records = self._hand_out(await self._next(client, left, limit), limit)
-            self._raise_if_broken()
-            if self._clock.monotonic() >= began + timeout:
-                break
-        await self._doubt(bool(records), self._clock.monotonic() - began)
+        try:
+            while not records and (client := self._client) is not None:
+                left = max(0.0, began + timeout - self._clock.monotonic())
+                records = self._hand_out(await self._next(client, left, limit), limit)
+                self._raise_if_broken()
+                if self._clock.monotonic() >= began + timeout:
+                    break
+            await self._doubt(bool(records), self._clock.monotonic() - began)
+        except Unavailable:
+            # Polled it was: to wait for a broker is not to be dead.
+            self.polled_at = self._clock.monotonic()
+            raise
         self.polled_at = self._clock.monotonic()
         return records
 
@@ -700,7 +724,7 @@ class _Source:
     async def _close(self) -> None:
         subscriber, self._subscriber = self._subscriber, None
         fetch, self._fetch = self._fetch, None
-        if subscriber is not None and not await _within(subscriber.stop(), self._settings.stop_timeout):
+        if subscriber is not None and not await self._bus._part(subscriber.stop()):
             _log.warning("Kafka was left without a farewell")
         if fetch is not None:
             fetch.cancel()
@@ -776,6 +800,7 @@ class KafkaConsumer(_Source, Consumer):
         found = await self._bounded(
             self._bus._admin().list_consumer_group_offsets(self._group, partitions=[place]),
             "tell what is committed",
+            self._bus._deadline,
         )
         entry = found.get(place)
         return None if entry is None or entry.offset < 0 else Committed(entry.offset, entry.metadata or "")
@@ -791,7 +816,7 @@ class KafkaConsumer(_Source, Consumer):
             for partition, entry in offsets.items()
         }
         try:
-            await self._bounded(self._running().commit(entries), "acknowledge a commit")
+            await self._bounded(self._running().commit(entries), "acknowledge a commit", self._bus._deadline)
         except (errors.CommitFailedError, errors.IllegalStateError) as error:
             raise NotAssigned("the group has gone on without this member") from error
 
@@ -810,7 +835,7 @@ class KafkaConsumer(_Source, Consumer):
             }
 
         try:
-            return await self._bounded(measure(), "tell the ends")
+            return await self._bounded(measure(), "tell the ends", self._settings.probe_timeout)
         except errors.IllegalStateError:
             return {}  # the group changed meanwhile
 
@@ -927,23 +952,13 @@ class KafkaReader(_Source, Reader):
 
     async def ends(self) -> Mapping[Partition, int]:
         places = [self._names.partition_there(partition) for partition in self._positions]
-        ends = await self._bounded(self._running().end_offsets(places), "tell the ends")
+        ends = await self._bounded(
+            self._running().end_offsets(places), "tell the ends", self._settings.probe_timeout
+        )
         return {self._names.partition_here(place): offset for place, offset in ends.items()}
 
     def position(self, partition: Partition) -> int:
         return self._positions[partition]
-
-
-async def _within(farewell: Awaitable[object], seconds: float) -> bool:
-    """Whether a farewell was done in time. What it raises is logged: nobody could do anything about it."""
-    try:
-        async with asyncio.timeout(seconds):
-            await farewell
-    except TimeoutError:
-        return False
-    except Exception as error:
-        _log.info("a farewell to Kafka failed", extra={"error": type(error).__name__})
-    return True
 
 
 def _forget(future: "asyncio.Future[Any]") -> None:
