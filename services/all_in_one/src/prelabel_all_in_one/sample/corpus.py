@@ -1,7 +1,7 @@
 """Passages of one or a few sentences, cut from the standard library's docstrings.
 
-Modules are dealt out whole: the model trains on the passages of some modules, and every task comes from the others,
-so what it finds in a task it has generalised, not remembered.
+Modules are dealt out whole: the model trains on the passages of some modules, and every task comes from the
+others, so what it finds in a task it has generalised, not remembered.
 """
 
 import random
@@ -19,22 +19,29 @@ ENOUGH_WORDS = 20
 MOST_WORDS = 55
 """A passage's length in words: shorter pieces are left out, sentences are joined until there are enough."""
 
-TRAINING_SHARE = 0.36
+TRAINING_SHARE = 0.42
 """The part of all passages that training gets; the rest are tasks."""
 
 _PARAGRAPH = re.compile(r"\n\s*\n")
-_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<!vs\.)(?<!cf\.)[\"')]*\s+(?=[\"'(`*]*[A-Z])")
-_NOT_PROSE = re.compile(r"^\s*(>>>|\.\.\. |\$ |[|+=~^#<-]{2,}|\.\. |:\w+|@|import |from \S+ import|def |class \w+[(:])", re.M)
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<!vs\.)(?<!cf\.)[\"')]*\s+(?=[\"'(`*]*[A-Z])"
+)
+_NOT_PROSE = re.compile(
+    r"^\s*(>>>|\.\.\. |\$ |[|+=~^#<-]{2,}|\.\. |:\w+|@|import |from \S+ import|def |class \w+[(:])", re.M
+)
 _SIGNATURE = re.compile(r"^[\w.]+\([^)]*\)\s*(?:->|$)")
 _BULLET = re.compile(r"^(?:[-*•]|\(?\d+[.)])\s+")
 _WORD = re.compile(r"[A-Za-z]{2,}|[aAI]\b")
+_CODE = re.compile(r" = |\w=\w|==|\.\.\.|\)\.\w|;$")
+_MOST_CODE = 2
 _FEWEST_LETTERS = 0.72
 _FEWEST_REAL_WORDS = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a docstring. `id` is the same on every run of one Python version; offsets are code points of `text`."""
+    """A piece of a docstring. `id` is the same on every run of one Python version; offsets are code points
+    of `text`."""
 
     id: str
     text: str
@@ -52,7 +59,8 @@ class Corpus:
 
 
 def load_corpus(*, seed: int, root: Path | None = None) -> Corpus:
-    """Read the standard library under `root` (default: this Python's) and deal its passages out, the same for the same seed.
+    """Read the standard library under `root` (default: this Python's) and deal its passages out, the same
+    for the same seed.
 
     Takes a few seconds: hundreds of source files are parsed. Raises NoStandardLibrary where there are none.
     """
@@ -66,7 +74,8 @@ def load_corpus(*, seed: int, root: Path | None = None) -> Corpus:
 
 
 def cut(docstrings: Iterable[Docstring]) -> Iterator[Passage]:
-    """Passages in the order of their docstrings; a text that came before, whatever its case or spacing, is left out."""
+    """Passages in the order of their docstrings; a text that came before, whatever its case or spacing, is
+    left out."""
     seen: set[str] = set()
     counts: dict[str, int] = defaultdict(int)
     for docstring in docstrings:
@@ -76,7 +85,8 @@ def cut(docstrings: Iterable[Docstring]) -> Iterator[Passage]:
             if key in seen:
                 continue
             seen.add(key)
-            # Counted per qualified name: a function defined twice (once per platform) has one name and two docstrings.
+            # Counted per qualified name: a function defined twice (once per platform) has one name and two
+            # docstrings.
             counts[home] += 1
             yield Passage(f"{home}#{counts[home]}", text, docstring.module, area_of(docstring.module))
 
@@ -127,7 +137,11 @@ def _join(sentences: Iterable[str]) -> Iterator[str]:
 
 def _is_prose(text: str) -> bool:
     words = text.split()
-    if not FEWEST_WORDS <= len(words) <= MOST_WORDS or not text.isprintable():
+    if (
+        not FEWEST_WORDS <= len(words) <= MOST_WORDS
+        or not text.isprintable()
+        or len(_CODE.findall(text)) > _MOST_CODE
+    ):
         return False
     letters = sum(character.isalpha() or character == " " for character in text)
     real = sum(bool(_WORD.search(word)) for word in words)

@@ -12,15 +12,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from inspect import cleandoc
 from pathlib import Path
+from types import BuiltinFunctionType
 
 _NOT_PROSE = frozenset(
-    {"test", "tests", "idlelib", "lib2to3", "turtledemo", "pydoc_data", "ensurepip", "site-packages", "dist-packages"}
+    {
+        "test",
+        "tests",
+        "idlelib",
+        "lib2to3",
+        "turtledemo",
+        "pydoc_data",
+        "ensurepip",
+        "site-packages",
+        "dist-packages",
+    }
 )
-"""Folders without documentation worth labelling: test data, programs written in Python, other people's packages."""
+"""Folders without documentation worth labelling: test data, programs written in Python, other people's
+packages."""
 
 _EXCEPTION_ENDINGS = ("Error", "Exception", "Warning")
 
-type_of_scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+_Scope = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class NoStandardLibrary(Exception):
@@ -29,7 +41,8 @@ class NoStandardLibrary(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Docstring:
-    """One docstring, indentation cleaned. `name` is the qualified name in its module, empty for the module's own."""
+    """One docstring, indentation cleaned. `name` is the qualified name in its module, empty for the
+    module's own."""
 
     module: str
     name: str
@@ -38,25 +51,32 @@ class Docstring:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names that the standard library defines: simple ones, except `modules`, which also holds dotted ones."""
+    """Names that the standard library defines: simple ones, but `modules` also holds dotted ones.
+
+    `members` holds "owner.name" for each function and `inner` for each class, the owner being the module
+    (dotted) or the class (simple) that defines it.
+    """
 
     modules: frozenset[str]
     classes: frozenset[str]
     exceptions: frozenset[str]
     functions: frozenset[str]
-    parameters: frozenset[str]
+    members: frozenset[str]
+    inner: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Everything that was read: docstrings in the order of the files, and the names defined anywhere in them."""
+    """Everything that was read: docstrings in the order of the files, and the names defined anywhere in
+    them."""
 
     docstrings: tuple[Docstring, ...]
     names: Names
 
 
 def read_library(root: Path | None = None) -> Library:
-    """Parse every source file under `root` (default: this interpreter's standard library), in the order of its paths.
+    """Parse every source file under `root` (default: this interpreter's standard library), in the order of
+    its paths.
 
     A file that this Python cannot parse is skipped: distributions ship templates with the ending `.py`.
     Raises NoStandardLibrary when no file could be read.
@@ -74,7 +94,9 @@ def read_library(root: Path | None = None) -> Library:
         found.modules.add(module)
         found.visit(module, (), tree)
     if not found.docstrings:
-        raise NoStandardLibrary(f"no docstrings under the standard library's folder of Python {sys.version.split()[0]}")
+        raise NoStandardLibrary(
+            f"no docstrings under the standard library's folder of Python {sys.version.split()[0]}"
+        )
     return Library(tuple(found.docstrings), found.names())
 
 
@@ -99,12 +121,13 @@ class _Found:
     """What has been seen so far, while files are walked."""
 
     docstrings: list[Docstring] = field(default_factory=list)
-    modules: set[str] = field(default_factory=lambda: set(sys.stdlib_module_names))
+    modules: set[str] = field(default_factory=lambda: {"os.path", *sys.stdlib_module_names})
     bases: dict[str, set[str]] = field(default_factory=dict)
     functions: set[str] = field(default_factory=set)
-    parameters: set[str] = field(default_factory=set)
+    members: set[str] = field(default_factory=set)
+    inner: set[str] = field(default_factory=set)
 
-    def visit(self, module: str, scope: tuple[str, ...], node: type_of_scope) -> None:
+    def visit(self, module: str, scope: tuple[str, ...], node: _Scope) -> None:
         text = _docstring(node)
         if text:
             self.docstrings.append(Docstring(module, ".".join(scope), text))
@@ -114,13 +137,12 @@ class _Found:
         for node in body:
             match node:
                 case ast.ClassDef():
+                    self.inner.add(f"{scope[-1] if scope else module}.{node.name}")
                     self.bases.setdefault(node.name, set()).update(_simple_names(node.bases))
                     self.visit(module, (*scope, node.name), node)
                 case ast.FunctionDef() | ast.AsyncFunctionDef():
                     self.functions.add(node.name)
-                    arguments = node.args
-                    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-                    self.parameters.update(argument.arg for argument in every)
+                    self.members.add(f"{scope[-1] if scope else module}.{node.name}")
                     self.visit(module, (*scope, node.name), node)
                 case ast.If() | ast.With():
                     self._visit_body(module, scope, node.body)
@@ -136,27 +158,43 @@ class _Found:
         exceptions = {name for name in types if issubclass(own[name], BaseException)}
         grew = True
         while grew:  # a class is an exception when one of its bases is, however long the chain
-            more = {name for name, bases in self.bases.items() if name not in exceptions and bases & exceptions}
+            more = {
+                name for name, bases in self.bases.items() if name not in exceptions and bases & exceptions
+            }
             exceptions |= more
             grew = bool(more)
         ending = {name for name in self.bases if name.endswith(_EXCEPTION_ENDINGS) and name[0].isupper()}
         exceptions |= ending
         classes = (types | self.bases.keys()) - exceptions
-        functions = self.functions | {name for name, value in own.items() if callable(value) and name not in types}
+        functions = self.functions | {
+            name for name, value in own.items() if callable(value) and name not in types
+        }
+        compiled = {f"{owner}.{name}" for owner, name in _compiled_functions()}
         return Names(
             modules=frozenset(self.modules),
             classes=frozenset(classes),
             exceptions=frozenset(exceptions),
-            functions=frozenset(functions),
-            parameters=frozenset(self.parameters),
+            functions=frozenset(functions | {member.rpartition(".")[2] for member in compiled}),
+            members=frozenset(self.members | compiled),
+            inner=frozenset(self.inner),
         )
 
 
-def _docstring(node: type_of_scope) -> str:
+def _docstring(node: _Scope) -> str:
     match node.body:
         case [ast.Expr(value=ast.Constant(value=str(text))), *_]:
             return cleandoc(text)
     return ""
+
+
+def _compiled_functions() -> Iterator[tuple[str, str]]:
+    """Public functions of `sys` and `os` that are written in C: every Python has both loaded before its
+    first line."""
+    for owner, modules in (("sys", ("sys",)), ("os", ("posix", "nt"))):
+        for module in filter(None, map(sys.modules.get, modules)):
+            for name, value in vars(module).items():
+                if isinstance(value, BuiltinFunctionType) and not name.startswith("_"):
+                    yield owner, name
 
 
 def _simple_names(nodes: Iterable[ast.expr]) -> Iterator[str]:

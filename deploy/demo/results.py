@@ -1,0 +1,144 @@
+"""What the demo shows: results as the HTTP API gives them, and the numbers of a whole run. Pure data, no
+I/O."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A label on the text from `start` up to `end` (code points). `score` is 0 to 1, None when the model
+    gave none."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None
+    below_threshold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A label on the whole text. `score` is 0 to 1, None when the model gave none."""
+
+    label: str
+    score: float | None
+    below_threshold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one model said about one task; without spans and choices when its outcome is not `created`."""
+
+    model: str
+    provider: str
+    version: str
+    outcome: str
+    spans: tuple[Span, ...]
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A task and everything that models said about it. `source` is where its text comes from, empty when
+    unknown."""
+
+    id: str
+    text: str
+    source: str
+    predictions: tuple[Prediction, ...]
+
+    @classmethod
+    def from_json(cls, task: Mapping[str, Any], predictions: Iterable[Mapping[str, Any]]) -> "Result":
+        """Read what the API answered. Region kinds that a text does not have are passed over, wrong offsets
+        too."""
+        text = str(task["data"].get("text", ""))
+        meta = task.get("meta") or {}
+        found = tuple(_prediction(prediction, len(text)) for prediction in predictions)
+        return cls(id=str(task["id"]), text=text, source=str(meta.get("module", "")), predictions=found)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Every model's spans, in the order of the text, the longer first where two start together."""
+        spans = (span for prediction in self.predictions for span in prediction.spans)
+        return tuple(sorted(spans, key=lambda span: (span.start, -span.end)))
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Every model's choices, in the order of the models."""
+        return tuple(choice for prediction in self.predictions for choice in prediction.choices)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of text under the same spans (indexes into the spans given), so that overlaps can be
+    drawn."""
+
+    text: str
+    spans: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A run in numbers, as the checker counted them.
+
+    `outcomes` counts outcomes by model and kind of outcome. `seconds` run from the first byte sent to the
+    last outcome readable. `f1` (0 to 1) and `f1_by_label` are the trained model's on held-out passages,
+    None and empty where nothing was trained; `trained_seconds` is how long that took.
+    """
+
+    tasks: int
+    outcomes: Mapping[str, Mapping[str, int]]
+    duplicates: int
+    lost: int
+    dead_letters: int
+    seconds: float
+    f1: float | None = None
+    f1_by_label: Mapping[str, float] | None = None
+    trained_seconds: float | None = None
+    servers: str = "SQLite, one process"
+
+    @property
+    def tasks_per_second(self) -> float:
+        """0 for a run that took no time."""
+        return self.tasks / self.seconds if self.seconds > 0 else 0.0
+
+
+def pieces(text: str, spans: Sequence[Span]) -> Iterator[Piece]:
+    """Cut `text` wherever a span starts or ends; the pieces joined are the text again."""
+    cuts = sorted({0, len(text), *(span.start for span in spans), *(span.end for span in spans)})
+    for start, end in pairwise(cuts):
+        covering = tuple(index for index, span in enumerate(spans) if span.start <= start and end <= span.end)
+        yield Piece(text[start:end], covering)
+
+
+def _prediction(prediction: Mapping[str, Any], length: int) -> Prediction:
+    regions = [region for region in prediction.get("regions") or () if region.get("labels")]
+    return Prediction(
+        model=str(prediction.get("model", "")),
+        provider=str(prediction.get("provider", "")),
+        version=str(prediction.get("version", "")),
+        outcome=str(prediction.get("outcome", "created")),
+        spans=tuple(
+            Span(region["start"], region["end"], str(region["labels"][0]), _score(region), _below(region))
+            for region in regions
+            if region["kind"] == "span" and 0 <= region["start"] < region["end"] <= length
+        ),
+        choices=tuple(
+            Choice(str(label), _score(region), _below(region))
+            for region in regions
+            if region["kind"] == "choice"
+            for label in region["labels"]
+        ),
+    )
+
+
+def _score(region: Mapping[str, Any]) -> float | None:
+    score = region.get("score")
+    return None if score is None else float(score)
+
+
+def _below(region: Mapping[str, Any]) -> bool:
+    return bool(region.get("below_threshold"))
