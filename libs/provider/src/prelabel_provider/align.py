@@ -192,14 +192,15 @@ def _offset_misfit(region: _Raw, text: JsonValue) -> str | None:
 
 def _best(regions: list[_Raw], question: str, dropped: Counter[str]) -> list[_Raw]:
     """One label for a question that takes one: the first of the best score; a missing score is the worst."""
-    rivals = [region for region in regions if region["question"] == question]
+    rivals = [region for region in regions if region["question"] == question and region.get("labels")]
     surplus = sum(len(region["labels"]) for region in rivals) - 1
     if surplus < 1:
         return regions
     best = max(rivals, key=lambda region: -1.0 if region.get("score") is None else region["score"])
     best["labels"] = best["labels"][:1]
     dropped["single"] += surplus
-    return [region for region in regions if region is best or region["question"] != question]
+    beaten = {id(region) for region in rivals if region is not best}
+    return [region for region in regions if id(region) not in beaten]
 
 
 def _joined(regions: list[_Raw], dropped: Counter[str]) -> list[_Raw]:

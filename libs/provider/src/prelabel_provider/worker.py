@@ -424,7 +424,10 @@ class ModelWorker:
             raise CannotStart(
                 f"provider {self._provider!r} took longer than {self._limits.start_seconds:g} s"
             ) from error
-        except (OSError, EOFError, Garbage):
+        except Garbage as error:
+            await self._kill()
+            raise CannotStart(f"provider {self._provider!r} sent garbage: {error}") from error
+        except (OSError, EOFError):
             detail = await self._autopsy(process)
             said = (
                 f": {last_words[-1]}" if last_words else ""
