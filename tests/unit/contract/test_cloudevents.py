@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prelabel_contract import names
 from prelabel_contract.cloudevents import Headers, decode, encode, structured
@@ -165,6 +165,12 @@ def test_headers_are_read_whatever_their_case_and_order() -> None:
     assert _decoded((*shouted, ("traceparent", b"\xff")), value).data == SUBMITTED
 
 
+@given(times)
+@example(14_083_101_555_581)  # through floats, this one comes back a millisecond earlier
+def test_a_moment_keeps_its_millisecond(time_ms: int) -> None:
+    assert _decoded(*encode(event(SUBMITTED, id="1", source="s", time_ms=time_ms))).time_ms == time_ms
+
+
 def test_time_may_be_left_out_and_may_have_any_zone() -> None:
     assert _decoded(*_with(time=None)).time_ms == 0
     assert _decoded(*_with(time=b"2026-01-01T13:30:00.123+01:30")).time_ms == EVENT.time_ms
@@ -270,6 +276,11 @@ def test_structured_data_may_come_as_base64() -> None:
     _, value = encode(EVENT)
     document = _document(data_base64=base64.b64encode(value).decode())
     assert _decoded(STRUCTURED, document).data == SUBMITTED
+
+
+def test_base64_with_a_foreign_character_is_refused_although_the_rest_would_do() -> None:
+    content = base64.b64encode(encode(EVENT)[1]).decode()
+    assert _reason(STRUCTURED, _document(data_base64="!" + content)) == "not_a_cloudevent"
 
 
 @pytest.mark.parametrize("content", ["not base64!", "ä", "QQ", 1, None, ["QQ=="]])
