@@ -23,7 +23,7 @@ from prelabel_runtime.store.base import RunState, State, Store, StoredRun
 from .settings import ProjectionSettings
 
 SOURCE = "/projection"
-_log = log.get("prelabel.runs")
+_log = log.get("prelabel.projection")
 
 
 class Progress:

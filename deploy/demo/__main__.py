@@ -1,0 +1,125 @@
+"""`make demo`: the whole main job, unattended, and shown.
+
+    python -m deploy.demo [--real] [--tasks N]
+
+Reads the docstrings of the standard library on this machine, trains a model on some of them, starts Prelabel (one
+process on SQLite; with --real every service as a process of its own on Kafka and a MongoDB-wire server), hands the
+other docstrings in over HTTP, follows the run, and shows what came of it: a table here, out/demo.html to open, and
+out/demo.json, which the checker writes from the raw log, the store and the client's own ledger.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from prelabel_all_in_one.first_run import sample_project, train_sample
+from prelabel_all_in_one.sample.corpus import Corpus, load_corpus
+from prelabel_runtime.errors import Refused
+from rich.console import Console
+
+from deploy.demo import show
+from deploy.demo.results import Result
+from deploy.local.errors import ServerError
+from tests.rig.client import Client, NotDone
+from tests.rig.processes import NotRunning, Prelabel
+
+OUT = Path("out")
+PROJECT = "stdlib"
+SEED = 1
+TRAINING_SECONDS = 15.0
+
+
+def main() -> int:
+    """Run the demo. Exit codes: 0 all is well, 1 the checker found something, 2 it could not be run."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--real", action="store_true", help="on Kafka and a MongoDB-wire server, every service a process")
+    parser.add_argument("--tasks", type=int, default=3000, help="texts to label (default: %(default)s)")
+    arguments = parser.parse_args()
+    console = Console()
+    try:
+        return run(console, real=arguments.real, tasks=arguments.tasks)
+    except (Refused, NotDone, NotRunning, ServerError) as error:
+        console.print(f"[red]the demo could not be run:[/red] {error}", highlight=False)
+        return 2
+
+
+def run(console: Console, *, real: bool, tasks: int) -> int:
+    """Everything, in order."""
+    folder = OUT / ("demo-real" if real else "demo")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    console.print("[bold]1[/bold]  reading the standard library's own documentation")
+    corpus = load_corpus(seed=SEED)
+    console.print(f"   {len(corpus.training):,} passages to learn from, {len(corpus.tasks):,} to label")
+    console.print("[bold]2[/bold]  training a named-entity model on this machine")
+    with console.status("starting") as status:
+        report = train_sample(
+            (folder / "model").absolute(), TRAINING_SECONDS, python=sys.executable, tell=lambda line: status.update(line)
+        )
+    show.training(console, report)
+    console.print(f"[bold]3[/bold]  starting Prelabel {show.where(real)}")
+    with started(folder, real=real) as prelabel:
+        results, seconds = asyncio.run(label(console, prelabel, folder, corpus, tasks))
+    return show.verdict(console, OUT, folder, prelabel, results, report, seconds=seconds, real=real)
+
+
+@contextlib.contextmanager
+def started(folder: Path, *, real: bool) -> Iterator[Prelabel]:
+    """Prelabel, and below it the servers that it needs."""
+    with contextlib.ExitStack() as servers:
+        if real:
+            from deploy.local.kafka.server import KafkaServer
+            from deploy.local.mongo.server import MongoServer
+            from deploy.local.ports import free_port
+
+            kafka = servers.enter_context(KafkaServer(folder / "kafka", free_port()))
+            mongo = servers.enter_context(MongoServer(folder / "mongo", free_port()))
+            prelabel = Prelabel.separate(
+                folder, kafka=kafka.address, mongo=mongo.address, providers=("spacy", "rules")
+            )
+        else:
+            prelabel = Prelabel.all_in_one(folder, providers=("spacy", "rules"))
+        with prelabel:
+            yield prelabel
+
+
+async def label(
+    console: Console, prelabel: Prelabel, folder: Path, corpus: Corpus, count: int
+) -> tuple[list[Result], float]:
+    """Hand the texts in, follow the run, read the results; with the seconds from first byte to last outcome."""
+    tasks = [
+        {"id": passage.id, "data": {"text": passage.text}, "meta": {"module": passage.module}}
+        for passage in corpus.tasks[:count]
+    ]
+    async with Client(prelabel.address, prelabel.key, folder / "client.jsonl", queries=prelabel.queries) as client:
+        await client.put_project(PROJECT, sample_project((folder / "model").absolute()))
+        await client.post(f"/v1/projects/{PROJECT}/predictions", {"id": "hello", "data": {"text": "Open a socket."}})
+        console.print(f"[bold]4[/bold]  labelling {len(tasks):,} texts with two models")
+        began = time.perf_counter()
+        answer = await client.upload(PROJECT, tasks)
+        if not answer.acknowledged:
+            raise NotDone(f"the upload was answered {answer.status}: {answer.body.get('detail')}")
+        await show.follow(console, client, f"/v1/projects/{PROJECT}/runs/{answer.body['run']}")
+        seconds = time.perf_counter() - began
+        return await read_results(client, str(answer.body["run"])), seconds
+
+
+async def read_results(client: Client, run: str) -> list[Result]:
+    """Everything the run came to, page by page."""
+    results: list[Result] = []
+    cursor = ""
+    while True:
+        page = await client.get(f"/v1/projects/{PROJECT}/tasks?run={run}&predictions=true&limit=500{cursor}")
+        results += [Result.from_json(line, line["predictions"]) for line in page["tasks"]]
+        if page["next"] is None:
+            return results
+        cursor = f"&cursor={page['next']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

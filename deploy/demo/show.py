@@ -1,0 +1,87 @@
+"""What the demo says on its way, and its verdict at the end."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from deploy.demo.page import page
+from deploy.demo.results import Numbers, Result
+from deploy.demo.table import results_table, run_progress, throughput
+from tests.failure.checker import check
+from tests.rig.client import Client, NotDone
+from tests.rig.processes import Prelabel
+
+LOOK_SECONDS = 0.2
+STALLED_SECONDS = 120.0
+
+
+def where(real: bool) -> str:
+    """What it runs on, in words."""
+    return "as processes of their own, on Kafka and a MongoDB-wire server" if real else "in one process, on SQLite"
+
+
+def training(console: Console, report: Mapping[str, Any]) -> None:
+    """How well the model does on modules that it never saw."""
+    overall = report["overall"]
+    by_label = ", ".join(f"{label} {score['f1']:.2f}" for label, score in report["by_label"].items())
+    console.print(
+        f"   {report['seconds']:.0f} s; F1 {overall['f1']:.2f} on {report['held_out_passages']:,} held-out passages "
+        f"of {report['held_out_modules']} modules never trained on ({by_label})",
+        highlight=False,
+    )
+
+
+async def follow(console: Console, client: Client, run: str) -> None:
+    """A bar until the run has completed. Raises NotDone if nothing moves for two minutes."""
+    with run_progress(console) as progress:
+        bar = progress.add_task("labelled", total=None)
+        last, still = -1, 0.0
+        while True:
+            state = await client.get(run)
+            ended = sum(n for outcome, n in state["outcomes"].items() if outcome != "pending")
+            total = sum(state["outcomes"].values())
+            sealed = state["total"] is not None and state["accepted"] + state["rejected"] >= state["total"]
+            progress.update(bar, completed=ended, total=total if sealed else None)
+            if state["state"] == "completed":
+                return
+            still = 0.0 if ended > last else still + LOOK_SECONDS
+            last = ended
+            if state["state"] in ("failed", "cancelled") or still > STALLED_SECONDS:
+                raise NotDone(f"the run is {state['state']}: {state}")
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def verdict(
+    console: Console,
+    out: Path,
+    folder: Path,
+    prelabel: Prelabel,
+    results: Sequence[Result],
+    report: Mapping[str, Any],
+    *,
+    seconds: float,
+    real: bool,
+) -> int:
+    """The table, the page and the checker's numbers. 0 if nothing was lost or doubled."""
+    console.print(results_table(results))
+    checked = check(prelabel, folder / "client.jsonl")
+    checked.write(out / "demo.json", seconds=seconds)
+    numbers = Numbers(
+        tasks=checked.tasks,
+        outcomes=checked.outcomes,
+        duplicates=len(checked.doubled),
+        lost=len(checked.lost),
+        dead_letters=checked.dead_letters,
+        seconds=seconds,
+        f1=report["overall"]["f1"],
+        f1_by_label={label: score["f1"] for label, score in report["by_label"].items()},
+        trained_seconds=report["seconds"],
+        servers="Kafka and a MongoDB-wire server, a process per service" if real else "SQLite, one process",
+    )
+    (out / "demo.html").write_text(page(results, numbers))
+    console.print(throughput(numbers))
+    console.print(f"open {out / 'demo.html'}; the numbers are in {out / 'demo.json'}", highlight=False)
+    return 0 if checked.good else 1
