@@ -133,9 +133,7 @@ INSERT INTO groups (topic, name, seen_ms) VALUES (?, ?, ?)
 ON CONFLICT DO UPDATE SET seen_ms = excluded.seen_ms
 """
 _COMMIT: Final = "UPDATE groups SET next = ?, note = ?, seen_ms = ? WHERE topic = ? AND name = ?"
-_PROBE: Final = (
-    "INSERT INTO probe VALUES (1, 1, zeroblob(65536)) ON CONFLICT DO UPDATE SET checks = checks + 1"
-)
+_PROBE: Final = "INSERT INTO probe VALUES (1, 1, NULL) ON CONFLICT DO UPDATE SET checks = checks + 1"
 
 _Packed = tuple[Message, bytes, int]
 """A message, its headers as they are stored, and the bytes of key, value and headers."""
