@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from prelabel_runtime.errors import Refused
-from prelabel_runtime.run import EXIT_REFUSED, run
 from pydantic import ValidationError
 
-from . import ask, first_run
-from .service import build
-from .settings import AllInOneSettings
+from . import ask
+from .settings import SAMPLE, AllInOneSettings
+
+EXIT_REFUSED = 2
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
         if arguments.command is not None:
             sys.stdout.write(_ask(arguments, settings) + "\n")
             return 0
-        first_run.prepare(settings)
+        return _run(settings)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         sys.stderr.write(f"prelabel: PRELABEL_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}\n")
@@ -31,6 +31,16 @@ def main() -> int:
         return EXIT_REFUSED
     except KeyboardInterrupt:
         return 130
+
+
+def _run(settings: AllInOneSettings) -> int:
+    # Imported here: a question to a running Prelabel needs none of it, and should be answered at once.
+    from prelabel_runtime.run import run
+
+    from . import first_run
+    from .service import build
+
+    first_run.prepare(settings)
     return run(
         "all in one",
         lambda runtime: build(runtime, settings),
@@ -57,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run Prelabel in one process on SQLite (without a command), or ask the one that runs.",
         epilog="Settings are environment variables: PRELABEL_DATA, PRELABEL_PORT, PRELABEL_SAMPLE, …; see docs/settings.md.",
     )
-    parser.add_argument("--project", default=first_run.SAMPLE, help="the project to ask (default: %(default)s)")
+    parser.add_argument("--project", default=SAMPLE, help="the project to ask (default: %(default)s)")
     commands = parser.add_subparsers(dest="command")
     predict = commands.add_parser("predict", help="what every model says about a text")
     predict.add_argument("text")

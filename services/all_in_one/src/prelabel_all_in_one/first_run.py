@@ -15,9 +15,8 @@ from prelabel_runtime.run import Runtime
 
 from .ask import ADDRESS_FILE, KEY_FILE, Here
 from .sample.areas import area_rules
-from .settings import AllInOneSettings
+from .settings import SAMPLE, AllInOneSettings
 
-SAMPLE = "sample"
 _NAMES = ("MODULE", "TYPE", "EXCEPTION", "FUNCTION")
 
 
@@ -61,7 +60,7 @@ def sample_project(model_folder: Path | None) -> dict[str, Any]:
         "label_set": {
             "questions": [
                 {"name": "names", "kind": "span", "field": "text", "labels": list(_NAMES)},
-                {"name": "area", "kind": "choice", "field": "text", "labels": areas},
+                {"name": "area", "kind": "choice", "field": "text", "labels": areas, "multiple": False},
             ]
         },
         "models": models,

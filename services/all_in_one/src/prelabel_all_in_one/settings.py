@@ -8,6 +8,9 @@ from prelabel_runtime.settings import RuntimeSettings
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+SAMPLE = "sample"
+"""The id of the sample project."""
+
 
 class AllInOneSettings(RuntimeSettings):
     """As every service's, with everything kept in one folder."""
