@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -24,13 +24,18 @@ class ServerProcess:
         self._child = child
 
     @classmethod
-    def start(cls, command: Sequence[str], *, log: Path, tied: bool) -> Self:
+    def start(
+        cls, command: Sequence[str], *, log: Path, tied: bool, environment: Mapping[str, str] | None = None
+    ) -> Self:
         """Starts `command` in a session of its own, its output appended to `log`.
+
+        environment: all of the process's variables; ours where not given.
 
         A tied process is killed by the kernel when this one ends, however it ends (Linux); one that is not
         tied lives on. Raises OSError when the program cannot be run.
         """
-        child = _start_tied(command, log) if tied else _start(command, log, None)
+        begin = _start_tied if tied else _start
+        child = begin(command, log, environment)
         return cls(child.pid, child)
 
     @classmethod
@@ -43,6 +48,11 @@ class ServerProcess:
         if self._child is not None:
             return self._child.poll() is None
         return _lives(self.pid)
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of a child of ours that has ended; minus the signal's number where one killed it. Else None."""
+        return self._child.poll() if self._child is not None else None
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal; an ended process is left in peace."""
@@ -59,26 +69,34 @@ class ServerProcess:
         return True
 
 
-def _start(command: Sequence[str], log: Path, before: Callable[[], None] | None) -> subprocess.Popen[bytes]:
+def _start(
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None,
+    before: Callable[[], None] | None = None,
+) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=environment,
             start_new_session=True,
             preexec_fn=before,  # noqa: PLW1509 - takes no lock: one system call, prepared before the fork
         )
 
 
-def _start_tied(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def _start_tied(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
     # The kernel's "parent died" means the parent *thread*: a server started from a pool thread would die with
     # it. So each tied server has a thread of its own that starts it and stays until it has ended.
     started: queue.SimpleQueue[subprocess.Popen[bytes] | BaseException] = queue.SimpleQueue()
 
     def keep() -> None:
         try:
-            child = _start(command, log, _die_with(os.getpid()))
+            child = _start(command, log, environment, _die_with(os.getpid()))
         except BaseException as error:
             started.put(error)
             return
