@@ -1,4 +1,4 @@
-"""Prelabel as real processes: all in one on SQLite, or each service on its own on Kafka and a Mongo-wire server.
+"""Prelabel as real processes: all in one on SQLite, or a process per service on Kafka and a Mongo-wire server.
 
     prelabel = Prelabel.all_in_one(folder, providers=["rules"])
     with prelabel:                       # starts, waits until ready; stops at the end, whatever happened
