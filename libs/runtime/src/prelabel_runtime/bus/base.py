@@ -1,0 +1,220 @@
+"""What a bus promises. One suite (prelabel_runtime.testing.bus) proves it on every implementation.
+
+Topics are append-only logs, split into partitions. A record's key decides its partition for ever, so records of one
+key are read in the order in which they were acknowledged. A topic is never created by reading or writing it:
+`provision` does that.
+
+Publishing. `publish` returns when every record is durable (Kafka: acks=all; SQLite: committed and synced) and raises
+`Unavailable` when that is not known within the delivery deadline. Then each record may or may not be there: the caller
+repeats the same events under the same ids, or tells its own caller to. Records of one call with the same key keep
+their order.
+
+Consuming. Each record of a topic goes to one member of each consumer group, at least once, from the earliest record on
+for a new group. Nothing is taken as read until `commit` says so: a member that dies leaves everything behind its
+last commit to another. Offsets are committed explicitly per partition: the next offset to read, and a short note that
+survives with it (the delivery loop keeps its count of attempts there).
+
+Group changes. Before a partition goes to another member, `on_revoke` is called and awaited (bounded by the rebalance
+time): finish or drop what is in flight there and commit. After that, committing for it raises `NotAssigned`.
+`on_assign` is called before the first record of a partition is handed out.
+
+Long work. Whoever holds records for long calls `idle` now and then instead of `poll`: it keeps the membership alive and
+hands nothing out. Being polled is also what liveness means: `polled_at` is the time of the last completed poll or idle.
+
+Readers have no group and commit nothing: they follow topics from the beginning (compacted state) or from the end
+(replies), and can say when they have caught up with what was there when asked.
+
+Starting. `start` waits for the broker with back-off until its own limit, then raises `Unavailable`. Nothing is opened
+before. `stop` finishes what was handed to `publish`, closes, and is bounded in time even when the broker is away.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Partition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+
+class Committed(NamedTuple):
+    """What a group has committed for a partition: the next offset to read, and its note."""
+
+    offset: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to be published."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it was read: bytes, untouched."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+    @property
+    def place(self) -> Partition:
+        """The partition it was read from."""
+        return Partition(self.topic, self.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic to be there. Partition counts never change in place."""
+
+    name: str
+    partitions: int = 12
+    compacted: bool = False
+    retention_ms: int | None = None
+    """None: unlimited."""
+
+
+class NotAssigned(Exception):
+    """The partition has gone to another member: what was done there will be done again."""
+
+
+Listener = Callable[[Collection[Partition]], Awaitable[None]]
+
+
+class Consumer(ABC):
+    """One member of a consumer group."""
+
+    polled_at: float
+    """Monotonic seconds of the last completed `poll` or `idle`; the age of it is this consumer's liveness."""
+
+    @abstractmethod
+    async def start(self, *, on_assign: Listener, on_revoke: Listener) -> None:
+        """Join the group."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Leave the group, after `on_revoke` for what is still assigned. Commits nothing by itself."""
+
+    @abstractmethod
+    async def poll(self, limit: int, timeout: float) -> Sequence[Record]:
+        """At most `limit` records of partitions that are assigned and not paused; none after `timeout` seconds.
+
+        Returns as soon as anything is there. Raises `Unavailable` while the broker is away, `Fatal` when this member
+        can never read again.
+        """
+
+    @abstractmethod
+    async def idle(self) -> None:
+        """Keep the membership alive without taking records."""
+
+    @abstractmethod
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """Hand out nothing of these partitions until `resume`. Unknown ones are ignored."""
+
+    @abstractmethod
+    def resume(self, partitions: Collection[Partition]) -> None:
+        """Hand them out again."""
+
+    @abstractmethod
+    def seek(self, partition: Partition, offset: int) -> None:
+        """The next record of the partition to be handed out is the one at `offset`."""
+
+    @abstractmethod
+    def assignment(self) -> frozenset[Partition]:
+        """The partitions that are this member's now."""
+
+    @abstractmethod
+    async def committed(self, partition: Partition) -> Committed | None:
+        """What the group has committed there; None if nothing yet."""
+
+    @abstractmethod
+    async def commit(self, offsets: Mapping[Partition, Committed]) -> None:
+        """Commit. Raises `NotAssigned`, and commits nothing, if any of the partitions is not this member's."""
+
+    @abstractmethod
+    async def lag(self) -> Mapping[Partition, int]:
+        """Records that are there and have not been handed out, per assigned partition."""
+
+    async def complete(self, bus: "Bus", messages: Sequence[Message], offsets: Mapping[Partition, Committed]) -> None:
+        """Publish, then commit: what came of some records, and that they are done.
+
+        A bus that can do both at once, does.
+        """
+        if messages:
+            await bus.publish(messages)
+        await self.commit(offsets)
+
+
+class Reader(ABC):
+    """Follows topics without a group."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Go to the place to start from. With start="end", what is published after this returns will be read."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Close."""
+
+    @abstractmethod
+    async def poll(self, limit: int, timeout: float) -> Sequence[Record]:
+        """The next records, in order per partition; none after `timeout` seconds. Raises as `Consumer.poll`."""
+
+    @abstractmethod
+    async def ends(self) -> Mapping[Partition, int]:
+        """The end of each partition now: the offset that the next record would get."""
+
+    @abstractmethod
+    def position(self, partition: Partition) -> int:
+        """The offset of the next record that `poll` will return there."""
+
+    async def behind(self, ends: Mapping[Partition, int]) -> bool:
+        """Whether something before `ends` has still to be read."""
+        return any(self.position(partition) < end for partition, end in ends.items())
+
+
+class Bus(ABC):
+    """A message bus. Names of topics and groups are given without the deployment's prefix."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Connect; waits with back-off, then raises `Unavailable`."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Finish what was handed to `publish` if it can be, and close. Bounded in time."""
+
+    @abstractmethod
+    async def provision(self, topics: Sequence[TopicSpec]) -> None:
+        """Create the topics that are missing; leave the others as they are."""
+
+    @abstractmethod
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Make all of them durable. Raises `Unavailable` (unknown: repeat), `ValueError` (a record is too large)."""
+
+    @abstractmethod
+    def consumer(self, topics: Sequence[str], *, group: str) -> Consumer:
+        """A new member of a group, not started yet."""
+
+    @abstractmethod
+    def reader(self, topics: Sequence[str], *, start: Literal["beginning", "end"]) -> Reader:
+        """A reader of topics, not started yet."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raises `Unavailable` if nothing could be published now."""
