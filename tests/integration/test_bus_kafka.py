@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -219,41 +220,24 @@ class TestGroups:
 
     async def test_nothing_is_handed_out_before_on_assign_is_done(self, make_bus: MakeBus) -> None:
         async with running(make_bus()) as bus:
-            topic, group = await topic_on(bus, partitions=1), fresh("group")
+            topic = await topic_on(bus, partitions=1)
             await bus.publish([message(topic, "k", number) for number in range(10)])
-            consumer, other = (bus.consumer([topic], group=group) for _ in range(2))
-            go_on, told = asyncio.Event(), list[str]()
+            consumer, go_on = bus.consumer([topic], group=fresh("group")), asyncio.Event()
 
             async def assign(partitions: Collection[Partition]) -> None:
-                told.append("assign")
-                if len(told) > 2:
-                    await go_on.wait()
-                    for partition in partitions:
-                        consumer.seek(partition, 5)
-
-            async def revoke(partitions: Collection[Partition]) -> None:
-                told.append("revoke")
+                await go_on.wait()
+                for partition in partitions:
+                    consumer.seek(partition, 5)
 
             async def ignore(partitions: Collection[Partition]) -> None:
                 pass
 
-            await consumer.start(on_assign=assign, on_revoke=revoke)
-            # Another member's coming and going takes the partition away and brings it back.
-            joining = asyncio.create_task(other.start(on_assign=ignore, on_revoke=ignore))
-            early: list[Record] = []
-            async with asyncio.timeout(PATIENCE):
-                while len(told) < 3:
-                    early += await consumer.poll(1, 0.1)
-                before = len(early)
-                for _ in range(5):
-                    early += await consumer.poll(100, 0.1)
-                assert len(early) == before
-                go_on.set()
-                await joining
-                await other.stop()
-                late = list(await consumer.poll(100, PATIENCE)) if consumer.assignment() else []
-            if late:
-                assert values(late)[0] == "5"
+            await consumer.start(on_assign=assign, on_revoke=ignore)
+            for _ in range(10):
+                assert not await consumer.poll(10, 0.1)
+                await consumer.idle()
+            go_on.set()
+            assert values(await drain(consumer, 5)) == ["5", "6", "7", "8", "9"]
             await consumer.stop()
 
     async def test_what_a_listener_raises_ends_the_consumer(self, make_bus: MakeBus) -> None:
@@ -287,6 +271,57 @@ class TestGroups:
                 assert sorted(got, key=int) == [str(number) for number in range(100)]
                 # The client's own watch over those who do not poll still works.
                 await until(lambda: len(member.revoked) == 6)
+
+    async def test_what_a_cancelled_poll_left_behind_is_not_handed_out_after_a_change_of_the_group(
+        self, make_bus: MakeBus
+    ) -> None:
+        async with running(make_bus()) as bus:
+            topic, group = await topic_on(bus, partitions=1), fresh("group")
+            async with joined(bus, [topic], group) as member:
+                await left_behind(bus, member.consumer, topic)
+                before = generation(member.consumer)
+                async with joined(bus, [topic], group):
+                    pass
+                await until(lambda: generation(member.consumer) >= before + 2)
+                await until(lambda: bool(member.consumer.assignment()))
+                assert values(await drain(member.consumer, 10)) == [str(number) for number in range(10)]
+                assert not await member.consumer.poll(10, 1.0)
+
+    async def test_what_a_cancelled_poll_left_behind_heeds_seek_and_pause(self, make_bus: MakeBus) -> None:
+        async with running(make_bus()) as bus:
+            topic = await topic_on(bus, partitions=1)
+            for change in ("seek", "pause"):
+                async with joined(bus, [topic], fresh("group")) as member:
+                    await assigned(member) if change == "seek" else await drain(member.consumer, 10)
+                    await left_behind(bus, member.consumer, topic)
+                    [place] = member.consumer.assignment()
+                    if change == "seek":
+                        member.consumer.seek(place, 5)
+                        assert values(await drain(member.consumer, 5)) == ["5", "6", "7", "8", "9"]
+                    else:
+                        member.consumer.pause([place])
+                        assert not await member.consumer.poll(10, 0.5)
+                        member.consumer.resume([place])
+                        assert len(await drain(member.consumer, 10)) == 10
+
+
+def generation(consumer: Consumer) -> int:
+    """How often the group has changed."""
+    assert isinstance(consumer, KafkaConsumer)
+    return int(consumer._running()._coordinator.generation)
+
+
+async def left_behind(bus: Bus, consumer: Consumer, topic: str) -> None:
+    """Ten records which a poll was waiting for when it was cancelled, and which then came."""
+    poll = asyncio.create_task(consumer.poll(10, PATIENCE))
+    await asyncio.wait({poll}, timeout=0.1)
+    poll.cancel()
+    await asyncio.wait({poll})
+    await bus.publish([message(topic, "k", number) for number in range(10)])
+    assert isinstance(consumer, KafkaConsumer)
+    fetch = consumer._fetch
+    assert fetch is not None
+    await until(fetch.done)
 
 
 class TestNames:
@@ -479,12 +514,13 @@ class TestOutages:
                 while not (stop.is_set() and set(acknowledged) <= set(read)):
                     try:
                         records = await consumer.poll(500, 0.5)
-                        read.extend(values(records))
-                        await consumer.commit(ends_of(records))
                     except Unavailable:
                         away.append("away")
-                    except NotAssigned:
-                        pass
+                        continue
+                    read.extend(values(records))
+                    if records:
+                        with suppress(Unavailable, NotAssigned):
+                            await consumer.commit(ends_of(records))
 
             async with joined(bus, [topic], fresh("group")) as member, asyncio.timeout(2 * PATIENCE):
                 tasks = [asyncio.create_task(publish()), asyncio.create_task(consume(member.consumer))]
