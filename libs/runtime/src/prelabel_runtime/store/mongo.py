@@ -762,9 +762,9 @@ class _MongoSubmissions(Submissions):
 class MongoStore(Store):
     """The store on MongoDB (see the module's text).
 
-    prefix           put before the names of collections: several installations may share a database
+    url              mongodb://… or mongodb+srv://…, with what the driver takes from it: TLS, credentials
     database         name of the database
-    prefix           put before the names of collections, so that several installations may share a database
+    prefix           put before the names of collections: several installations may share a database
     driver           `with_motor` or `with_pymongo`
     timeout_seconds  how long one command may take, its repetition by the driver included
     select_seconds   how long to look for a server before `Unavailable`
