@@ -240,6 +240,35 @@ class TestGroups:
             assert values(await drain(consumer, 5)) == ["5", "6", "7", "8", "9"]
             await consumer.stop()
 
+    async def test_polls_come_back_in_time_while_another_member_finishes_its_work(
+        self, make_bus: MakeBus
+    ) -> None:
+        async with running(make_bus()) as bus:
+            topic, group, done = await topic_on(bus), fresh("group"), asyncio.Event()
+
+            async def finish(_: Consumer) -> None:
+                await done.wait()
+
+            async with joined(bus, [topic], group) as quick, joined(bus, [topic], group, on_revoke=finish):
+                await assigned(quick)
+                third = bus.consumer([topic], group=group)
+
+                async def ignore(_: Collection[Partition]) -> None:
+                    pass
+
+                joining = asyncio.create_task(third.start(on_assign=ignore, on_revoke=ignore))
+                await until(lambda: not quick.consumer.assignment())
+                for _ in range(5):
+                    began, polled_at = time.monotonic(), quick.consumer.polled_at
+                    assert not await quick.consumer.poll(10, 0.2)
+                    await quick.consumer.idle()
+                    assert time.monotonic() - began < 2.0
+                    assert quick.consumer.polled_at > polled_at
+                assert not joining.done()
+                done.set()
+                await joining
+                await third.stop()
+
     async def test_what_a_listener_raises_ends_the_consumer(self, make_bus: MakeBus) -> None:
         async with running(make_bus()) as bus:
             topic = await topic_on(bus)
