@@ -1,4 +1,4 @@
-"""Prelabel as real processes: all in one on SQLite, or a process per service on Kafka and a Mongo-wire server.
+"""Prelabel as real processes: all in one on SQLite, or one per service on Kafka and a Mongo-wire server.
 
     prelabel = Prelabel.all_in_one(folder, providers=["rules"])
     with prelabel:                       # starts, waits until ready; stops at the end, whatever happened
@@ -48,6 +48,7 @@ class PrelabelProcess:
         self._command = [sys.executable, "-m", module]
         self._variables = {
             **_inherited(),
+            "PRELABEL_INSTANCE": name,
             **variables,
             "PRELABEL_PORT": str(self.port),
             "PRELABEL_HEALTH_PORT": str(self.health_port),

@@ -71,7 +71,7 @@ def open_bus(settings: RuntimeSettings, clock: Clock) -> Bus:
 
         return SqliteBus(_file(settings.bus, rest), clock=clock)
     if scheme == "kafka" and rest:
-        from .bus.kafka import KafkaBus
+        from .bus.kafka import KafkaBus, KafkaSettings
 
         return KafkaBus(
             rest.rstrip("/").split(","),
@@ -79,6 +79,10 @@ def open_bus(settings: RuntimeSettings, clock: Clock) -> Bus:
             clock=clock,
             deadline=settings.delivery_seconds,
             start_limit=settings.start_seconds,
+            instance=settings.instance or None,
+            settings=KafkaSettings(
+                session_timeout=settings.session_seconds, heartbeat_interval=min(5.0, settings.session_seconds / 3)
+            ),
         )
     raise Refused(f"PRELABEL_BUS is {settings.bus!r}: use sqlite:///FILE or kafka://HOST:PORT")
 

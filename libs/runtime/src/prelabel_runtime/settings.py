@@ -28,6 +28,12 @@ class RuntimeSettings(Frozen):
     """Put before the name of every topic and consumer group."""
     partitions: Annotated[int, Field(ge=1, le=1000)] = 12
     """Partitions of topics that are created. Counts of existing topics never change."""
+    instance: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,100}$")] = ""
+    """On Kafka: this process's name among the members of its groups, the same after a restart and no other's.
+
+    A process with one takes up its partitions at once when it is started again; empty: after `session_seconds`."""
+    session_seconds: Annotated[float, Field(ge=6, le=300)] = 45.0
+    """On Kafka: a process that is not heard of for so long is dead, and its partitions go to others."""
     create_topics: bool = False
     """Create missing topics at start. The embedded bus always does."""
     host: str = "127.0.0.1"
