@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prelabel_all_in_one.first_run import sample_project, train_sample
+from prelabel_all_in_one.first_run import sample_project, sample_rules, train_sample
 from prelabel_all_in_one.sample.corpus import Corpus, load_corpus
 from prelabel_runtime.errors import Refused
 from rich.console import Console
@@ -97,7 +97,7 @@ async def label(
         for passage in corpus.tasks[:count]
     ]
     async with Client(prelabel.address, prelabel.key, folder / "client.jsonl", queries=prelabel.queries) as client:
-        await client.put_project(PROJECT, sample_project((folder / "model").absolute()))
+        await client.put_project(PROJECT, sample_project((folder / "model").absolute(), sample_rules(corpus)))
         await client.post(f"/v1/projects/{PROJECT}/predictions", {"id": "hello", "data": {"text": "Open a socket."}})
         console.print(f"[bold]4[/bold]  labelling {len(tasks):,} texts with two models")
         began = time.perf_counter()

@@ -15,8 +15,11 @@ from prelabel_runtime.run import Runtime
 
 from .ask import ADDRESS_FILE, KEY_FILE, Here
 from .sample.areas import area_rules
+from .sample.corpus import Corpus, load_corpus
 from .settings import SAMPLE, AllInOneSettings
 
+RULES_FILE = "areas.json"
+"""In the sample model's folder; the last thing that is written there."""
 _NAMES = ("MODULE", "TYPE", "EXCEPTION", "FUNCTION")
 
 
@@ -47,10 +50,14 @@ def train_sample(folder: Path, seconds: float, *, python: str, tell: Callable[[s
     return report
 
 
-def sample_project(model_folder: Path | None) -> dict[str, Any]:
+def sample_rules(corpus: Corpus) -> dict[str, Any]:
+    """Settings for the `rules` provider: words that tell what a passage is about, as sure as the training part says."""
+    return dict(area_rules((passage.text, passage.module) for passage in corpus.training))
+
+
+def sample_project(model_folder: Path | None, rules: dict[str, Any]) -> dict[str, Any]:
     """Names in the standard library's documentation, and what a passage is about."""
-    rules = area_rules()
-    areas = sorted({str(rule["label"]) for rule in rules["rules"]})  # type: ignore[attr-defined]
+    areas = sorted({str(rule["label"]) for rule in rules["rules"]})
     models: list[dict[str, Any]] = [{"name": "areas", "provider": "rules", "questions": ["area"], "settings": rules}]
     if model_folder is not None:
         settings = {"path": str(model_folder), "emit": ["ner"]}
@@ -72,8 +79,9 @@ def prepare(settings: AllInOneSettings) -> None:
     settings.data.mkdir(parents=True, exist_ok=True)
     make_key(settings)
     folder = settings.data / "sample-model"
-    if settings.sample and not (folder / "report.json").exists():
+    if settings.sample and not (folder / RULES_FILE).exists():
         report = train_sample(folder, settings.sample_seconds, python=sys.executable, tell=_progress)
+        (folder / RULES_FILE).write_text(json.dumps(sample_rules(load_corpus(seed=1))))
         sys.stderr.write(f"\r{'':100}\rtrained in {report['seconds']:.0f} s, held-out F1 {report['overall']['f1']:.2f}\n")
 
 
@@ -90,7 +98,9 @@ async def welcome(runtime: Runtime) -> None:
     here = Here(f"http://{settings.host}:{settings.port}", settings.key())
     (settings.data / ADDRESS_FILE).write_text(here.address)
     if settings.sample:
-        body = json.dumps(sample_project(settings.data / "sample-model")).encode()
+        folder = settings.data / "sample-model"
+        rules = json.loads((folder / RULES_FILE).read_text())
+        body = json.dumps(sample_project(folder, rules)).encode()
         await asyncio.to_thread(here.call, "PUT", f"/v1/projects/{SAMPLE}", body)
     sys.stdout.write(_banner(here, settings))
     sys.stdout.flush()
@@ -110,8 +120,8 @@ Try, in another terminal:
   printf 'Return a dict of headers.\\nOpen a socket.\\n' | {command} submit -
   {command} results
 
-Any HTTP client does the same: send the key as "Authorization: Bearer KEY". The API is described at
-{here.address}/openapi.json. Stop with Ctrl-C; what was accepted is kept in {_shown(settings.data)}.
+Any HTTP client does the same: send the key as "Authorization: Bearer KEY". The API describes itself, to who has
+the key, at {here.address}/openapi.json. Stop with Ctrl-C; what was accepted is kept in {_shown(settings.data)}.
 
 """
 

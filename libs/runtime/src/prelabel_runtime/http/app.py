@@ -13,10 +13,6 @@ from ..metrics import Metrics
 from . import problems
 from .problems import Problem
 
-OPEN_PATHS = frozenset({"/openapi.json"})
-"""What is answered without a key: the description of the API, which is public anyway."""
-
-
 def build(routers: Iterable[APIRouter], *, title: str, key: str, metrics: Metrics, clock: Clock) -> ASGIApp:
     """One application of some services' routes."""
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
@@ -35,7 +31,7 @@ class Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what carries the key."""
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._knows(scope):
+        if scope["type"] == "http" and not self._knows(scope):
             refusal = Problem(
                 401,
                 "no_key",
