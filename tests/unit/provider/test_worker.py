@@ -354,7 +354,7 @@ def _script(folder: Path, command: str) -> str:
 
 
 def _impostor(folder: Path, body: str) -> str:
-    """An interpreter that runs `body`, with the worker's end of the socket as `out`, whatever it is asked for."""
+    """An interpreter that runs `body` with the worker's end of the socket as `out`, come what may."""
     code = folder / "impostor.py"
     code.write_text(
         "import socket, struct, sys\n"
