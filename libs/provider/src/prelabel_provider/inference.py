@@ -155,10 +155,9 @@ class Inference:
     def _told(self, request: Requested, outcome: Outcome) -> list[AnyEvent]:
         """The outcome on its topic, and a copy to whoever waits for it."""
         told = self._event(request, outcome)
-        if isinstance(outcome, PredictionCreated) and len(outcome.regions) > MANY:
-            if len(cloudevents.encode(told)[1]) > MAX_EVENT_BYTES:
-                outcome = _failed(request.data, "output_too_large", "too many regions for one event")
-                told = self._event(request, outcome)
+        if isinstance(outcome, PredictionCreated) and len(outcome.regions) > MANY and _too_large(told):
+            outcome = _failed(request.data, "output_too_large", "too many regions for one event")
+            told = self._event(request, outcome)
         state = outcome.outcome if isinstance(outcome, PredictionFailed) else "created"
         self.metrics.predicted.labels(self.provider, state).inc()
         if request.data.correlation is None:
@@ -175,6 +174,10 @@ class Inference:
             topic=topic,
             key=key,
         )
+
+
+def _too_large(told: AnyEvent) -> bool:
+    return len(cloudevents.encode(told)[1]) > MAX_EVENT_BYTES
 
 
 def _by_model(jobs: Mapping[int, _Job]) -> Mapping[str, list[int]]:

@@ -120,7 +120,9 @@ def _file(url: str, rest: str) -> Path:
 # -------------------------------------------------------------------------------------------------------- serving
 
 
-async def serve(runtime: Runtime, build: Build, *, name: str, ready: Callable[[Runtime], Awaitable[None]] | None = None) -> None:
+async def serve(
+    runtime: Runtime, build: Build, *, name: str, ready: Callable[[Runtime], Awaitable[None]] | None = None
+) -> None:
     """Run services until SIGTERM or SIGINT. `ready` is awaited once everything has joined."""
     settings = runtime.settings
     health = Health(runtime.clock)
@@ -183,7 +185,9 @@ async def _run_services(
             if server is not None and api_socket is not None:
                 group.create_task(server.serve([api_socket]))
             health.started = True
-            _log.info("started", services=",".join(s.name for s in services), port=runtime.settings.port if api else None)
+            _log.info(
+                "started", services=",".join(s.name for s in services), port=runtime.settings.port if api else None
+            )
             if ready is not None:
                 running.append(group.create_task(_when_ready(runtime, health, ready)))
             await stopping.wait()

@@ -86,6 +86,7 @@ class Part(ABC):
 
     async def run(self) -> None:
         """What it does between start and stop; returning is fine, raising stops the process."""
+        return
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,7 @@ async def submitted_annotation(
     )
 
 
-async def known_task(
-    name: str, project: str, submissions: Submissions, configs: Table[ConfigPublished]
-) -> str:
+async def known_task(name: str, project: str, submissions: Submissions, configs: Table[ConfigPublished]) -> str:
     """The uid of a task of a project, named by its caller's id or by its uid. Raises `InvalidEvent`."""
     by_id = names.task_uid(project, name)
     known = await submissions.get_many([by_id, name])

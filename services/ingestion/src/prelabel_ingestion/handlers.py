@@ -61,7 +61,9 @@ class Dispatcher:
         for submitted in batch:
             project = await self.projects.find(submitted.data.project)
             if project is None or project.deleted:
-                replies.append(_rejected(submitted, "unknown_project", f"there is no project {submitted.data.project!r}"))
+                replies.append(
+                    _rejected(submitted, "unknown_project", f"there is no project {submitted.data.project!r}")
+                )
                 continue
             this = _submission(submitted, project.config)
             before = known.get(this.uid)
@@ -111,15 +113,17 @@ class Dispatcher:
 
     async def run_sealed(self, sealed: Event[RunSealed]) -> Sequence[AnyEvent]:
         """An upload ended: who follows the run needs its total."""
-        id = names.derived("run.sealed", sealed.data.run, sealed.data.total)
-        return [event(sealed.data, id=id, source=SOURCE, time_ms=sealed.time_ms, topic=names.RUNS)]
+        event_id = names.derived("run.sealed", sealed.data.run, sealed.data.total)
+        return [event(sealed.data, id=event_id, source=SOURCE, time_ms=sealed.time_ms, topic=names.RUNS)]
 
     async def task_deleted(self, deleted: Event[TaskDeleted]) -> Sequence[AnyEvent]:
         """A task is to go: it goes the way it came, behind everything submitted before."""
         return [_event(deleted.data, names.derived("task.deleted", deleted.id), deleted.time_ms)]
 
 
-def request(data: TaskSubmitted, project: Project, model: ModelSpec, known: Submission, now_ms: int) -> PredictionRequested:
+def request(
+    data: TaskSubmitted, project: Project, model: ModelSpec, known: Submission, now_ms: int
+) -> PredictionRequested:
     """The request to one model: the fields that its questions are about, under an id that a repetition meets again."""
     asked = dict.fromkeys(name for question in project.questions_of(model) for name in question.fields)
     fields = {name: data.data[name] for name in asked if name in data.data}
@@ -173,14 +177,14 @@ def _rejected(submitted: Event[TaskSubmitted], reason: str, detail: str) -> list
 
 def _told(data: TaskAccepted | TaskRejected, submitted: Event[TaskSubmitted], now_ms: int) -> Iterator[AnyEvent]:
     """The event on its topic, and a copy to whoever waits for it."""
-    id = names.derived(data.TYPE, data.task, submitted.offset)
-    yield _event(data, id, now_ms)
+    event_id = names.derived(data.TYPE, data.task, submitted.offset)
+    yield _event(data, event_id, now_ms)
     if data.correlation:
-        yield event(data, id=id, source=SOURCE, time_ms=now_ms, topic=names.REPLIES, key=data.correlation)
+        yield event(data, id=event_id, source=SOURCE, time_ms=now_ms, topic=names.REPLIES, key=data.correlation)
 
 
-def _event(data: EventData, id: str, now_ms: int) -> AnyEvent:
-    return event(data, id=id, source=SOURCE, time_ms=now_ms)
+def _event(data: EventData, event_id: str, now_ms: int) -> AnyEvent:
+    return event(data, id=event_id, source=SOURCE, time_ms=now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,11 @@ class InboundDoor:
     async def task(self, inbound: Event[InboundTask]) -> Sequence[AnyEvent]:
         """A task for the dispatcher, or a rejection that its sender can read in `tasks`."""
         data = inbound.data
-        uid = names.task_uid(data.project, data.id) if data.id else names.task_uid_of_event(data.project, inbound.source, inbound.id)
+        uid = (
+            names.task_uid(data.project, data.id)
+            if data.id
+            else names.task_uid_of_event(data.project, inbound.source, inbound.id)
+        )
         if data.project not in self.source.projects:
             detail = f"source {self.name!r} may write to: {', '.join(self.source.projects)}"
             return [self._refuse(inbound, uid, "forbidden_project", FieldError(pointer="/project", detail=detail))]
@@ -233,8 +241,10 @@ class InboundDoor:
         return [self._event(known, inbound)]
 
     def _event(self, data: TaskSubmitted | TaskRejected | AnnotationSubmitted, inbound: Event[EventData]) -> AnyEvent:
-        id = names.derived("inbound", self.name, inbound.source, inbound.id)
-        return event(data, id=id, source=f"/ingestion/inbound.{self.name}", time_ms=self.dispatcher.clock.now_ms())
+        event_id = names.derived("inbound", self.name, inbound.source, inbound.id)
+        return event(
+            data, id=event_id, source=f"/ingestion/inbound.{self.name}", time_ms=self.dispatcher.clock.now_ms()
+        )
 
     def _refuse(self, inbound: Event[InboundTask], uid: str, reason: str, *errors: FieldError) -> AnyEvent:
         rejected = TaskRejected(

@@ -40,7 +40,10 @@ def _wrong(
                 can = ", ".join(sorted(provider.kinds))
                 yield ("questions",), f"{question.name!r} asks for {question.kind}; {provider.provider} gives {can}"
     elif not any(question.kind in provider.kinds for question in answered):
-        yield ("provider",), f"{provider.provider} answers no question of the label set; it gives {', '.join(provider.kinds)}"
+        yield (
+            ("provider",),
+            f"{provider.provider} answers no question of the label set; it gives {', '.join(provider.kinds)}",
+        )
 
 
 def _without_input(message: str) -> str:

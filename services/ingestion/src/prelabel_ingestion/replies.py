@@ -43,7 +43,9 @@ class Replies(Part):
                 key = record.key.decode(errors="replace") if record.key else ""
                 if (queue := self._waiting.get(key)) is not None:
                     with contextlib.suppress(InvalidEvent):
-                        if reply := cloudevents.decode(record.headers, record.value, topic=record.topic, key=record.key):
+                        if reply := cloudevents.decode(
+                            record.headers, record.value, topic=record.topic, key=record.key
+                        ):
                             queue.put_nowait(reply)
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription, each
 
 from . import api
+from .doors import Doors
 from .handlers import Dispatcher, InboundDoor
 from .replies import Replies
 from .settings import IngestionSettings
@@ -25,10 +26,11 @@ def build(runtime: Runtime, settings: IngestionSettings) -> Service:
     tables = Tables.on(runtime.bus, runtime.rng)
     dispatcher = Dispatcher(tables.projects, tables.configs, runtime.store.submissions, runtime.clock)
     replies = Replies(runtime.bus, runtime.rng)
-    doors = [InboundDoor(name, source, dispatcher) for name, source in settings.inbound.items()]
+    doors = Doors(runtime, tables, dispatcher, replies, settings)
+    inbound = [InboundDoor(name, source, dispatcher) for name, source in settings.inbound.items()]
     return Service(
         name="ingestion",
-        routers=(api.routes(runtime, tables, dispatcher, replies, settings),),
+        routers=(api.routes(doors),),
         parts=(tables.projects, tables.configs, tables.providers, replies),
         subscriptions=(
             Subscription(
@@ -50,7 +52,7 @@ def build(runtime: Runtime, settings: IngestionSettings) -> Service:
                     on={InboundTask: each(door.task), InboundAnnotation: each(door.annotation)},
                     dead_letters_in_a_row=None,
                 )
-                for door in doors
+                for door in inbound
             ),
         ),
     )

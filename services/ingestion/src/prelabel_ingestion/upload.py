@@ -87,7 +87,7 @@ class Upload:
     async def take_lines(self, batch: Sequence[Line]) -> None:
         """Publish some lines of NDJSON; returns when they are acknowledged. Raises `Unavailable`."""
         for start in range(0, len(batch), CHUNK_LINES):
-            await self._take(batch[start : start + CHUNK_LINES], lambda line: self._task_of_line(line))
+            await self._take(batch[start : start + CHUNK_LINES], self._task_of_line)
 
     async def take_values(self, values: Sequence[Any]) -> None:
         """Publish the items of a JSON array; the first has number 1."""
@@ -140,5 +140,5 @@ class Upload:
     async def _publish(self, events: Sequence[AnyEvent]) -> None:
         await self._bus.publish(messages(events))
 
-    def _event(self, data: RunOpened | RunSealed, id: str) -> AnyEvent:
-        return event(data, id=id, source=self._door.source, time_ms=self._door.now_ms())
+    def _event(self, data: RunOpened | RunSealed, event_id: str) -> AnyEvent:
+        return event(data, id=event_id, source=self._door.source, time_ms=self._door.now_ms())

@@ -60,9 +60,7 @@ def routes(runtime: Runtime, projects: Table[ProjectChanged]) -> APIRouter:
 
     async def with_predictions(tasks: Sequence[StoredTask]) -> list[dict[str, Any]]:
         outcomes = await store.outcomes.of_tasks([t.uid for t in tasks])
-        return [
-            {**shown_task(t), "predictions": [shown_outcome(o, t) for o in outcomes.get(t.uid, ())]} for t in tasks
-        ]
+        return [{**shown_task(t), "predictions": [shown_outcome(o, t) for o in outcomes.get(t.uid, ())]} for t in tasks]
 
     # ----------------------------------------------------------------------------------------------------- tasks
 
@@ -79,9 +77,7 @@ def routes(runtime: Runtime, projects: Table[ProjectChanged]) -> APIRouter:
         """Tasks in the order in which they were accepted; `predictions=true` adds what the models said."""
         await known(project)
         _refuse_model_alone(model, state)
-        page = await store.tasks.page(
-            project, limit=limit + 1, after=_key(cursor), run=run, model=model, state=state
-        )
+        page = await store.tasks.page(project, limit=limit + 1, after=_key(cursor), run=run, model=model, state=state)
         more = page[limit - 1][0] if len(page) > limit else None
         tasks = [task for _, task in page[:limit]]
         shown = await with_predictions(tasks) if predictions else [shown_task(t) for t in tasks]
@@ -252,7 +248,7 @@ def _key(cursor: str | None) -> PageKey | None:
     if cursor is None:
         return None
     try:
-        ms, id = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return PageKey(int(ms), str(id))
+        ms, last = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return PageKey(int(ms), str(last))
     except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
         raise Problem(400, "bad_cursor", "that cursor is not one of ours; take `next` from the page before") from None

@@ -137,8 +137,10 @@ class RunWatcher(Part):
             )
         else:
             data = RunFailed(project=run.project, run=run.run, reason=run.reason)
-        id = names.derived(data.TYPE, run.run)
-        ended = event(data, id=id, source=SOURCE, time_ms=run.ended_ms or self._clock.now_ms())
+        event_id = names.derived(data.TYPE, run.run)
+        ended = event(data, id=event_id, source=SOURCE, time_ms=run.ended_ms or self._clock.now_ms())
         await self._bus.publish(messages([ended]))
         await self._store.runs.announced(run.run)
-        _log.info("run ended", run=run.run, state=str(run.state), accepted=progress.accepted, rejected=progress.rejected)
+        _log.info(
+            "run ended", run=run.run, state=str(run.state), accepted=progress.accepted, rejected=progress.rejected
+        )

@@ -13,6 +13,7 @@ from ..metrics import Metrics
 from . import problems
 from .problems import Problem
 
+
 def build(routers: Iterable[APIRouter], *, title: str, key: str, metrics: Metrics, clock: Clock) -> ASGIApp:
     """One application of some services' routes."""
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")

@@ -57,7 +57,10 @@ def unavailable(error: Unavailable) -> Problem:
     """Something we depend on is down; nothing was taken."""
     wait = max(1, round(error.after))
     return Problem(
-        503, "unavailable", f"{error.what} does not answer; nothing was lost, try again", headers={"Retry-After": str(wait)}
+        503,
+        "unavailable",
+        f"{error.what} does not answer; nothing was lost, try again",
+        headers={"Retry-After": str(wait)},
     )
 
 
@@ -100,7 +103,9 @@ def install(app: FastAPI) -> None:
 
 def plain(error: HTTPException) -> Problem:
     """The framework's own errors: no such route, wrong method, body too large."""
-    return Problem(error.status_code, HTTPStatus(error.status_code).name.lower(), str(error.detail), headers=error.headers)
+    return Problem(
+        error.status_code, HTTPStatus(error.status_code).name.lower(), str(error.detail), headers=error.headers
+    )
 
 
 async def defect(_: Request, error: Exception) -> Response:

@@ -1,0 +1,76 @@
+"""The route that predicts while you wait."""
+
+import asyncio
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from prelabel_contract.errors import InvalidEvent
+from prelabel_contract.events import AnyEvent, PredictionCreated, PredictionFailed, TaskAccepted, TaskRejected
+from prelabel_contract.names import Lane
+
+from .api_tasks import IdempotencyKey
+from .bodies import answer, bare, described, json_of
+from .doors import Doors
+
+LONGEST_WAIT = 60.0
+"""Seconds."""
+
+
+def routes(doors: Doors) -> APIRouter:
+    """Predict one task on the interactive lane."""
+    router = APIRouter()
+
+    @router.post("/projects/{project}/predictions", openapi_extra=described("a task {id?, data, meta?}"))
+    async def predict(
+        project: str,
+        request: Request,
+        prefer: Annotated[str | None, Header()] = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        """Predict one task while you wait: 200 with what every model says, or 202 and where it will be."""
+        await doors.current(project)
+        door = doors.door(project, lane=Lane.INTERACTIVE, idempotency_key=bare(idempotency_key))
+        task = door.parse(await json_of(request))
+        correlation = doors.runtime.new_id()
+        submitted = door.submit(task, correlation=correlation)
+        uid = submitted.data.task
+        with doors.replies.expect(correlation) as inbox:
+            await doors.publish(submitted)
+            doors.runtime.metrics.submitted.labels(door.name).inc()
+            try:
+                async with asyncio.timeout(_wait(prefer, doors.settings.wait_seconds)):
+                    outcomes = await _outcomes(inbox)
+            except TimeoutError:
+                location = f"/v1/projects/{project}/tasks/{uid}/predictions"
+                return answer({"task": uid, "predictions": None}, status=202, headers={"Location": location})
+        return answer({"task": uid, "id": task.id, "predictions": [_shown(o) for o in outcomes]})
+
+    return router
+
+
+async def _outcomes(inbox: "asyncio.Queue[AnyEvent]") -> list[PredictionCreated | PredictionFailed]:
+    """Every outcome of a task, once it is known which there will be. Raises `InvalidEvent` if it is rejected."""
+    wanted: dict[str, int] | None = None
+    outcomes: dict[str, PredictionCreated | PredictionFailed] = {}
+    while wanted is None or not wanted.keys() <= outcomes.keys():
+        reply = (await inbox.get()).data
+        if isinstance(reply, TaskAccepted):
+            wanted = {ref.request: place for place, ref in enumerate(reply.requests)}
+        elif isinstance(reply, TaskRejected):
+            raise InvalidEvent(reply.reason, reply.errors[0].detail if reply.errors else reply.reason, reply.errors)
+        elif isinstance(reply, (PredictionCreated, PredictionFailed)):
+            outcomes.setdefault(reply.request, reply)
+    return [outcomes[request] for request in sorted(wanted, key=wanted.__getitem__)]
+
+
+def _wait(prefer: str | None, otherwise: float) -> float:
+    """Seconds from `Prefer: wait=N` (RFC 7240)."""
+    found = re.search(r"\bwait\s*=\s*\"?(\d{1,4})\b", prefer or "")
+    return min(float(found.group(1)), LONGEST_WAIT) if found else otherwise
+
+
+def _shown(data: PredictionCreated | PredictionFailed) -> dict[str, Any]:
+    known_to_caller = {"correlation", "lane", "run", "accepted_ms", "meta", "project", "task", "id"}
+    shown = data.model_dump(mode="json", exclude_none=True, exclude=known_to_caller)
+    return {"outcome": "created" if isinstance(data, PredictionCreated) else data.outcome, **shown}

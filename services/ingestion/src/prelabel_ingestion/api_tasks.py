@@ -1,0 +1,115 @@
+"""Routes of tasks: one, many, a stream of them; and their deletion."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from prelabel_contract import names
+from prelabel_contract.errors import InvalidEvent
+from prelabel_contract.events import TaskDeleted
+from prelabel_contract.names import Lane
+from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.http.problems import Problem, invalid, unavailable
+
+from .bodies import answer, bare, content_type, json_of
+from .doors import Doors
+from .upload import Line, Receipt, Upload, lines
+
+IdempotencyKey = Annotated[str | None, Header(max_length=250)]
+
+_BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"description": "a task {id?, data, meta?}, or an array of tasks"}},
+            "application/x-ndjson": {"schema": {"description": "a task per line; streamed, any length"}},
+        },
+    }
+}
+
+
+def routes(doors: Doors) -> APIRouter:
+    """Hand in tasks, and delete them."""
+    router = APIRouter()
+
+    @router.post("/projects/{project}/tasks", status_code=202, openapi_extra=_BODIES)
+    async def post_tasks(
+        project: str, request: Request, lane: Lane = Lane.BULK, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        """Hand in tasks: one, an array, or NDJSON of any length.
+
+        202 means that the bus has acknowledged all of it. Sending the same again, with the same Idempotency-Key or
+        the same ids, adds nothing.
+        """
+        await doors.current(project)
+        key = bare(idempotency_key)
+        match content_type(request):
+            case "application/x-ndjson":
+                upload = _upload(doors, project, lane, key)
+                return _receipt(project, await _streamed(upload, lines(request.stream())))
+            case "application/json":
+                value = await json_of(request)
+                if not isinstance(value, list):
+                    return await _one(doors, project, lane, key, value)
+                upload = _upload(doors, project, lane, key, keep_uids=True)
+                await upload.open()
+                await upload.take_values(value)
+                return _receipt(project, await upload.seal())
+            case _:
+                raise Problem(415, "content_type", "send application/json or application/x-ndjson")
+
+    @router.delete("/projects/{project}/tasks/{task}", status_code=202)
+    async def delete_task(project: str, task: str) -> Response:
+        """Delete a task and everything that was said about it, for good."""
+        uid = await doors.task(project, task)
+        await doors.publish(doors.made(TaskDeleted(project=project, task=uid), topic=names.SUBMITTED))
+        return answer({"task": uid}, status=202)
+
+    return router
+
+
+async def _one(doors: Doors, project: str, lane: Lane, key: str | None, value: Any) -> Response:
+    door = doors.door(project, lane=lane, idempotency_key=key)
+    submitted = door.submit(door.parse(value))
+    try:
+        await doors.publish(submitted)
+    except InvalidEvent as error:
+        raise invalid(error, 413) from None
+    doors.runtime.metrics.submitted.labels(door.name).inc()
+    location = f"/v1/projects/{project}/tasks/{submitted.data.task}"
+    return answer({"task": submitted.data.task, "id": submitted.data.id}, status=202, headers={"Location": location})
+
+
+def _upload(doors: Doors, project: str, lane: Lane, key: str | None, *, keep_uids: bool = False) -> Upload:
+    run = names.run_id(project, key) if key else doors.runtime.new_id()
+    door = doors.door(project, lane=lane, idempotency_key=key, run=run)
+    return Upload(doors.runtime.bus, door, doors.runtime.metrics, keep_uids=keep_uids)
+
+
+async def _streamed(upload: Upload, batches: AsyncIterator[list[Line]]) -> Receipt:
+    try:
+        await upload.open()
+        async for batch in batches:
+            await upload.take_lines(batch)
+        return await upload.seal()
+    except Unavailable as error:
+        problem = unavailable(error)
+        problem.detail = (
+            f"{error.what} does not answer; {upload.receipt.accepted + upload.receipt.rejected} lines are in. "
+            "Send the whole upload again under the same Idempotency-Key (or with ids): nothing is taken twice"
+        )
+        raise problem from None
+
+
+def _receipt(project: str, receipt: Receipt) -> Response:
+    base = f"/v1/projects/{project}/runs/{receipt.run}"
+    body: dict[str, Any] = {
+        "run": receipt.run,
+        "accepted": receipt.accepted,
+        "rejected": receipt.rejected,
+        "errors": receipt.errors,
+        "links": {"run": base, "errors": f"{base}/errors", "events": f"{base}/events"},
+    }
+    if receipt.tasks:
+        body["tasks"] = receipt.tasks
+    return answer(body, status=202, headers={"Location": base})
