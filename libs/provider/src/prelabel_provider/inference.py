@@ -32,13 +32,15 @@ from prelabel_runtime.tables import Table
 from .align import Aligner
 from .base import BadSettings, Failed, Input
 from .lanes import Turns
-from .worker import CannotStart, ModelWorker, key_of
+from .worker import CannotLoad, CannotStart, ModelWorker, key_of
 
 Requested = Event[PredictionRequested]
 
 
 MANY = 200
 """Regions from which on a prediction's size is looked at: fewer always fit beside the largest input."""
+LOAD_ATTEMPTS = 3
+"""Times that a model may kill its process by being loaded, before requests to it fail."""
 MAX_PREPARED = 256
 """Models of configurations that are kept prepared."""
 
@@ -78,6 +80,7 @@ class Inference:
     metrics: Metrics
     turns: Turns = field(default_factory=Turns)
     prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
+    load_failures: dict[str, int] = field(default_factory=dict)
 
     async def predict(self, batch: Sequence[Requested]) -> Sequence[Reply]:
         """One outcome per request."""
@@ -129,11 +132,22 @@ class Inference:
                 said = await self.worker.predict_each(first.settings_key, inputs)
             except BadSettings as error:
                 return [_failed(job.request, "settings", str(error)) for job in jobs]
+            except CannotLoad as error:
+                return self._unloadable(jobs, error)
             except CannotStart as error:
                 raise Unavailable(f"worker of {self.provider}: {error}") from error
+            self.load_failures.pop(first.settings_key, None)
             version = self.worker.description(first.settings_key).version
             self.metrics.predict_seconds.labels(self.provider).observe(self.clock.monotonic() - started)
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
+
+    def _unloadable(self, jobs: Sequence[_Job], error: CannotLoad) -> Sequence[Outcome]:
+        """A model that takes its process with it is tried a few times; then it must not hold up the others."""
+        key = jobs[0].prepared.settings_key
+        self.load_failures[key] = self.load_failures.get(key, 0) + 1
+        if self.load_failures[key] < LOAD_ATTEMPTS:
+            raise Unavailable(f"worker of {self.provider}: {error}") from error
+        return [_failed(job.request, "model_cannot_load", str(error)) for job in jobs]
 
     def _outcome(self, job: _Job, said: bytes | Failed, version: str) -> Outcome:
         data = job.request

@@ -13,6 +13,7 @@ WorkerDied         the process ended while it worked; the next call starts it an
 WorkerTimeout      it worked longer than it may, and was killed; the next call starts it anew
 ProviderRaised     the provider raised an ordinary exception: a defect, the process lives on
 CannotStart        the process does not start: interpreter, environment or provider are at fault, no input is
+CannotLoad         (a CannotStart) it starts, and dies or hangs over this model
 BadSettings        the model cannot be loaded with these settings, now or later
 """
 
@@ -72,6 +73,8 @@ _THREADS = (
     *("VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS"),
 )
 _OF_OUR_INTERPRETER = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+_NOT_FOR_MODELS = ("PRELABEL_API_KEY", "PRELABEL_API_KEY_FILE", "PRELABEL_BUS", "PRELABEL_STORE")
+"""Variables that hold secrets of ours: a model's code has no business with them."""
 _LAST_WORDS = 5
 """Lines of the child's output kept to explain why it did not start."""
 _BUFFER = 1 << 20
@@ -95,6 +98,10 @@ class ProviderRaised(WorkerError):
 
 class CannotStart(WorkerError):
     """The process does not start. No input is at fault."""
+
+
+class CannotLoad(CannotStart):
+    """The process starts, and dies or hangs when it loads this model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,9 +337,9 @@ class ModelWorker:
         try:
             answer = await self._ask(pack(Load(key, model.settings)), self._limits.start_seconds)
         except WorkerTimeout as error:
-            raise CannotStart(f"loading a model took longer than {self._limits.start_seconds:g} s") from error
+            raise CannotLoad(f"loading a model took longer than {self._limits.start_seconds:g} s") from error
         except WorkerDied as error:
-            raise CannotStart(f"loading a model: {error}") from error
+            raise CannotLoad(f"loading a model: {error}") from error
         match answer:
             case Refused():
                 raise BadSettings(answer.detail)
@@ -459,6 +466,8 @@ class ModelWorker:
         if self._python != sys.executable:
             for name in _OF_OUR_INTERPRETER:
                 variables.pop(name, None)
+        for name in _NOT_FOR_MODELS:
+            variables.pop(name, None)
         variables.update(dict.fromkeys(_THREADS, str(self._limits.threads)))
         variables["TOKENIZERS_PARALLELISM"] = "true" if self._limits.threads > 1 else "false"
         return variables | self._environment
