@@ -4,6 +4,7 @@ Alive means: every loop has completed a poll lately. Ready means: every part has
 none waits for a dependency.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .clock import Clock
+from .errors import Unavailable
 from .loop import Loop
 from .metrics import CONTENT_TYPE, Metrics
 
@@ -63,8 +65,9 @@ def probes(health: Health, metrics: Metrics) -> Starlette:
     async def expose(_: Request) -> Response:
         for group, loop in health.loops.items():
             if loop.joined:
-                for topic, count in (await loop.lag()).items():
-                    metrics.lag.labels(group, topic).set(count)
+                with contextlib.suppress(Unavailable):  # in an outage the last known lag stands
+                    for topic, count in (await loop.lag()).items():
+                        metrics.lag.labels(group, topic).set(count)
         return Response(metrics.expose(), media_type=CONTENT_TYPE)
 
     return Starlette(

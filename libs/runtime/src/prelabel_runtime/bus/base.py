@@ -7,7 +7,8 @@ key are read in the order in which they were acknowledged. A topic is never crea
 Publishing. `publish` returns when every record is durable (Kafka: acks=all; SQLite: committed and synced) and raises
 `Unavailable` when that is not known within the delivery deadline. Then each record may or may not be there: the caller
 repeats the same events under the same ids, or tells its own caller to. Records of one call with the same key keep
-their order.
+their order. What can never be published raises `ValueError`, and nothing of that call is: a record that is too large, a
+topic that was not provisioned, a record without a key on a compacted topic.
 
 Consuming. Each record of a topic goes to one member of each consumer group, at least once, from the earliest record on
 for a new group. Nothing is taken as read until `commit` says so: a member that dies leaves everything behind its
@@ -16,10 +17,12 @@ survives with it (the delivery loop keeps its count of attempts there).
 
 Group changes. Before a partition goes to another member, `on_revoke` is called and awaited (bounded by the rebalance
 time): finish or drop what is in flight there and commit. After that, committing for it raises `NotAssigned`.
-`on_assign` is called before the first record of a partition is handed out.
+`on_assign` is called before the first record of a partition is handed out. A change may take all partitions and deal
+them out anew; pauses and seeks end with the assignment.
 
 Long work. Whoever holds records for long calls `idle` now and then instead of `poll`: it keeps the membership alive and
-hands nothing out. Being polled is also what liveness means: `polled_at` is the time of the last completed poll or idle.
+hands nothing out. Being polled is also what liveness means: `polled_at` is the time of the last completed poll or idle;
+one that found the broker away counts, since a new process would not find it either.
 
 Readers have no group and commit nothing: they follow topics from the beginning (compacted state) or from the end
 (replies), and can say when they have caught up with what was there when asked.
@@ -86,7 +89,7 @@ class TopicSpec:
     partitions: int = 12
     compacted: bool = False
     retention_ms: int | None = None
-    """None: unlimited."""
+    """None: unlimited. Does not apply to compacted topics."""
 
 
 class NotAssigned(Exception):
@@ -120,7 +123,7 @@ class Consumer(ABC):
 
     @abstractmethod
     async def idle(self) -> None:
-        """Keep the membership alive without taking records."""
+        """Keep the membership alive without taking records. May be called during `on_revoke`."""
 
     @abstractmethod
     def pause(self, partitions: Collection[Partition]) -> None:
@@ -132,7 +135,7 @@ class Consumer(ABC):
 
     @abstractmethod
     def seek(self, partition: Partition, offset: int) -> None:
-        """The next record of the partition to be handed out is the one at `offset`."""
+        """The next record of the partition to be handed out is the one at `offset`. Ignored if it is not ours."""
 
     @abstractmethod
     def assignment(self) -> frozenset[Partition]:
@@ -148,7 +151,7 @@ class Consumer(ABC):
 
     @abstractmethod
     async def lag(self) -> Mapping[Partition, int]:
-        """Records that are there and have not been handed out, per assigned partition."""
+        """Records that are there and have not been handed out, per assigned partition; holes of compaction count."""
 
     async def complete(self, bus: "Bus", messages: Sequence[Message], offsets: Mapping[Partition, Committed]) -> None:
         """Publish, then commit: what came of some records, and that they are done.
@@ -205,7 +208,7 @@ class Bus(ABC):
 
     @abstractmethod
     async def publish(self, messages: Sequence[Message]) -> None:
-        """Make all of them durable. Raises `Unavailable` (unknown: repeat), `ValueError` (a record is too large)."""
+        """Make all of them durable. Raises `Unavailable` (unknown: repeat), `ValueError` (never), `Fatal`."""
 
     @abstractmethod
     def consumer(self, topics: Sequence[str], *, group: str) -> Consumer:
