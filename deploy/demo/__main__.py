@@ -11,6 +11,7 @@ out/demo.json, which the checker writes from the raw log, the store and the clie
 import argparse
 import asyncio
 import contextlib
+import json
 import shutil
 import sys
 import time
@@ -25,6 +26,12 @@ from rich.console import Console
 from deploy.demo import show
 from deploy.demo.results import Result
 from deploy.local.errors import ServerError
+from deploy.local.kafka.server import KafkaServer
+from deploy.local.mongo.server import MongoServer
+from deploy.local.ports import free_port
+from tests.failure.checker import Promises, Report, check
+from tests.failure.log import read_log
+from tests.failure.stored import read_store
 from tests.rig.client import Client, NotDone
 from tests.rig.processes import NotRunning, Prelabel
 
@@ -37,7 +44,9 @@ TRAINING_SECONDS = 15.0
 def main() -> int:
     """Run the demo. Exit codes: 0 all is well, 1 the checker found something, 2 it could not be run."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--real", action="store_true", help="on Kafka and a MongoDB-wire server, every service a process")
+    parser.add_argument(
+        "--real", action="store_true", help="on Kafka and a MongoDB-wire server, every service a process"
+    )
     parser.add_argument("--tasks", type=int, default=3000, help="texts to label (default: %(default)s)")
     arguments = parser.parse_args()
     console = Console()
@@ -59,13 +68,17 @@ def run(console: Console, *, real: bool, tasks: int) -> int:
     console.print("[bold]2[/bold]  training a named-entity model on this machine")
     with console.status("starting") as status:
         report = train_sample(
-            (folder / "model").absolute(), TRAINING_SECONDS, python=sys.executable, tell=lambda line: status.update(line)
+            (folder / "model").absolute(),
+            TRAINING_SECONDS,
+            python=sys.executable,
+            tell=status.update,
         )
     show.training(console, report)
     console.print(f"[bold]3[/bold]  starting Prelabel {show.where(real)}")
     with started(folder, real=real) as prelabel:
         results, seconds = asyncio.run(label(console, prelabel, folder, corpus, tasks))
-    return show.verdict(console, OUT, folder, prelabel, results, report, seconds=seconds, real=real)
+        checked = judge(prelabel, folder, seconds)
+    return show.verdict(console, OUT, checked, results, report, seconds=seconds, real=real)
 
 
 @contextlib.contextmanager
@@ -73,15 +86,9 @@ def started(folder: Path, *, real: bool) -> Iterator[Prelabel]:
     """Prelabel, and below it the servers that it needs."""
     with contextlib.ExitStack() as servers:
         if real:
-            from deploy.local.kafka.server import KafkaServer
-            from deploy.local.mongo.server import MongoServer
-            from deploy.local.ports import free_port
-
             kafka = servers.enter_context(KafkaServer(folder / "kafka", free_port()))
             mongo = servers.enter_context(MongoServer(folder / "mongo", free_port()))
-            prelabel = Prelabel.separate(
-                folder, kafka=kafka.address, mongo=mongo.address, providers=("spacy", "rules")
-            )
+            prelabel = Prelabel.separate(folder, kafka=kafka.address, mongo=mongo.address, providers=("spacy", "rules"))
         else:
             prelabel = Prelabel.all_in_one(folder, providers=("spacy", "rules"))
         with prelabel:
@@ -98,7 +105,6 @@ async def label(
     ]
     async with Client(prelabel.address, prelabel.key, folder / "client.jsonl", queries=prelabel.queries) as client:
         await client.put_project(PROJECT, sample_project((folder / "model").absolute(), sample_rules(corpus)))
-        await client.post(f"/v1/projects/{PROJECT}/predictions", {"id": "hello", "data": {"text": "Open a socket."}})
         console.print(f"[bold]4[/bold]  labelling {len(tasks):,} texts with two models")
         began = time.perf_counter()
         answer = await client.upload(PROJECT, tasks)
@@ -107,6 +113,18 @@ async def label(
         await show.follow(console, client, f"/v1/projects/{PROJECT}/runs/{answer.body['run']}")
         seconds = time.perf_counter() - began
         return await read_results(client, str(answer.body["run"])), seconds
+
+
+def judge(prelabel: Prelabel, folder: Path, seconds: float) -> Report:
+    """What the checker says, which trusts none of the services; written to out/demo.json."""
+    checked = check(
+        read_log(prelabel.bus, prelabel.prefix),
+        read_store(prelabel.store),
+        promises=Promises.read(folder / "client.jsonl"),
+    )
+    checked.seconds = seconds
+    (OUT / "demo.json").write_text(json.dumps(checked.json(), indent=2) + "\n")
+    return checked
 
 
 async def read_results(client: Client, run: str) -> list[Result]:

@@ -70,9 +70,7 @@ _RESULTS = (
 
 def _header(title: str, numbers: Numbers) -> str:
     trained = (
-        ""
-        if numbers.trained_seconds is None
-        else f", one of them trained here in {numbers.trained_seconds:.0f} s"
+        "" if numbers.trained_seconds is None else f", one of them trained here in {numbers.trained_seconds:.0f} s"
     )
     lead = (
         f"{numbers.tasks:,} passages of Python's own documentation, pre-labelled by "
@@ -93,8 +91,7 @@ def _tiles(numbers: Numbers) -> str:
     if numbers.f1 is not None:
         tiles.insert(2, ("Held-out F1", f"{numbers.f1:.2f}", "on modules never trained on", ""))
     cells = (
-        f"<div><dt>{escape(name)}</dt>"
-        f'<dd class="{style}">{escape(value)}<small>{escape(note)}</small></dd></div>'
+        f'<div><dt>{escape(name)}</dt><dd class="{style}">{escape(value)}<small>{escape(note)}</small></dd></div>'
         for name, value, note, style in tiles
     )
     return f'<dl class="numbers">{"".join(cells)}</dl>'
@@ -233,9 +230,7 @@ def _data(results: Sequence[Result], labels: Sequence[str], areas: Sequence[str]
         rows.append(
             {
                 "source": result.source or result.id,
-                "pieces": [
-                    [piece.text, *piece.spans] for piece in pieces(result.text, [span for _, span in spans])
-                ],
+                "pieces": [[piece.text, *piece.spans] for piece in pieces(result.text, [span for _, span in spans])],
                 "spans": [
                     {
                         "label": labels.index(span.label),
@@ -256,9 +251,7 @@ def _data(results: Sequence[Result], labels: Sequence[str], areas: Sequence[str]
                     for choice in prediction.choices
                 ],
                 "failed": [
-                    [model, prediction.outcome]
-                    for model, prediction in numbered
-                    if prediction.outcome != "created"
+                    [model, prediction.outcome] for model, prediction in numbered if prediction.outcome != "created"
                 ],
             }
         )

@@ -85,9 +85,7 @@ def results_table(results: Sequence[Result], *, rows: int = 12) -> Table:
     table.add_column("text", ratio=1)
     table.add_column("about", no_wrap=True)
     for result in chosen:
-        table.add_row(
-            Text(result.source or result.id), highlight(result.text, result.spans), _about(result.choices)
-        )
+        table.add_row(Text(result.source or result.id), highlight(result.text, result.spans), _about(result.choices))
     return table
 
 

@@ -45,7 +45,9 @@ def train_sample(folder: Path, seconds: float, *, python: str, tell: Callable[[s
             else:
                 tell(f"training a model on this machine {said['fraction']:>4.0%}  {said['message']}")
     if child.returncode != 0:
-        raise Refused(f"the sample model could not be trained (exit code {child.returncode}); PRELABEL_SAMPLE=false starts without")
+        raise Refused(
+            f"the sample model could not be trained (exit code {child.returncode}); PRELABEL_SAMPLE=false starts without"
+        )
     (folder / "report.json").write_text(json.dumps(report, indent=2))
     return report
 
@@ -58,7 +60,9 @@ def sample_rules(corpus: Corpus) -> dict[str, Any]:
 def sample_project(model_folder: Path | None, rules: dict[str, Any]) -> dict[str, Any]:
     """Names in the standard library's documentation, and what a passage is about."""
     areas = sorted({str(rule["label"]) for rule in rules["rules"]})
-    models: list[dict[str, Any]] = [{"name": "areas", "provider": "rules", "questions": ["area"], "settings": rules}]
+    models: list[dict[str, Any]] = [
+        {"name": "areas", "provider": "rules", "questions": ["area"], "settings": rules, "threshold": 0.3}
+    ]
     if model_folder is not None:
         settings = {"path": str(model_folder), "emit": ["ner"]}
         models.insert(0, {"name": "names", "provider": "spacy", "questions": ["names"], "settings": settings})
@@ -82,7 +86,9 @@ def prepare(settings: AllInOneSettings) -> None:
     if settings.sample and not (folder / RULES_FILE).exists():
         report = train_sample(folder, settings.sample_seconds, python=sys.executable, tell=_progress)
         (folder / RULES_FILE).write_text(json.dumps(sample_rules(load_corpus(seed=1))))
-        sys.stderr.write(f"\r{'':100}\rtrained in {report['seconds']:.0f} s, held-out F1 {report['overall']['f1']:.2f}\n")
+        sys.stderr.write(
+            f"\r{'':100}\rtrained in {report['seconds']:.0f} s, held-out F1 {report['overall']['f1']:.2f}\n"
+        )
 
 
 def _progress(line: str) -> None:
