@@ -7,7 +7,6 @@
 
 Every test takes new names for its projects, tasks and runs, so one database serves the whole suite.
 """
-# ruff: noqa: S101 - a suite asserts
 
 import asyncio
 import random
@@ -93,6 +92,7 @@ async def pages(store: Store, project: str, limit: int, **filters: Any) -> list[
     after: PageKey | None = None
     while page := await store.tasks.page(project, limit=limit, after=after, **filters):
         assert len(page) <= limit
+        assert after is None or page[0][0] > after, "a page begins behind where the last one ended"
         uids += [one.uid for _, one in page]
         after = page[-1][0]
     return uids
@@ -198,17 +198,12 @@ async def _write_annotations(store: Store, names: Names, many: Sequence[dict[str
 
 async def _write_lines(store: Store, names: Names, many: Sequence[dict[str, Any]]) -> None:
     await store.lines.put(
-        [
-            StoredLine(f"{one['run']}:{one['task']}", names.project, one["run"], 7, one["task"], 5)
-            for one in many
-        ]
+        [StoredLine(f"{one['run']}:{one['task']}", names.project, one["run"], 7, one["task"], 5) for one in many]
     )
 
 
 async def _write_submissions(store: Store, names: Names, many: Sequence[dict[str, Any]]) -> None:
-    await store.submissions.put(
-        [Submission(one["task"], one["revision"], one["content"], "c") for one in many]
-    )
+    await store.submissions.put([Submission(one["task"], one["revision"], one["content"], "c") for one in many])
 
 
 async def _open(store: Store, names: Names, many: Sequence[dict[str, Any]]) -> None:
@@ -258,9 +253,7 @@ async def everything(store: Store, names: Names) -> dict[str, Any]:
         "of run": [await store.tasks.page(names.project, limit=10, run=run) for run in names.runs],
         "created": await store.tasks.page(names.project, limit=10, state=State.CREATED),
         "failed of m1": await store.tasks.page(names.project, limit=10, state=State.FAILED, model="m1"),
-        "created in run": await store.tasks.page(
-            names.project, limit=10, state=State.CREATED, run=names.runs[0]
-        ),
+        "created in run": await store.tasks.page(names.project, limit=10, state=State.CREATED, run=names.runs[0]),
         "outcomes": {one: list(outcomes[one]) for one in sorted(outcomes)},
         "counts": {model: dict(of) for model, of in (await store.outcomes.counts(names.project)).items()},
         "counts of runs": [dict(await store.outcomes.counts_of_run(run)) for run in names.runs],
@@ -314,9 +307,7 @@ class StoreTests:
 
             async def state_after(groups: Sequence[Sequence[Given]]) -> dict[str, Any]:
                 mark = uuid.uuid4().hex
-                names = Names(
-                    f"p{mark}", [f"t{n}{mark}" for n in range(3)], [f"r{n}{mark}" for n in range(2)]
-                )
+                names = Names(f"p{mark}", [f"t{n}{mark}" for n in range(3)], [f"r{n}{mark}" for n in range(2)])
                 for group in groups:
                     await write(store, names, group)
                 return await everything(store, names)
@@ -368,6 +359,28 @@ class StoreTests:
         for n in range(1, 21):
             assert await store.outcomes.counts_of_run(f"{uid}{n}") == {State.CREATED: 1}
 
+    async def test_two_values_that_claim_the_same_place_leave_the_same_state(self, store: Store, project: str) -> None:
+        left: list[Any] = []
+        for bodies in (('{"x":1}', '{"x":2}'), ('{"x":2}', '{"x":1}')):
+            uid = fresh("task")
+            for body in bodies:
+                await store.tasks.put([task(project, uid, body=body)])
+                await store.outcomes.put([outcome(project, uid, uid, state=State.FAILED, offset=4, at_ms=1, body=body)])
+                await store.annotations.put([annotation(project, uid, uid, body=body)])
+                await store.examples.put([annotation(project, uid, uid, body=body)])
+                await store.submissions.put([Submission(uid, 1, body, "config")])
+            example = await store.examples.current(project, uid)
+            left.append(
+                [
+                    (await store.tasks.get_many([uid]))[uid].body,
+                    (await store.outcomes.of_tasks([uid]))[uid][0].body,
+                    (await store.annotations.of_tasks([uid]))[uid][0].body,
+                    example.body if example else None,
+                    (await store.submissions.get_many([uid]))[uid].content,
+                ]
+            )
+        assert left[0] == left[1]
+
     async def test_nothing_to_write_is_written(self, store: Store) -> None:
         await store.tasks.put([])
         await store.tasks.delete([])
@@ -395,9 +408,7 @@ class StoreTests:
         assert (await store.tasks.get_many([uid, "no such task"])) == {uid: written}
         assert await store.tasks.page(project, limit=1) == [(PageKey(2**41, uid), written)]
 
-    async def test_the_newest_revision_wins_and_the_earliest_acceptance_stays(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_the_newest_revision_wins_and_the_earliest_acceptance_stays(self, store: Store, project: str) -> None:
         uid = fresh("task")
         second = task(project, uid, revision=2, first_ms=20, config="new", body='{"data":2}')
         first = task(project, uid, revision=1, first_ms=10, config="old", body='{"data":1}')
@@ -436,9 +447,7 @@ class StoreTests:
         await store.tasks.put([task(project, uid)])
         assert await store.tasks.get(project, uid) is None
 
-    async def test_what_is_written_while_its_task_is_deleted_does_not_stay(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_what_is_written_while_its_task_is_deleted_does_not_stay(self, store: Store, project: str) -> None:
         uids = [fresh("task") for _ in range(20)]
         for uid in uids:
             await asyncio.gather(
@@ -461,14 +470,13 @@ class StoreTests:
         for limit in (1, 7, 50, 100, 1000):
             assert await pages(store, project, limit) == wanted
 
-    async def test_pages_skip_and_repeat_nothing_while_tasks_come_and_change(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_pages_skip_and_repeat_nothing_while_tasks_come_and_change(self, store: Store, project: str) -> None:
         there = [f"{project}-{n:03}" for n in range(60)]
         await store.tasks.put([task(project, uid, first_ms=1000 + n) for n, uid in enumerate(there)])
         seen: list[str] = []
         after: PageKey | None = None
         while page := await store.tasks.page(project, limit=7, after=after):
+            assert after is None or page[0][0] > after
             seen += [one.uid for _, one in page]
             after = page[-1][0]
             if len(seen) < 60:
@@ -493,7 +501,7 @@ class StoreTests:
         written = []
         for n, uid in enumerate(uids):
             of_run = run if n < 20 else None
-            at = {"task_ms": 1000 + n, "run": of_run, "at_ms": 5, "offset": n}
+            at = {"task_ms": 1000 + n // 8, "run": of_run, "at_ms": 5, "offset": n}
             ner = State.FAILED if n % 4 == 0 else State.CREATED
             written.append(outcome(project, uid, f"{uid}:ner", model="ner", state=ner, **at))
             written.append(outcome(project, uid, f"{uid}:topic", model="topic", state=State.CREATED, **at))
@@ -512,9 +520,7 @@ class StoreTests:
             assert await pages(store, project, limit, run=run) == uids[:20]
         assert await pages(store, fresh("project"), 10, state=State.CREATED) == []
 
-    async def test_a_task_with_outcomes_at_two_revisions_is_listed_once(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_a_task_with_outcomes_at_two_revisions_is_listed_once(self, store: Store, project: str) -> None:
         uid, other, run = fresh("task"), fresh("task"), fresh("run")
         await store.tasks.put([task(project, uid, first_ms=10), task(project, other, first_ms=15)])
         for of, ms in ((uid, 10), (uid, 20), (other, 15)):
@@ -525,9 +531,7 @@ class StoreTests:
             assert await pages(store, project, limit, state=State.FAILED) == [uid, other]
             assert await pages(store, project, limit, state=State.FAILED, run=run) == [uid, other]
 
-    async def test_a_model_without_a_state_is_an_error_of_the_caller(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_a_model_without_a_state_is_an_error_of_the_caller(self, store: Store, project: str) -> None:
         with pytest.raises(ValueError, match="state"):
             await store.tasks.page(project, limit=1, model="ner")
 
@@ -550,9 +554,7 @@ class StoreTests:
         await store.outcomes.put([replace(written, run=fresh("run"))])
         assert await store.outcomes.of_tasks([uid]) == {uid: [written]}
 
-    async def test_a_missing_score_stays_missing_and_zero_stays_zero(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_a_missing_score_stays_missing_and_zero_stays_zero(self, store: Store, project: str) -> None:
         uid = fresh("task")
         end = {"state": State.CREATED, "at_ms": 1}
         await store.outcomes.put(
@@ -606,9 +608,7 @@ class StoreTests:
             assert await store.outcomes.counts_of_run(run) == {State.CREATED: 1}
         assert await store.outcomes.counts_of_run(fresh("run")) == {}
 
-    async def test_counts_are_by_model_and_state_however_often_written(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_counts_are_by_model_and_state_however_often_written(self, store: Store, project: str) -> None:
         states = [State.CREATED] * 3 + [State.FAILED] * 2 + [State.PENDING]
         written = [
             outcome(project, f"{project}{n}", f"{project}{n}{model}", model=model, state=state)
@@ -719,9 +719,7 @@ class StoreTests:
         await store.runs.seal(other, project, 1, 5)
         assert other not in [one.run for one in await store.runs.unfinished()]
 
-    async def test_of_many_that_finish_a_run_exactly_one_learns_that_it_did(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_of_many_that_finish_a_run_exactly_one_learns_that_it_did(self, store: Store, project: str) -> None:
         for opened in (True, False):
             run = fresh("run")
             if opened:
@@ -746,6 +744,8 @@ class StoreTests:
         found: list[str] = []
         after: PageKey | None = None
         while page := await store.runs.page(project, limit=6, after=after):
+            assert after is None or page[0].opened_ms <= after.ms
+            assert page[0].run not in found
             found += [one.run for one in page]
             after = PageKey(page[-1].opened_ms, page[-1].run)
         assert found == names[::-1]
@@ -763,9 +763,7 @@ class StoreTests:
 
     async def test_an_annotation_comes_back_as_it_was(self, store: Store, project: str) -> None:
         uid = fresh("task")
-        written = StoredAnnotation(
-            fresh("a"), project, uid, "ann 😀", 2**50, 2**41, False, True, True, STRANGE
-        )
+        written = StoredAnnotation(fresh("a"), project, uid, "ann 😀", 2**50, 2**41, False, True, True, STRANGE)
         await store.annotations.put([written])
         assert await store.annotations.of_tasks([uid, "no such task"]) == {uid: [written]}
 
@@ -816,9 +814,7 @@ class StoreTests:
         assert await store.examples.current(project, uid) == truth
         assert await store.examples.page(project, limit=10) == [truth]
 
-    async def test_deleting_the_example_falls_back_to_another_annotators(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_deleting_the_example_falls_back_to_another_annotators(self, store: Store, project: str) -> None:
         uid = fresh("task")
         one = annotation(project, uid, fresh("a"), offset=5, annotator="ann")
         other = annotation(project, uid, fresh("b"), offset=6, annotator="bob")
@@ -840,9 +836,7 @@ class StoreTests:
         await store.examples.put([replace(written, offset=7, skipped=True)])
         assert await store.examples.count(project) == 0
 
-    async def test_an_example_is_counted_once_however_often_it_is_delivered(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_an_example_is_counted_once_however_often_it_is_delivered(self, store: Store, project: str) -> None:
         written = [
             annotation(project, f"{project}{n:02}", f"{project}{n}{who}", offset=n, annotator=who)
             for n in range(30)
@@ -865,11 +859,10 @@ class StoreTests:
             after: str | None = None
             while page := await store.examples.page(project, limit=limit, after=after):
                 assert len(page) <= limit
+                assert after is None or page[0].task > after
                 found += page
                 after = page[-1].task
-            assert [(one.task, one.offset) for one in found] == [
-                (f"{project}{n:02}", 10 * n + 7) for n in range(25)
-            ]
+            assert [(one.task, one.offset) for one in found] == [(f"{project}{n:02}", 10 * n + 7) for n in range(25)]
 
     async def test_a_forgotten_task_has_no_example_again(self, store: Store, project: str) -> None:
         uid = fresh("task")
@@ -880,9 +873,7 @@ class StoreTests:
         assert await store.examples.current(project, uid) is None
         assert await store.examples.count(project) == 0
 
-    async def test_what_training_knows_is_apart_from_what_projection_knows(
-        self, store: Store, project: str
-    ) -> None:
+    async def test_what_training_knows_is_apart_from_what_projection_knows(self, store: Store, project: str) -> None:
         uid = fresh("task")
         written = annotation(project, uid, fresh("annotation"))
         await store.annotations.put([written])
@@ -902,9 +893,7 @@ class StoreTests:
 
     # -------------------------------------------------------------------------------------------- life
 
-    async def test_what_was_written_is_there_after_a_restart(
-        self, store_factory: StoreFactory, project: str
-    ) -> None:
+    async def test_what_was_written_is_there_after_a_restart(self, store_factory: StoreFactory, project: str) -> None:
         uids = [fresh("task") for _ in range(100)]
         async with running(store_factory()) as store:
             await store.tasks.put([task(project, uid) for uid in uids])
