@@ -57,6 +57,10 @@ class Attempts:
         """The next record begins, alone."""
         return replace(self, marked=True)
 
+    def withdrawn(self) -> Self:
+        """This process was not ended by what it handles: it waits for something else."""
+        return replace(self, count=self.count - 1, marked=False) if self.count else self
+
     def passed(self) -> "Attempts":
         """That record is done."""
         return Attempts() if self.alone <= 1 else replace(self, alone=self.alone - 1, marked=False)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 import orjson
 from prelabel_contract import names
+from pydantic import TypeAdapter, ValidationError
 
 from .bus.base import Message, Record
 
@@ -30,6 +31,10 @@ class Aside:
     not_before_ms: int = 0
 
 
+_OURS = ("prelabel.retry.", "prelabel.deadletters.")
+_ASIDE = TypeAdapter(Aside)
+
+
 def for_retry(record: Record, group: str, aside: Aside) -> Message:
     """The record, to be read again by the same group no earlier than `aside.not_before_ms`."""
     return _set_aside(record, names.retry(group), RETRY_HEADER, aside)
@@ -41,12 +46,17 @@ def for_burial(record: Record, group: str, aside: Aside) -> Message:
 
 
 def read_aside(record: Record, header: str) -> Aside | None:
-    """What the added header says; None if there is none or it is not ours."""
+    """What the added header says; None if there is none or it is not ours.
+
+    Only topics that we write ourselves are believed: anybody may put such a header on what they send.
+    """
+    if not record.topic.startswith(_OURS):
+        return None
     for name, value in record.headers:
         if name == header:
             try:
-                return Aside(**orjson.loads(value))
-            except (orjson.JSONDecodeError, TypeError):
+                return _ASIDE.validate_json(value)
+            except ValidationError:
                 return None
     return None
 

@@ -10,6 +10,7 @@ What failed decides what happens: see errors.py.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,17 +63,24 @@ class Loop:
         self._buffer: list[Record] = []
         self._in_flight: set[asyncio.Task[None]] = set()
         self._attempts: dict[Partition, Attempts] = {}
+        self._culprit: Record | None = None
+        self._noted: dict[Partition, int] = {}
+        """Where the newest note of each partition stands."""
         self._revoked: set[Partition] = set()
         self._due: dict[Partition, float] = {}
         self._dead_in_a_row = 0
-        self.waiting_for: str | None = None
-        """What is down, while the loop waits for it."""
+        self._missing: list[str] = []
         self.joined = False
 
     @property
     def group(self) -> str:
         """The consumer group."""
         return self._sub.group
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What is down, while the loop waits for it."""
+        return self._missing[0] if self._missing else None
 
     @property
     def polled_at(self) -> float:
@@ -90,8 +98,13 @@ class Loop:
         try:
             async with asyncio.TaskGroup() as group:
                 while not self._stopping.is_set():
-                    if batch := await self._gather():
+                    batch = await self._gather()
+                    if self._stopping.is_set():
+                        break  # what was only read is read again
+                    if batch:
                         await self._launch(group, batch)
+                    elif self._cautious() and not self._in_flight:
+                        await self._relax()
         finally:
             self.joined = False
             await self._consumer.stop()
@@ -186,9 +199,8 @@ class Loop:
             await asyncio.wait(self._in_flight, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
             if len(self._in_flight) >= ahead:
                 await self._patiently(self._consumer.idle)
-        assigned = self._consumer.assignment()
-        batch = [r for r in batch if r.place in assigned and r.place not in self._revoked]
-        if not batch:
+        batch = await self._begin(self._ours(batch))
+        if not (batch := self._ours(batch)):
             return
         before = tuple(self._in_flight)
         task = group.create_task(self._process(batch, before))
@@ -200,7 +212,6 @@ class Loop:
         self._metrics.received.labels(self.group).inc(len(batch))
         self._metrics.batch_size.labels(self.group).observe(len(batch))
         try:
-            await self._begin(batch)
             items = [self._decode(record) for record in batch]
             started = self._clock.monotonic()
             await self._handle(items)
@@ -215,27 +226,78 @@ class Loop:
         except NotAssigned:
             _log.info("partition lost before its commit, it will be read again", group=self.group)
 
-    async def _begin(self, batch: list[Record]) -> None:
-        """Note one more attempt where a partition is touched for the first time, and mark a record that runs alone."""
-        marks: dict[Partition, Committed] = {}
+    def _ours(self, batch: list[Record]) -> list[Record]:
+        assigned = self._consumer.assignment() - self._revoked
+        return [r for r in batch if r.place in assigned]
+
+    async def _begin(self, batch: list[Record]) -> list[Record]:
+        """Note one more attempt where a partition is touched for the first time; returns what to handle now.
+
+        Where attempts were many that is one record, marked in the note; the rest waits in the buffer.
+        """
+        try:
+            await self._note_first_attempts(batch)
+            if not self._cautious():
+                return batch
+            while self._in_flight:
+                await asyncio.wait(self._in_flight, timeout=KEEP_ALIVE)
+                await self._patiently(self._consumer.idle)
+            batch = self._ours(batch)
+            self._buffer[:0] = batch[1:]
+            for record in batch[:1]:
+                attempts = self._attempts[record.place]
+                self._culprit = record if attempts.culprit else None
+                if attempts.one_by_one and not attempts.culprit:
+                    await self._note({record.place: (record.offset, attempts.mark())})
+        except NotAssigned:
+            return []  # the partitions have gone; whoever has them now reads these records
+        return batch[:1]
+
+    async def _note_first_attempts(self, batch: list[Record]) -> None:
+        notes: dict[Partition, tuple[int, Attempts]] = {}
         for record in batch:
             place = record.place
-            if place not in self._attempts:
-                known = await self._patiently(lambda place=place: self._consumer.committed(place))  # type: ignore[misc]
-                same = known is not None and known.offset == record.offset
-                attempts = Attempts.read(known.note if known is not None and same else "")
-                self._attempts[place] = attempts.begun(self._sub.batching.records)
-                marks[place] = Committed(record.offset, self._attempts[place].note())
-        for record in batch[:1] if len(batch) == 1 else ():
-            attempts = self._attempts[record.place]
-            if attempts.one_by_one and not attempts.culprit:
-                self._attempts[record.place] = attempts.mark()
-                marks[record.place] = Committed(record.offset, self._attempts[record.place].note())
-        if marks:
+            if place in self._attempts or place in notes:
+                continue
+            known = await self._patiently(lambda place=place: self._consumer.committed(place))  # type: ignore[misc]
+            same = known is not None and known.offset == record.offset
+            attempts = Attempts.read(known.note if known is not None and same else "")
+            notes[place] = (record.offset, attempts.begun(self._sub.batching.records))
+        await self._note(notes)
+
+    async def _note(self, notes: Mapping[Partition, tuple[int, Attempts]]) -> None:
+        """Keep attempts with what is committed: the offset stays where it is."""
+        if notes:
+            marks = {place: Committed(offset, attempts.note()) for place, (offset, attempts) in notes.items()}
             await self._patiently(lambda: self._consumer.commit(marks))
+            for place, (offset, attempts) in notes.items():
+                self._attempts[place], self._noted[place] = attempts, offset
+
+    async def _withdraw(self, items: Sequence[_Item]) -> None:
+        """Nothing of a batch is to blame for a dependency that is down: what it was noted with is taken back."""
+        first: dict[Partition, int] = {}
+        for item in items:
+            first.setdefault(item.record.place, item.record.offset)
+        notes = {
+            place: (offset, self._attempts[place].withdrawn())
+            for place, offset in first.items()
+            if place in self._attempts and self._attempts[place].count and self._noted.get(place) == offset
+        }
+        await self._note(notes)
+
+    async def _relax(self) -> None:
+        """All that was there when processes died is done: records may run together again."""
+        behind = await self._patiently(self._consumer.lag)
+        notes: dict[Partition, tuple[int, Attempts]] = {}
+        for place, attempts in self._attempts.items():
+            if attempts.one_by_one and not behind.get(place):
+                known = await self._patiently(lambda place=place: self._consumer.committed(place))  # type: ignore[misc]
+                notes[place] = (known.offset if known else 0, Attempts())
+        with contextlib.suppress(NotAssigned):
+            await self._note(notes)
 
     def _decode(self, record: Record) -> _Item:
-        if self._attempts[record.place].culprit:
+        if record is self._culprit:
             return _Item(record, reply=InvalidEvent("kills_its_process", f"{LIMIT} processes ended while handling it"))
         try:
             event = cloudevents.decode(
@@ -264,7 +326,10 @@ class Loop:
                     hop.observe(max(0, now - item.event.time_ms) / 1000)
         for handler, part in todo.items():
             events = [item.event for item in part]
-            replies = await self._patiently(lambda h=handler, e=events: h(e))  # type: ignore[misc]
+            replies = await self._patiently(
+                lambda h=handler, e=events: h(e),  # type: ignore[misc]
+                meanwhile=lambda: self._withdraw(items),
+            )
             if len(replies) != len(part):
                 raise RuntimeError(f"a handler of {self.group} gave {len(replies)} replies to {len(part)} events")
             for item, reply in zip(part, replies, strict=True):
@@ -278,9 +343,10 @@ class Loop:
         for item in items:
             messages.extend(self._messages(item))
             place = item.record.place
-            if self._attempts[place].count:
-                self._attempts[place] = self._attempts[place].passed() if self._cautious() else Attempts()
-            offsets[place] = Committed(item.record.offset + 1, self._attempts[place].note())
+            attempts = self._attempts.get(place, Attempts())
+            if attempts.count:
+                attempts = self._attempts[place] = attempts.passed() if self._cautious() else Attempts()
+            offsets[place] = Committed(item.record.offset + 1, attempts.note())
         await self._patiently(lambda: self._consumer.complete(self._bus, messages, offsets))
         self._metrics.handled.labels(self.group).inc(len(items))
         limit = self._sub.dead_letters_in_a_row
@@ -343,36 +409,42 @@ class Loop:
 
     # ------------------------------------------------------------------------------------------------- patience
 
-    async def _patiently(self, what: Callable[[], Awaitable[T]]) -> T:
-        """Repeat in place while a dependency is down. Nothing is counted, nothing is set aside."""
+    async def _patiently(
+        self, what: Callable[[], Awaitable[T]], *, meanwhile: Callable[[], Awaitable[None]] | None = None
+    ) -> T:
+        """Repeat in place while a dependency is down, `meanwhile` once before. Nothing is counted or set aside."""
         waits = backoff(0.2, 10.0, self._rng)
-        while True:
-            try:
-                result = await what()
-            except Unavailable as error:
-                if self.waiting_for is None:
-                    _log.warning("waiting for a dependency", group=self.group, dependency=error.what)
-                self.waiting_for = error.what
-                self._metrics.failed.labels(self.group, "Unavailable").inc()
-                if self._stopping.is_set():
-                    raise
-                await self._clock.sleep(next(waits))
-            else:
-                if self.waiting_for is not None:
-                    _log.info("the dependency is back", group=self.group, dependency=self.waiting_for)
-                    self.waiting_for = None
-                return result
+        missing: str | None = None
+        try:
+            while True:
+                try:
+                    return await what()
+                except Unavailable as error:
+                    if missing is None:
+                        missing = error.what
+                        self._missing.append(missing)
+                        _log.warning("waiting for a dependency", group=self.group, dependency=missing)
+                        if meanwhile is not None:
+                            await meanwhile()
+                    self._metrics.failed.labels(self.group, "Unavailable").inc()
+                    if self._stopping.is_set():
+                        raise
+                    await self._clock.sleep(next(waits))
+        finally:
+            if missing is not None:
+                self._missing.remove(missing)
+                _log.info("waits no more", group=self.group, dependency=missing)
 
 
 def _message(event: AnyEvent) -> Message:
     headers, value = cloudevents.encode(event)
     if len(value) > MAX_EVENT_BYTES:
-        raise InvalidEvent("output_too_large", f"{event.type} would be {len(value)} bytes, the limit is {MAX_EVENT_BYTES}")
+        raise InvalidEvent(
+            "output_too_large", f"{event.type} would be {len(value)} bytes, the limit is {MAX_EVENT_BYTES}"
+        )
     return Message(event.topic, event.key.encode(), value, headers)
 
 
 def messages(events: Sequence[AnyEvent]) -> list[Message]:
     """Events as messages, for whoever publishes without a loop (doors). Raises `InvalidEvent` for one too large."""
     return [_message(event) for event in events]
-
-
