@@ -87,9 +87,7 @@ async def fill(store: SqliteStore, tasks: int) -> None:
 async def _accept(store: SqliteStore, items: list[Item]) -> None:
     await asyncio.gather(
         store.tasks.put([one.task for one in items]),
-        store.outcomes.put(
-            [replace(one.outcome, state=State.PENDING, offset=0, at_ms=0, body="{}") for one in items]
-        ),
+        store.outcomes.put([replace(one.outcome, state=State.PENDING, offset=0, at_ms=0, body="{}") for one in items]),
     )
 
 
@@ -107,16 +105,12 @@ def reads(store: SqliteStore, tasks: int) -> dict[str, Callable[[], Awaitable[ob
         "page of 100, first": lambda: page(PROJECT, limit=100),
         "page of 100, last": lambda: page(PROJECT, limit=100, after=end),
         "page of 100, failed, first": lambda: page(PROJECT, limit=100, state=State.FAILED),
-        "page of 100, created of ner, first": lambda: page(
-            PROJECT, limit=100, state=State.CREATED, model="ner"
-        ),
+        "page of 100, created of ner, first": lambda: page(PROJECT, limit=100, state=State.CREATED, model="ner"),
         "page of 100, created of ner, last": lambda: page(
             PROJECT, limit=100, state=State.CREATED, model="ner", after=end
         ),
         "page of 100, big run, last": lambda: page(PROJECT, limit=100, run="run-big", after=end),
-        "page of 100, failed in big run, first": lambda: page(
-            PROJECT, limit=100, run="run-big", state=State.FAILED
-        ),
+        "page of 100, failed in big run, first": lambda: page(PROJECT, limit=100, run="run-big", state=State.FAILED),
         "page of 100, created in big run, last": lambda: page(
             PROJECT, limit=100, run="run-big", state=State.CREATED, after=end
         ),

@@ -160,15 +160,16 @@ class _File:
             return
         await self.writer.stop(seconds)
         reading.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._close_idle, seconds)
+
+    def _close_idle(self, seconds: float) -> None:
         with contextlib.suppress(queue.Empty):
             for _ in range(self._readers):
-                connection = self._idle.get(timeout=1.0)
+                connection = self._idle.get(timeout=seconds)
                 if connection is not None:
                     connection.close()
 
-    async def rows(
-        self, columns: str, source: str, values: Mapping[str, Any] | Sequence[Any] = ()
-    ) -> list[Any]:
+    async def rows(self, columns: str, source: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Any]:
         """`SELECT columns source`, as lists, read in one step."""
         if self._reading is None:
             raise Unavailable("the store is stopped")
@@ -209,9 +210,7 @@ class _File:
                 if tables and application != _APPLICATION:
                     raise Refused(f"{self._path} is not a store file of Prelabel: name another one")
                 if version not in (0, _FORMAT):
-                    raise Refused(
-                        f"{self._path} has format {version}, this version reads {_FORMAT}: update Prelabel"
-                    )
+                    raise Refused(f"{self._path} has format {version}, this version reads {_FORMAT}: update Prelabel")
                 connection.executescript(_TABLES)
                 for name, columns in _INDEXES.items():
                     unique = "UNIQUE" if name.endswith("_once") else ""
@@ -220,9 +219,7 @@ class _File:
                 connection.execute(f"PRAGMA user_version = {_FORMAT}")
         except sqlite3.OperationalError as error:
             if "unable to open" in str(error):
-                raise Refused(
-                    f"{self._path} cannot be opened: name a file in a folder that can be written"
-                ) from error
+                raise Refused(f"{self._path} cannot be opened: name a file in a folder that can be written") from error
             raise Unavailable(f"the store's file does not answer: {error}") from error
         except sqlite3.DatabaseError as error:
             raise Refused(f"{self._path} is not a store file of Prelabel: {error}") from error
@@ -285,9 +282,7 @@ def _upsert(table: str, columns: str, key: str, tail: str) -> tuple[str, int, st
     )
 
 
-def _keep_greatest(
-    columns: Iterable[str], order: Sequence[str], also: Mapping[str, str] | None = None
-) -> str:
+def _keep_greatest(columns: Iterable[str], order: Sequence[str], also: Mapping[str, str] | None = None) -> str:
     """DO UPDATE that takes `columns` from the new row if its `order` is greater; `also` merges by column.
 
     order: expressions in which {} stands before each column's name.
@@ -425,11 +420,7 @@ def _listing(run: str | None, model: str | None, state: State | None) -> str:
             ORDER BY r.first_ms, r.task LIMIT :limit
         """
     of_model = "" if model is None else "AND o.model = :model"
-    of_run = (
-        ""
-        if run is None
-        else "AND EXISTS (SELECT 1 FROM outcome_runs WHERE request = e.request AND run = :run)"
-    )
+    of_run = "" if run is None else "AND EXISTS (SELECT 1 FROM outcome_runs WHERE request = e.request AND run = :run)"
     table, owner = ("outcomes", "o.project = :project") if run is None else ("outcome_runs", "o.run = :run")
     # A task whose revisions were accepted at different moments is listed under the first of them only.
     return f"""
@@ -446,8 +437,7 @@ def _listing(run: str | None, model: str | None, state: State | None) -> str:
 
 class _SqliteOutcomes(Outcomes):
     _COLUMNS = (
-        "request, project, task, revision, model, provider, task_ms, rank, state, offset, at_ms, version, "
-        "score, body"
+        "request, project, task, revision, model, provider, task_ms, rank, state, offset, at_ms, version, score, body"
     )
     _PUT = _upsert(
         "outcomes",
@@ -499,9 +489,7 @@ class _SqliteOutcomes(Outcomes):
         # A table of its own, since the mark may come before what it marks.
         _insert(connection, *self._MARK, pairs)
 
-    _MARK = _upsert(
-        "superseded", "request, successor", "request", _keep_greatest(["successor"], ["{}successor"])
-    )
+    _MARK = _upsert("superseded", "request, successor", "request", _keep_greatest(["successor"], ["{}successor"]))
 
     async def delete_of_tasks(self, tasks: Sequence[str]) -> None:
         if tasks:
@@ -660,8 +648,7 @@ class _SqliteRuns(Runs):
     def _announced(self, connection: sqlite3.Connection, runs: Sequence[str]) -> None:
         for run in runs:
             connection.execute(
-                "INSERT INTO runs (run, announced) VALUES (?, 1) "
-                "ON CONFLICT (run) DO UPDATE SET announced = 1",
+                "INSERT INTO runs (run, announced) VALUES (?, 1) ON CONFLICT (run) DO UPDATE SET announced = 1",
                 (run,),
             )
 
@@ -671,8 +658,7 @@ class _SqliteRuns(Runs):
 
     async def unfinished(self, *, limit: int = 1000) -> Sequence[StoredRun]:
         return await self._found(
-            "SELECT * FROM runs WHERE announced = 0 AND opened_ms IS NOT NULL "
-            "ORDER BY opened_ms, run LIMIT ?",
+            "SELECT * FROM runs WHERE announced = 0 AND opened_ms IS NOT NULL ORDER BY opened_ms, run LIMIT ?",
             [limit],
         )
 
@@ -747,9 +733,7 @@ class _Annotated:
 
     def _put(self, connection: sqlite3.Connection, annotations: Sequence[StoredAnnotation]) -> None:
         gone = _forgotten(connection, self._table, (one.task for one in annotations))
-        _insert(
-            connection, *self._upsert, [_annotation_row(one) for one in annotations if one.task not in gone]
-        )
+        _insert(connection, *self._upsert, [_annotation_row(one) for one in annotations if one.task not in gone])
 
     async def forget(self, tasks: Sequence[str]) -> None:
         if tasks:
@@ -810,8 +794,7 @@ class _SqliteExamples(Examples):
     async def count(self, project: str) -> int:
         found = await self._file.rows(
             "n",
-            "SELECT count(DISTINCT task) AS n FROM examples "
-            "WHERE project = ? AND NOT deleted AND NOT skipped",
+            "SELECT count(DISTINCT task) AS n FROM examples WHERE project = ? AND NOT deleted AND NOT skipped",
             [project],
         )
         return int(found[0][0])
@@ -858,6 +841,7 @@ class SqliteStore(Store):
     write_seconds  how long a write waits for the disk before it raises `Unavailable`
     read_seconds   the same for a read
     stop_seconds   how long `stop` waits for what was handed in
+    check_seconds  how long `check` takes at most
     """
 
     def __init__(
@@ -868,7 +852,9 @@ class SqliteStore(Store):
         write_seconds: float = 30.0,
         read_seconds: float = 30.0,
         stop_seconds: float = 10.0,
+        check_seconds: float = 3.0,
     ) -> None:
+        self._check_seconds = check_seconds
         self._file = _File(path, readers=readers, write_seconds=write_seconds, read_seconds=read_seconds)
         self._stop_seconds = stop_seconds
         self.tasks: Tasks = _SqliteTasks(self._file)
@@ -889,4 +875,8 @@ class SqliteStore(Store):
 
     async def check(self) -> None:
         """Raises `Unavailable` if nothing could be read now."""
-        await self._file.rows("1", "SELECT n FROM tasks LIMIT 1")
+        try:
+            async with asyncio.timeout(self._check_seconds):
+                await self._file.rows("1", "SELECT n FROM tasks LIMIT 1")
+        except TimeoutError as error:
+            raise Unavailable(f"the store did not answer in {self._check_seconds:g} s") from error
