@@ -23,7 +23,7 @@ def routes(doors: Doors) -> APIRouter:
     @router.post(
         "/projects/{project}/annotations",
         status_code=202,
-        openapi_extra=described("an annotation {task, annotator, regions, …}, or an array of them"),
+        openapi_extra=described(Annotation, many=True),
     )
     async def post_annotations(project: str, request: Request) -> Response:
         """Hand in annotations of tasks of this project: all of them are taken, or none."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Request, Response
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import AnyEvent, PredictionCreated, PredictionFailed, TaskAccepted, TaskRejected
 from prelabel_contract.names import Lane
+from prelabel_contract.tasks import Task
 
 from .api_tasks import IdempotencyKey
 from .bodies import answer, bare, described, json_of
@@ -21,7 +22,7 @@ def routes(doors: Doors) -> APIRouter:
     """Predict one task on the interactive lane."""
     router = APIRouter()
 
-    @router.post("/projects/{project}/predictions", openapi_extra=described("a task {id?, data, meta?}"))
+    @router.post("/projects/{project}/predictions", openapi_extra=described(Task))
     async def predict(
         project: str,
         request: Request,

@@ -32,7 +32,7 @@ def routes(doors: Doors) -> APIRouter:
         row = tables.projects.rows()[project]
         return answer(_shown(row), headers={"ETag": f'"{row.version}"'})
 
-    @router.put("/projects/{project}", openapi_extra=described("the project: label_set, models, title"))
+    @router.put("/projects/{project}", openapi_extra=described(Project))
     async def put_project(project: str, request: Request, if_match: Annotated[str | None, Header()] = None) -> Response:
         """Create or change a project. Checked as a whole: label set, models, their providers and settings."""
         wanted = _validated(project, await json_of(request))

@@ -8,10 +8,11 @@ from prelabel_contract import names
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import TaskDeleted
 from prelabel_contract.names import Lane
+from prelabel_contract.tasks import Task
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.http.problems import Problem, invalid, unavailable
 
-from .bodies import answer, bare, content_type, json_of
+from .bodies import answer, bare, content_type, json_of, one_or
 from .doors import Doors
 from .upload import Line, Receipt, Upload, lines
 
@@ -21,8 +22,8 @@ _BODIES = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"description": "a task {id?, data, meta?}, or an array of tasks"}},
-            "application/x-ndjson": {"schema": {"description": "a task per line; streamed, any length"}},
+            "application/json": {"schema": one_or(Task, many=True)},
+            "application/x-ndjson": {"schema": {"description": "a Task per line; streamed, any length"}},
         },
     }
 }

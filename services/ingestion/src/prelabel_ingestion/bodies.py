@@ -4,13 +4,19 @@ from typing import Any
 
 import orjson
 from fastapi import Request, Response
+from prelabel_runtime.http.openapi import ref
 from prelabel_runtime.http.problems import Problem
+from pydantic import BaseModel
 
 
-def described(description: str) -> dict[str, Any]:
+def described(model: type[BaseModel], *, many: bool = False) -> dict[str, Any]:
     """What a route's JSON body is, for OpenAPI: routes read it themselves, so that its errors are ours."""
-    schema = {"description": description}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": one_or(model, many=many)}}}}
+
+
+def one_or(model: type[BaseModel], *, many: bool) -> dict[str, Any]:
+    """The schema of one thing, or of one or an array of them."""
+    return {"anyOf": [ref(model), {"type": "array", "items": ref(model)}]} if many else ref(model)
 
 
 def content_type(request: Request) -> str:

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Iterable
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from prelabel_contract.limits import MAX_BODY_BYTES
@@ -10,17 +11,33 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import Clock
 from ..metrics import Metrics
-from . import problems
+from . import openapi, problems
 from .problems import Problem
 
 
-def build(routers: Iterable[APIRouter], *, title: str, key: str, metrics: Metrics, clock: Clock) -> ASGIApp:
-    """One application of some services' routes."""
+def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
+    """The routes themselves, with problems as errors, and their description."""
     app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     problems.install(app)
     for router in routers:
         app.include_router(router)
-    return Measured(Guarded(BodyLimit(app), key), metrics, clock)
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.describe(app)
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]
+    return app
+
+
+def build(routers: Iterable[APIRouter], *, title: str, key: str, metrics: Metrics, clock: Clock) -> ASGIApp:
+    """One application of some services' routes."""
+    return Measured(Guarded(BodyLimit(application(routers, title=title)), key), metrics, clock)
+
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Told apart in metrics; anybody may send any other word."""
 
 
 class Guarded:
@@ -62,7 +79,7 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 413 to what is too large, as soon as that is known."""
         headers = dict(scope.get("headers", ()))
-        if scope["type"] != "http" or headers.get(b"content-type", b"").startswith(b"application/x-ndjson"):
+        if scope["type"] != "http" or headers.get(b"content-type", b"").lower().startswith(b"application/x-ndjson"):
             await self._app(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
@@ -109,4 +126,5 @@ class Measured:
         finally:
             route = getattr(scope.get("route"), "path", "")
             seconds = self._clock.monotonic() - started
-            self._metrics.http_seconds.labels(route, scope["method"], str(status)).observe(seconds)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.http_seconds.labels(route, method, str(status)).observe(seconds)
