@@ -1,10 +1,12 @@
 """Records set aside: what is written to retry.<group> and deadletters.<group>, and how it is read back.
 
 A record set aside keeps its key, value and headers byte for byte. One header is added that says where it stood, why
-it was set aside and how often it was tried; on the way back that header is taken off again.
+it was set aside and how often it was tried; on the way back that header is taken off again. Only a record so large that
+nothing can be added to it is cut: a broker may take more from upstream systems than it would take from us with a header
+more. Its header says so, and where the whole of it stands.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import orjson
 from prelabel_contract import names
@@ -29,7 +31,12 @@ class Aside:
     attempts: int
     at_ms: int
     not_before_ms: int = 0
+    cut_from: int = 0
+    """Bytes of the value where it had to be cut; 0: it is whole."""
 
+
+MAX_BYTES = 980_000
+"""Of a record that can be set aside whole: what every bus takes (1,000,000), less the header that is added."""
 
 _OURS = ("prelabel.retry.", "prelabel.deadletters.")
 _ASIDE = TypeAdapter(Aside)
@@ -69,6 +76,22 @@ def origin(record: Record) -> tuple[str, int, int, int]:
     return aside.topic, aside.partition, aside.offset, aside.timestamp_ms
 
 
+def fits(record: Record) -> bool:
+    """Whether it can be set aside whole."""
+    return _size(record) <= MAX_BYTES
+
+
 def _set_aside(record: Record, topic: str, header: str, aside: Aside) -> Message:
     kept = tuple(h for h in record.headers if h[0] not in (RETRY_HEADER, DEAD_LETTER_HEADER))
-    return Message(topic, record.key, record.value, (*kept, (header, orjson.dumps(asdict(aside)))))
+    value = record.value
+    if not fits(record):
+        room = max(0, MAX_BYTES - (_size(record) - len(value or b"")))
+        kept = kept if room else ()
+        aside = replace(aside, cut_from=len(value or b""))
+        value = (value or b"")[: room or MAX_BYTES // 2]
+    return Message(topic, record.key, value, (*kept, (header, orjson.dumps(asdict(aside)))))
+
+
+def _size(record: Record) -> int:
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers

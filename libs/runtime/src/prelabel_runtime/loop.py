@@ -378,6 +378,8 @@ class Loop:
         attempts = (before.attempts if before else 0) + 1
         if attempts >= self._sub.retry.attempts:
             return self._bury(record, "retries_exhausted", error.reason)
+        if not dead_letters.fits(record):
+            return self._bury(record, "too_large_to_retry", error.reason)
         wait = min(error.after * 2 ** (attempts - 1), self._sub.retry.longest)
         aside = self._aside(record, error.reason, "", attempts, not_before=self._clock.now_ms() + int(wait * 1000))
         self._metrics.retried.labels(self.group).inc()
