@@ -5,6 +5,7 @@ The ledger is NDJSON, one line per task and event of its life at the client, in 
     {"at": <seconds since 1970>, "said": "sent" | "acknowledged" | "refused" | "unknown",
      "project": …, "id": …, "content": <SHA-256 of data>, "why": …}
 
+An acknowledged annotation has a line with "annotation" (its uid) instead of "id" and what follows it.
 "unknown" is a send that got no answer, or one that promises nothing (503): the task may be in or not.
 """
 
@@ -67,6 +68,12 @@ class ClientLedger:
         ]
         self._file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
 
+    def note_annotations(self, project: str, annotations: Iterable[str]) -> None:
+        """One line per acknowledged annotation, by its uid."""
+        now = time.time()
+        lines = [{"at": now, "said": "acknowledged", "project": project, "annotation": a} for a in annotations]
+        self._file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -86,9 +93,7 @@ class Client:
         self._ledger = ClientLedger(ledger)
         # Straight to loopback, whatever proxy the environment names.
         self._doors = httpx.AsyncClient(base_url=address, headers=headers, timeout=30.0, trust_env=False)
-        self._queries = httpx.AsyncClient(
-            base_url=queries or address, headers=headers, timeout=30.0, trust_env=False
-        )
+        self._queries = httpx.AsyncClient(base_url=queries or address, headers=headers, timeout=30.0, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,6 +150,22 @@ class Client:
             await asyncio.sleep(min(answer.retry_after or _LOOK_EVERY_S, 2.0))
         raise NotDone("ten thousand times")
 
+    async def annotate(
+        self, project: str, annotations: Sequence[Mapping[str, Any]], *, timeout: float = 120.0
+    ) -> Sequence[str]:
+        """Send annotations until they are acknowledged; their uids. Repeats while their tasks are not known yet."""
+        deadline = time.monotonic() + timeout
+        while True:
+            answer = await self.post(f"/v1/projects/{project}/annotations", list(annotations))
+            if answer.acknowledged:
+                uids = [str(uid) for uid in answer.body["annotations"]]
+                self._ledger.note_annotations(project, uids)
+                return uids
+            for_ever = 400 <= answer.status < 500 and not str(answer.body.get("type", "")).endswith("unknown_task")
+            if for_ever or time.monotonic() > deadline:
+                raise NotDone(f"annotations of {project}: {answer}")
+            await asyncio.sleep(_LOOK_EVERY_S)
+
     async def counts(self, project: str) -> Mapping[str, Any]:
         """{"tasks": N, "models": {model: {state: N}}}; empty while the projection does not answer."""
         try:
@@ -153,9 +174,7 @@ class Client:
             return {}
         return dict(answer.json()) if answer.status_code == 200 else {}
 
-    async def until_ended(
-        self, project: str, tasks: int, models: int, *, timeout: float = 120.0
-    ) -> Mapping[str, Any]:
+    async def until_ended(self, project: str, tasks: int, models: int, *, timeout: float = 120.0) -> Mapping[str, Any]:
         """Return the counts once `tasks` tasks are stored with an ended outcome of each of `models` models.
 
         Raises NotDone after `timeout` seconds.
@@ -168,9 +187,7 @@ class Client:
             if counts.get("tasks", 0) >= tasks and sum(n >= tasks for n in ended) >= models:
                 return counts
             if time.monotonic() > deadline:
-                raise NotDone(
-                    f"{tasks} tasks with {models} outcomes each did not end in {timeout:g} s: {counts}"
-                )
+                raise NotDone(f"{tasks} tasks with {models} outcomes each did not end in {timeout:g} s: {counts}")
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def get(self, path: str) -> Any:
@@ -189,9 +206,7 @@ class Client:
         known = [task for task in tasks if isinstance(task, Mapping) and "id" in task and "data" in task]
         headers = {**content.pop("headers", {}), **({"Idempotency-Key": key} if key else {})}
         self._ledger.note("sent", project, known)
-        answer = await self._sent(
-            "POST", f"/v1/projects/{project}/tasks?lane={lane}", headers=headers, **content
-        )
+        answer = await self._sent("POST", f"/v1/projects/{project}/tasks?lane={lane}", headers=headers, **content)
         if answer.acknowledged:
             wrong = {error["line"] for error in answer.body.get("errors", ())}
             good = [task for line, task in enumerate(tasks, 1) if line not in wrong]
@@ -214,6 +229,4 @@ class Client:
             body = answer.json()
         except ValueError:
             body = {}
-        return Sent(
-            answer.status_code, body if isinstance(body, dict) else {}, float(after) if after else None
-        )
+        return Sent(answer.status_code, body if isinstance(body, dict) else {}, float(after) if after else None)
