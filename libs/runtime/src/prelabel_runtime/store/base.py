@@ -8,6 +8,9 @@ works because every write is one of three kinds, each keyed by one deterministic
 * keep the greatest (the newest revision of a task; the best outcome of a request), compared by (rank, order),
 * add to a set (the runs that a task belongs to).
 
+Ties in (rank, order) are decided by content, so that every order of writes gives one state. What is deleted leaves a
+mark: a write that comes late brings nothing of it back.
+
 A write returns when it is durable, and raises `Unavailable` when that is not known: repeat it. A batch is not a
 transaction: after `Unavailable` a part of it may be there, which repeating mends. Reads see every write that returned
 before they began.
@@ -77,7 +80,10 @@ class StoredTask:
 
 @dataclass(frozen=True, slots=True)
 class StoredOutcome:
-    """The state of one request. `offset` is where its outcome stands in the log: of equals, the earliest wins."""
+    """The state of one request. `offset` is where its outcome stands in the log: of equals, the earliest wins.
+
+    A content that comes back (A, B, A) is the same request again: the greatest `revision` and the least `task_ms` stay.
+    """
 
     request: str
     project: str
@@ -132,7 +138,9 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnnotation:
-    """An annotation at its newest version. `offset` is where that stands in the log; `deleted` ones stay deleted."""
+    """An annotation at its newest version. `offset` is where that stands in the log; `deleted` ones stay deleted, also
+    against a greater offset.
+    """
 
     annotation: str
     project: str
@@ -200,8 +208,9 @@ class Tasks(ABC):
     ) -> Sequence[tuple[PageKey, StoredTask]]:
         """Tasks in the order in which they were accepted, each with its place.
 
-        With `state`: tasks with an outcome in that state (of that `model`, if given) at their newest revision or an
-        older one. `model` without `state` raises ValueError.
+        With `state`: tasks with an outcome in that state (of that `model`, if given; requested for that `run`, if
+        given) at their newest revision or an older one, listed under the least `task_ms` of those outcomes. `model`
+        without `state` raises ValueError.
         """
 
     @abstractmethod
@@ -218,7 +227,7 @@ class Outcomes(ABC):
 
     @abstractmethod
     async def supersede(self, replaced: Mapping[str, str]) -> None:
-        """Mark requests as replaced: request -> by what."""
+        """Mark requests as replaced: request -> by what. May come before the request; the greater successor wins."""
 
     @abstractmethod
     async def delete_of_tasks(self, tasks: Sequence[str]) -> None:
@@ -266,11 +275,14 @@ class Runs(ABC):
 
     @abstractmethod
     async def seal(self, run: str, project: str, total: int, at_ms: int) -> None:
-        """Its upload is over, with so many lines."""
+        """Its upload is over, with so many lines. Opens it too; of two totals the greater stays."""
 
     @abstractmethod
     async def finish(self, run: str, state: RunState, at_ms: int, reason: str = "") -> bool:
-        """Give it a final state. False if it already had one."""
+        """Give it a final state. False if it already had one; after an `Unavailable` that may be our own.
+
+        A run that is not open yet stays hidden until `open` or `seal`. Raises ValueError for a state that is not final.
+        """
 
     @abstractmethod
     async def announced(self, run: str) -> None:
@@ -358,7 +370,10 @@ class Store(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Connect and declare the indexes; waits with back-off, then raises `Unavailable`."""
+        """Connect and declare the indexes; waits with back-off, then raises `Unavailable`.
+
+        Raises `Refused` where waiting is no use: a bad address, no access, a database that is not ours.
+        """
 
     @abstractmethod
     async def stop(self) -> None:
