@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 _NO_LENGTH = 0xFFFFFFFF
 
@@ -85,6 +83,10 @@ def _chunk(topic: str, base: int, count: int, body: bytes) -> Iterator[LogRecord
 
 
 async def _kafka(servers: Sequence[str], prefix: str) -> Sequence[LogRecord]:
+    # Not needed, and perhaps not installed, where the bus is SQLite.
+    from aiokafka import AIOKafkaConsumer, TopicPartition
+    from aiokafka.admin import AIOKafkaAdminClient
+
     places = await _partitions(servers, prefix)
     if not places:
         return []

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pymongo import MongoClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,8 @@ def _sqlite(path: Path) -> StoreDump:
 
 
 def _mongo(url: str) -> StoreDump:
+    from pymongo import MongoClient  # not needed, and perhaps not installed, where the store is SQLite
+
     client: MongoClient[dict[str, Any]] = MongoClient(url)
     try:
         database = client.get_default_database()
