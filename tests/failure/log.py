@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 _NO_LENGTH = 0xFFFFFFFF
 
 
@@ -53,7 +52,9 @@ def read_log(bus: str, prefix: str = "") -> Sequence[LogRecord]:
     scheme, _, rest = bus.partition("://")
     if scheme == "sqlite":
         return list(_sqlite(Path(rest[1:])))
-    return asyncio.run(_kafka(rest.rstrip("/").split(","), prefix))
+    from tests.failure.log_kafka import read_kafka  # its driver is not installed for the demo on SQLite
+
+    return asyncio.run(read_kafka(rest.rstrip("/").split(","), prefix))
 
 
 def _sqlite(path: Path) -> Iterator[LogRecord]:
@@ -80,48 +81,3 @@ def _chunk(topic: str, base: int, count: int, body: bytes) -> Iterator[LogRecord
         flat = json.loads(parts[2]) if parts[2] else []
         headers = tuple((flat[i], flat[i + 1].encode("latin-1")) for i in range(0, len(flat), 2))
         yield LogRecord(topic, 0, base + index, parts[0], parts[1], headers)
-
-
-async def _kafka(servers: Sequence[str], prefix: str) -> Sequence[LogRecord]:
-    # Not needed, and perhaps not installed, where the bus is SQLite.
-    from aiokafka import AIOKafkaConsumer, TopicPartition
-    from aiokafka.admin import AIOKafkaAdminClient
-
-    places = await _partitions(servers, prefix)
-    if not places:
-        return []
-    consumer = AIOKafkaConsumer(bootstrap_servers=list(servers), enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning(*places)
-        found: list[LogRecord] = []
-        left = {place for place in places if ends[place] > 0}
-        while left:
-            for place, records in (await consumer.getmany(timeout_ms=500, max_records=5000)).items():
-                found += [
-                    LogRecord(
-                        place.topic.removeprefix(prefix), place.partition, r.offset, r.key, r.value, tuple(r.headers)
-                    )
-                    for r in records
-                    if r.offset < ends[place]
-                ]
-            left = {place for place in left if await consumer.position(place) < ends[place]}
-        return found
-    finally:
-        await consumer.stop()
-
-
-async def _partitions(servers: Sequence[str], prefix: str) -> Sequence[TopicPartition]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=list(servers))
-    await admin.start()
-    try:
-        topics = [topic for topic in await admin.list_topics() if topic.startswith(f"{prefix}prelabel.")]
-        return [
-            TopicPartition(topic["topic"], partition["partition"])
-            for topic in await admin.describe_topics(topics)
-            for partition in topic["partitions"]
-        ]
-    finally:
-        await admin.close()
