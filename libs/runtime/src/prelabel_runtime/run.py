@@ -12,14 +12,14 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
 from prelabel_contract import names
-from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from . import log
@@ -134,28 +134,49 @@ async def serve(
             probe = _server(probes(health, runtime.metrics))
             group.create_task(probe.serve([probe_socket]))
             try:
-                async with _backends(runtime):
-                    services = build(runtime)
-                    api = _api(services, runtime, name)
-                    api_socket = (
-                        sockets.enter_context(_listen(settings.host, settings.port, "PRELABEL_PORT")) if api else None
-                    )
+                # What makes no sense is refused before anything is opened, or waited for.
+                services = build(runtime)
+                api = _api(services, runtime, name)
+                api_socket = (
+                    sockets.enter_context(_listen(settings.host, settings.port, "PRELABEL_PORT")) if api else None
+                )
+                async with _backends(runtime, stopping):
                     await _run_services(runtime, services, health, stopping, api, api_socket, ready)
+            except _Stopped:
+                _log.info("stopped before everything had started")
             finally:
                 probe.should_exit = True
 
 
 @contextlib.asynccontextmanager
-async def _backends(runtime: Runtime) -> AsyncIterator[None]:
-    await runtime.bus.start()
+async def _backends(runtime: Runtime, stopping: asyncio.Event) -> AsyncIterator[None]:
+    await _unless(stopping, runtime.bus.start())
     try:
-        await runtime.store.start()
+        await _unless(stopping, runtime.store.start())
         try:
             yield
         finally:
             await runtime.store.stop()
     finally:
         await runtime.bus.stop()
+
+
+class _Stopped(Exception):
+    """Told to stop while something was being waited for at start."""
+
+
+async def _unless(stopping: asyncio.Event, starting: Coroutine[Any, Any, None]) -> None:
+    """Wait for something to start, unless told to stop: a bus may not answer for minutes. Raises `_Stopped`."""
+    start, stop = asyncio.create_task(starting), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            raise _Stopped
+        await start
+    finally:
+        for task in (start, stop):
+            task.cancel()
+        await asyncio.wait({start, stop})
 
 
 async def _run_services(
@@ -168,12 +189,12 @@ async def _run_services(
     ready: Callable[[Runtime], Awaitable[None]] | None,
 ) -> None:
     if runtime.settings.create_topics or runtime.settings.bus.startswith("sqlite:"):
-        await runtime.bus.provision(topics_of(services, runtime.settings.partitions))
+        await _unless(stopping, runtime.bus.provision(topics_of(services, runtime.settings.partitions)))
     parts = [part for service in services for part in service.parts]
     server = _server(api) if api is not None else None
     async with contextlib.AsyncExitStack() as started:
         for part in parts:
-            await part.start()
+            await _unless(stopping, part.start())
             started.push_async_callback(part.stop)
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(part.run()) for part in parts]
@@ -229,6 +250,8 @@ async def _supervise(runtime: Runtime, subscription: Subscription, health: Healt
         except BaseExceptionGroup as errors:
             if fatal := errors.subgroup(Fatal):
                 raise _first(fatal) from None
+            if stopping.is_set() and errors.split(Unavailable)[1] is None:
+                return  # the records stay uncommitted
             defects, rest = errors.split(lambda e: isinstance(e, Exception) and not isinstance(e, BaseExceptionGroup))
             if rest is not None and defects is None:
                 raise
@@ -238,7 +261,7 @@ async def _supervise(runtime: Runtime, subscription: Subscription, health: Healt
             _log.error("loop ended by a defect, starting anew", group=group, error=type(error).__name__, exc_info=error)
             health.defects[group] = f"restarting after {type(error).__name__}"
         except Unavailable:
-            continue  # only while stopping: the records stay uncommitted
+            return  # only while stopping
         else:
             return
         finally:
@@ -335,8 +358,7 @@ def _listen(host: str, port: int, setting: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise Refused(f"cannot listen on {host}:{port} ({error.strerror}): set {setting} to another port") from None
-    listener.listen(1024)
-    return listener
+    return listener  # whoever serves it listens: until then a caller is refused, not left waiting
 
 
 def _on_signals(stopping: asyncio.Event) -> None:
@@ -372,10 +394,6 @@ def run(
         )
         with asyncio.Runner(loop_factory=_event_loop()) as runner:
             runner.run(serve(runtime, build, name=name, ready=ready))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        setting = "PRELABEL_" + "_".join(str(step) for step in first["loc"]).upper()
-        return _tell(name, f"{setting}: {first['msg']}", EXIT_REFUSED)
     except (Refused, BaseExceptionGroup, Unavailable, Fatal) as error:
         return _outcome(name, error)
     return 0

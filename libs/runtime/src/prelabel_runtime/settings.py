@@ -1,18 +1,35 @@
 """Settings that every service shares. One frozen class, one prefix (PRELABEL_), a sentence under each."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from prelabel_contract.errors import pointer
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from .errors import Refused
 
 
 class Frozen(BaseSettings):
-    """Base of all settings: read once from the environment, then fixed."""
+    """Base of all settings: read once from the environment, then fixed. Raises `Refused` for what makes no sense."""
 
-    model_config = SettingsConfigDict(env_prefix="PRELABEL_", frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PRELABEL_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    def __init__(self, **values: Any) -> None:
+        prefix = str(self.model_config.get("env_prefix", ""))
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            setting, *steps = first["loc"] or ("",)
+            where = f" at {pointer(steps)}" if steps else ""
+            said = first["msg"].removeprefix("Value error, ")
+            raise Refused(f"{prefix}{str(setting).upper()}{where}: {said}") from None
+        except SettingsError as error:  # a field that is written as JSON, and is none
+            named = next((name for name in type(self).model_fields if f'"{name}"' in str(error)), "")
+            raise Refused(f"{prefix}{named.upper()}: write it as JSON, see docs/settings.md") from None
 
 
 class RuntimeSettings(Frozen):

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from prelabel_runtime.errors import Refused
-from pydantic import ValidationError
 
 from . import ask
 from .settings import SAMPLE, AllInOneSettings
@@ -22,10 +21,6 @@ def main() -> int:
             sys.stdout.write(_ask(arguments, settings) + "\n")
             return 0
         return _run(settings)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        sys.stderr.write(f"prelabel: PRELABEL_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}\n")
-        return EXIT_REFUSED
     except (Refused, OSError) as error:
         sys.stderr.write(f"prelabel: {error}\n")
         return EXIT_REFUSED
