@@ -51,8 +51,6 @@ def schema(cls: type[EventData]) -> dict[str, Any]:
             # The default is for people who write Python; in JSON a region says its kind.
             kind.pop("default", None)
             definition["required"] = sorted({"kind", *definition.get("required", ())})
-        elif definition.get("title") == "UnknownRegion":
-            kind["not"] = {"enum": sorted(KINDS)}
     below = "inbound:" if issubclass(cls, Inbound) else ""
     return {"$schema": DIALECT, "$id": f"urn:prelabel:schema:{below}{cls.TYPE}", **made}
 

@@ -17,12 +17,14 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     Tag,
     TypeAdapter,
     model_serializer,
     model_validator,
 )
+from pydantic_core import core_schema
 
 from .base import Count, Json, Model, Name, NotEmpty, Score
 
@@ -302,6 +304,15 @@ class UnknownRegion(RegionBase):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Json] = Field(init=False)
     kind: str
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, source: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        made = handler(source)
+        # Or a known kind would be of two kinds, and a schema with "oneOf" would refuse it.
+        handler.resolve_ref_schema(made)["properties"]["kind"]["not"] = {"enum": sorted(KINDS)}
+        return made
 
     @model_serializer(mode="wrap")
     def _whole(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
