@@ -1,6 +1,6 @@
 """`make golden` and `make check`: every golden file, written anew or compared.
 
-    python -m deploy.golden [--check]
+python -m deploy.golden [--check]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """docs/settings.md: every setting of every service, from the classes that read them.
 
-    python -m deploy.settings_doc [--check]
+python -m deploy.settings_doc [--check]
 """
 
 import sys

@@ -45,9 +45,7 @@ def _say(line: str) -> None:
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     parser.add_argument("what", choices=["up", "stop", "wipe", "logs", "status"])
-    parser.add_argument(
-        "--h2", action="store_true", help="up: Mongo keeps its data on disk instead of in memory"
-    )
+    parser.add_argument("--h2", action="store_true", help="up: Mongo keeps its data on disk instead of in memory")
     parser.add_argument(
         "--kafka-port",
         type=_port,

@@ -118,9 +118,7 @@ def _servers(options: Options, say: Callable[[str], None]) -> list[Server]:
             home=home,
             say=say,
         ),
-        MongoServer(
-            home / "mongo", options.mongo_port, backend=options.backend, tied=False, home=home, say=say
-        ),
+        MongoServer(home / "mongo", options.mongo_port, backend=options.backend, tied=False, home=home, say=say),
     ]
 
 

@@ -67,8 +67,6 @@ def run(command: Sequence[str], purpose: str) -> str:
         raise ServerError(f"{purpose} failed: {error}") from error
     if done.returncode != 0:
         lines = [line for line in done.stdout.splitlines() if line.strip()]
-        reason = next(
-            (line for line in lines if "ERROR" in line or "error" in line), lines[-1] if lines else ""
-        )
+        reason = next((line for line in lines if "ERROR" in line or "error" in line), lines[-1] if lines else "")
         raise ServerError(f"{purpose} failed with exit code {done.returncode}: {reason.strip()}")
     return done.stdout

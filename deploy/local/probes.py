@@ -12,9 +12,7 @@ def kafka_answers(host: str, port: int) -> bool:
     """True when the broker answers ApiVersions (key 18, version 0) without an error: then it serves."""
     body = struct.pack(">hhih", 18, 0, _CORRELATION, -1)
     try:
-        answer = _ask(
-            host, port, struct.pack(">i", len(body)) + body, length=struct.Struct(">i"), counts_itself=False
-        )
+        answer = _ask(host, port, struct.pack(">i", len(body)) + body, length=struct.Struct(">i"), counts_itself=False)
     except OSError:
         return False
     if len(answer) < 6:

@@ -87,9 +87,7 @@ def _start(
         )
 
 
-def _start_tied(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None
-) -> subprocess.Popen[bytes]:
+def _start_tied(command: Sequence[str], log: Path, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     # The kernel's "parent died" means the parent *thread*: a server started from a pool thread would die with
     # it. So each tied server has a thread of its own that starts it and stays until it has ended.
     started: queue.SimpleQueue[subprocess.Popen[bytes] | BaseException] = queue.SimpleQueue()
@@ -140,7 +138,5 @@ def _command_line(pid: int) -> str:
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             return ""
-    seen = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    seen = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return seen.stdout.strip()

@@ -147,9 +147,7 @@ class Server(ABC):
         self.process.signal(signal.SIGTERM)
         if not self.process.wait(timeout):
             self.kill()
-            raise ServerError(
-                f"{self.name} did not stop in {timeout:g} s and was killed; its log: {self.log}"
-            )
+            raise ServerError(f"{self.name} did not stop in {timeout:g} s and was killed; its log: {self.log}")
         self.process = None
 
     def kill(self) -> None:
@@ -199,8 +197,7 @@ class Server(ABC):
         for port in self.ports:
             if not is_free(port):
                 raise PortTaken(
-                    f"{self.name} cannot start: something listens on {self.host}:{port}; "
-                    "stop it or give another port"
+                    f"{self.name} cannot start: something listens on {self.host}:{port}; stop it or give another port"
                 )
         self.folder.mkdir(parents=True, exist_ok=True)
         arguments = self.prepare(installation)

@@ -65,7 +65,9 @@ def test_nothing_is_pickled_and_nothing_is_evaluated() -> None:
 
 def test_ids_and_topic_names_are_built_in_one_file_only() -> None:
     names = ROOT / "libs/contract/src/prelabel_contract/names.py"
-    topic = re.compile(r"""["']prelabel\.(submitted|tasks|requests|predictions|replies|annotations|runs|configs|retry|deadletters)\b""")
+    topic = re.compile(
+        r"""["']prelabel\.(submitted|tasks|requests|predictions|replies|annotations|runs|configs|retry|deadletters)\b"""
+    )
     for path in sources():
         if path != names and "examples" not in path.name:
             assert not topic.search(path.read_text()), path

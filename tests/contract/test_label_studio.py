@@ -147,8 +147,7 @@ def test_labels_beside_shapes_take_every_shape_that_can_be_drawn() -> None:
 
 def test_a_comparison_names_both_fields() -> None:
     config = parse_config(
-        '<View><Pairwise name="p" toName="a, b"/>'
-        '<Text name="a" value="$one"/><Text name="b" value="$two"/></View>'
+        '<View><Pairwise name="p" toName="a, b"/><Text name="a" value="$one"/><Text name="b" value="$two"/></View>'
     )
     assert config.label_set.questions[0].fields == ("one", "two")
 

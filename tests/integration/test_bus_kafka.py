@@ -53,9 +53,7 @@ class TestKafkaBus(BusTests):
     @pytest.fixture
     def bus_factory(self, kafka_server: ServerHandle) -> BusFactory:
         prefix = fresh("prefix") + "."
-        return lambda: KafkaBus(
-            kafka_server.address, prefix=prefix, settings=KafkaSettings(probe_timeout=1.0)
-        )
+        return lambda: KafkaBus(kafka_server.address, prefix=prefix, settings=KafkaSettings(probe_timeout=1.0))
 
 
 @pytest.fixture
@@ -205,9 +203,7 @@ class TestGroups:
                 assert member.revoked == []
                 assert len(member.assigned) == 6
 
-    async def test_a_member_that_neither_polls_nor_idles_loses_its_partitions(
-        self, make_bus: MakeBus
-    ) -> None:
+    async def test_a_member_that_neither_polls_nor_idles_loses_its_partitions(self, make_bus: MakeBus) -> None:
         async with running(make_bus(max_poll_interval=1.0)) as bus:
             topic = await topic_on(bus)
             await bus.publish([message(topic, "k", number) for number in range(10)])
@@ -240,9 +236,7 @@ class TestGroups:
             assert values(await drain(consumer, 5)) == ["5", "6", "7", "8", "9"]
             await consumer.stop()
 
-    async def test_polls_come_back_in_time_while_another_member_finishes_its_work(
-        self, make_bus: MakeBus
-    ) -> None:
+    async def test_polls_come_back_in_time_while_another_member_finishes_its_work(self, make_bus: MakeBus) -> None:
         async with running(make_bus()) as bus:
             topic, group, done = await topic_on(bus), fresh("group"), asyncio.Event()
 
@@ -419,9 +413,7 @@ class TestPublishing:
             await bus.publish([message(topic, "k", number) for number in range(100)])
             assert len(await stored(bus, topic)) == 104
 
-    async def test_many_records_in_one_call_keep_their_order_and_go_where_few_go(
-        self, make_bus: MakeBus
-    ) -> None:
+    async def test_many_records_in_one_call_keep_their_order_and_go_where_few_go(self, make_bus: MakeBus) -> None:
         async with running(make_bus()) as bus:
             topic = await topic_on(bus)
             noise = random.Random(2).randbytes(40_000).hex()

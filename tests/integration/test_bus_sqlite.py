@@ -188,9 +188,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("acknowledged", [1, 500, 5000])
-async def test_kill_9_loses_nothing_that_was_acknowledged(
-    path: Path, clock: ShiftedClock, acknowledged: int
-) -> None:
+async def test_kill_9_loses_nothing_that_was_acknowledged(path: Path, clock: ShiftedClock, acknowledged: int) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PUBLISHER, str(path), stdout=asyncio.subprocess.PIPE
     )
@@ -239,13 +237,9 @@ async def test_complete_is_all_or_nothing(path: Path, clock: ShiftedClock) -> No
             with pytest.raises(ValueError, match="bytes"):
                 await member.consumer.complete(bus, [message("out", "k", 1), too_large], done)
             with pytest.raises(ValueError, match="no topic 'unknown'"):
-                await member.consumer.complete(
-                    bus, [message("out", "k", 1), message("unknown", "k", 1)], done
-                )
+                await member.consumer.complete(bus, [message("out", "k", 1), message("unknown", "k", 1)], done)
             with pytest.raises(NotAssigned):
-                await member.consumer.complete(
-                    bus, [message("out", "k", 1)], {Partition("out", 0): Committed(1)}
-                )
+                await member.consumer.complete(bus, [message("out", "k", 1)], {Partition("out", 0): Committed(1)})
             assert await member.consumer.committed(Partition("in", 0)) is None
             assert await stored(bus, "out") == []
 
@@ -302,9 +296,7 @@ async def test_a_file_that_was_replaced_is_noticed(path: Path, clock: ShiftedClo
             await bus.check()
 
 
-async def test_a_disk_that_hangs_makes_publishing_unavailable_in_time(
-    path: Path, clock: ShiftedClock
-) -> None:
+async def test_a_disk_that_hangs_makes_publishing_unavailable_in_time(path: Path, clock: ShiftedClock) -> None:
     async with running(SqliteBus(path, clock=clock, delivery_seconds=0.2)) as bus:
         await bus.provision([TopicSpec("t")])
         with hanging(path), pytest.raises(Unavailable, match="in time"):
@@ -349,9 +341,7 @@ async def test_publishers_wait_while_too_much_waits_for_the_disk(path: Path, clo
 # ------------------------------------------------------------------------------------------- what may go
 
 
-async def test_compaction_keeps_the_newest_record_of_each_key_where_it_was(
-    path: Path, clock: ShiftedClock
-) -> None:
+async def test_compaction_keeps_the_newest_record_of_each_key_where_it_was(path: Path, clock: ShiftedClock) -> None:
     async with opened(path, clock, TopicSpec("state", compacted=True)) as bus:
         for number in range(2000):
             await bus.publish([message("state", f"k{number % 300}", number)])
@@ -367,9 +357,7 @@ async def test_compaction_keeps_the_newest_record_of_each_key_where_it_was(
     assert [record.offset for record in after[-2:]] == [2000, 2001]
 
 
-async def test_a_tombstone_goes_after_a_day_once_every_group_has_read_it(
-    path: Path, clock: ShiftedClock
-) -> None:
+async def test_a_tombstone_goes_after_a_day_once_every_group_has_read_it(path: Path, clock: ShiftedClock) -> None:
     gone = Message("state", b"gone", None)
     async with opened(path, clock, TopicSpec("state", compacted=True)) as bus:
         async with joined(bus, ["state"], "group") as member:
@@ -390,9 +378,7 @@ async def test_a_compacted_topic_takes_no_record_without_a_key(path: Path, clock
             await bus.publish([Message("state", None, b"value")])
 
 
-async def test_retention_removes_what_is_old_and_read_and_nothing_unread(
-    path: Path, clock: ShiftedClock
-) -> None:
+async def test_retention_removes_what_is_old_and_read_and_nothing_unread(path: Path, clock: ShiftedClock) -> None:
     async with opened(path, clock, TopicSpec("t", retention_ms=DAY_MS), TopicSpec("for ever")) as bus:
         async with joined(bus, ["t"], "fast") as fast, joined(bus, ["t"], "slow") as slow:
             for number in range(1200):
@@ -410,9 +396,7 @@ async def test_retention_removes_what_is_old_and_read_and_nothing_unread(
         assert len(await stored(bus, "for ever")) == 1200
 
 
-async def test_a_group_without_a_member_for_a_month_is_not_waited_for(
-    path: Path, clock: ShiftedClock
-) -> None:
+async def test_a_group_without_a_member_for_a_month_is_not_waited_for(path: Path, clock: ShiftedClock) -> None:
     async with opened(path, clock, TopicSpec("t", retention_ms=DAY_MS)) as bus:
         await bus.publish([message("t", "k", 1)])
         await bus.publish([message("t", "k", 2)])
@@ -433,9 +417,7 @@ async def test_a_group_without_a_member_for_a_month_is_not_waited_for(
 # --------------------------------------------------------------------------------------------- many records
 
 
-async def test_a_group_that_lags_meets_the_newest_records_without_a_gap(
-    path: Path, clock: ShiftedClock
-) -> None:
+async def test_a_group_that_lags_meets_the_newest_records_without_a_gap(path: Path, clock: ShiftedClock) -> None:
     bus = SqliteBus(path, clock=clock, tail_bytes=50_000)
     async with running(bus):
         await bus.provision([TopicSpec("t")])

@@ -30,9 +30,7 @@ async def _create_topic(address: str) -> None:
         await admin.close()
 
 
-async def _send_on(
-    address: str, acknowledged: list[bytes], enough: asyncio.Event, done: asyncio.Event
-) -> None:
+async def _send_on(address: str, acknowledged: list[bytes], enough: asyncio.Event, done: asyncio.Event) -> None:
     """Sends one record after the other until `done`, through failures; notes what the broker acknowledged."""
     producer = AIOKafkaProducer(bootstrap_servers=address, acks="all", enable_idempotence=True)
     await producer.start()

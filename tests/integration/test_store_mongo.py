@@ -52,9 +52,7 @@ def store_at(address: str, driver: Driver, **options: Any) -> MongoStore:
     return MongoStore(address, clock=SystemClock(), driver=driver, **(quick | options))
 
 
-async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
-    own_mongo: StartServer, driver: Driver
-) -> None:
+async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(own_mongo: StartServer, driver: Driver) -> None:
     server = await asyncio.to_thread(own_mongo)
     async with running(store_at(server.address, driver)) as store:
         acknowledged: list[str] = []
@@ -92,9 +90,7 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
         found = await store.tasks.get_many([*acknowledged, "late"])
         assert set(found) == {*acknowledged, "late"}
         outcomes = await store.outcomes.of_tasks(acknowledged)
-        assert [one.state for uid in acknowledged for one in outcomes[uid]] == [State.CREATED] * len(
-            acknowledged
-        )
+        assert [one.state for uid in acknowledged for one in outcomes[uid]] == [State.CREATED] * len(acknowledged)
 
 
 async def _until_it_answers(store: MongoStore) -> None:

@@ -143,11 +143,7 @@ class ContainerServer:
 
 def kafka_environment(port: int) -> dict[str, str]:
     """The settings of the local broker as apache/kafka takes them, for a container published on `port`."""
-    lines = (
-        Template(_SETTINGS.read_text())
-        .substitute(port=port, controller_port=9093, data="unused")
-        .splitlines()
-    )
+    lines = Template(_SETTINGS.read_text()).substitute(port=port, controller_port=9093, data="unused").splitlines()
     settings = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     # Clients come in by the published port; the broker's own talk stays inside the container.
     settings |= {

@@ -65,9 +65,7 @@ def _pulled(name: str) -> str:
 
 def _make_base() -> None:
     script = _LOCAL_FOLDER / "base_image"
-    done = subprocess.run(
-        [str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    done = subprocess.run([str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         last = (done.stdout.strip().splitlines() or ["nothing said"])[-1]
         raise ServerError(f"{script.name} could not make an image to build on: {last}")

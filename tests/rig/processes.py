@@ -81,9 +81,7 @@ class PrelabelProcess:
         """Start it, and return at once. One that lives is left as it is."""
         if not self.alive:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            self._process = ServerProcess.start(
-                self._command, log=self.log, tied=True, environment=self._variables
-            )
+            self._process = ServerProcess.start(self._command, log=self.log, tied=True, environment=self._variables)
 
     def answers_ready(self) -> bool:
         """True when /readyz answers 200 now."""
@@ -130,9 +128,7 @@ class Prelabel:
     `names` are the processes: "all_in_one"; or "ingestion", "projection", "training" and one per provider.
     """
 
-    def __init__(
-        self, processes: Sequence[PrelabelProcess], *, bus: str, store: str, prefix: str, key: str
-    ) -> None:
+    def __init__(self, processes: Sequence[PrelabelProcess], *, bus: str, store: str, prefix: str, key: str) -> None:
         self._processes = {process.name: process for process in processes}
         self.bus = bus
         """The bus as in PRELABEL_BUS."""

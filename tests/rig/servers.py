@@ -91,12 +91,10 @@ def choose_way(environment: Mapping[str, str]) -> Way:
 
 def _containers(environment: Mapping[str, str]) -> Way:
     # Imported late: the local way needs no Docker client.
-    from tests.rig.containers import ContainersWay, docker_answers  # noqa: PLC0415
+    from tests.rig.containers import ContainersWay, docker_answers
 
     if not docker_answers():
-        raise ServerError(
-            f"tests need a real Kafka and a MongoDB-wire server, and no Docker engine answers: {_HOW}"
-        )
+        raise ServerError(f"tests need a real Kafka and a MongoDB-wire server, and no Docker engine answers: {_HOW}")
     return ContainersWay.prepare(environment)
 
 

@@ -64,7 +64,5 @@ class KafkaServer(Server):
         template = Template((Path(__file__).parent / "server.properties").read_text())
         settings = self.folder / "server.properties"
         settings.parent.mkdir(parents=True, exist_ok=True)
-        settings.write_text(
-            template.substitute(port=self.port, controller_port=self.controller_port, data=data)
-        )
+        settings.write_text(template.substitute(port=self.port, controller_port=self.controller_port, data=data))
         return settings

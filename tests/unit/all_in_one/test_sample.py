@@ -93,9 +93,7 @@ def test_a_python_without_sources_is_named_as_such(tmp_path: Path) -> None:
 def test_a_passage_is_known_by_where_it_stands() -> None:
     text = "This sentence has quite enough words in it to stand alone as one passage of text.\n\n"
     other = text.replace("sentence", "paragraph")
-    passages = list(
-        cut([Docstring("json.decoder", "Decoder.decode", text + other), Docstring("os", "", text)])
-    )
+    passages = list(cut([Docstring("json.decoder", "Decoder.decode", text + other), Docstring("os", "", text)]))
     assert [passage.id for passage in passages] == [
         "json.decoder:Decoder.decode#1",
         "json.decoder:Decoder.decode#2",

@@ -76,12 +76,8 @@ by_request = {
     "input_hash": text,
 }
 payload: st.SearchStrategy[EventData] = st.one_of(
-    st.builds(
-        TaskSubmitted, project=slug, task=text, data=data, meta=meta, lane=st.sampled_from(Lane), run=text
-    ),
-    st.builds(
-        PredictionRequested, data=data, deadline_ms=st.none() | st.integers(0, 2**53 - 1), **by_request
-    ),
+    st.builds(TaskSubmitted, project=slug, task=text, data=data, meta=meta, lane=st.sampled_from(Lane), run=text),
+    st.builds(PredictionRequested, data=data, deadline_ms=st.none() | st.integers(0, 2**53 - 1), **by_request),
     st.builds(PredictionCreated, version=text, regions=regions, label_set=text, score=score, **by_request),
     st.builds(PredictionFailed, reason=text, detail=text, outcome=text, **by_request),
     st.builds(
@@ -105,9 +101,7 @@ def test_what_is_encoded_is_decoded(said: EventData, id_: str, source: str, time
 
 
 @given(payload, text, text, times)
-def test_structured_mode_says_the_same_as_binary_mode(
-    said: EventData, id_: str, source: str, time_ms: int
-) -> None:
+def test_structured_mode_says_the_same_as_binary_mode(said: EventData, id_: str, source: str, time_ms: int) -> None:
     sent: AnyEvent = event(said, id=id_, source=source, time_ms=time_ms)
     value = orjson.dumps(structured(sent))
     assert decode(STRUCTURED, value, topic=sent.topic, key=sent.key.encode()) == sent
@@ -327,9 +321,7 @@ def test_a_lane_of_tomorrow_is_read_from_a_log_and_refused_from_an_upstream() ->
 
 
 def test_every_type_names_its_major_version_once() -> None:
-    assert all(
-        type_.rpartition(".v")[2].isdigit() and type_.startswith("prelabel.") for type_ in (*EVENTS, *PUBLIC)
-    )
+    assert all(type_.rpartition(".v")[2].isdigit() and type_.startswith("prelabel.") for type_ in (*EVENTS, *PUBLIC))
     assert all(type_ == cls.TYPE for type_, cls in (*EVENTS.items(), *PUBLIC.items()))
     assert TaskAccepted.TYPE in EVENTS
     assert {cls.TYPE for cls in _concrete(EventData)} == {*EVENTS, *PUBLIC}
@@ -338,9 +330,7 @@ def test_every_type_names_its_major_version_once() -> None:
 def _concrete(cls: type[EventData]) -> list[type[EventData]]:
     below = [leaf for sub in cls.__subclasses__() for leaf in _concrete(sub)]
     # Helpers between the events are private; every other class is an event.
-    return (
-        below if cls.__name__.startswith("_") or cls.__name__ in ("EventData", "Inbound") else [cls, *below]
-    )
+    return below if cls.__name__.startswith("_") or cls.__name__ in ("EventData", "Inbound") else [cls, *below]
 
 
 def _decoded(headers: Headers, value: bytes) -> Event[EventData]:

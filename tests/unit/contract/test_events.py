@@ -124,9 +124,7 @@ def test_the_largest_project_fits() -> None:
     assert MAX_PROJECT_BYTES + 4096 < MAX_EVENT_BYTES
 
 
-@pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), 2**63, -(2**63) - 1, [{"a": 10**400}], "\ud800"]
-)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**63, -(2**63) - 1, [{"a": 10**400}], "\ud800"])
 def test_a_task_holds_only_what_every_store_can_keep(value: Any) -> None:
     with pytest.raises(ValidationError):
         Task(data={"text": value})

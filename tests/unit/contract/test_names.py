@@ -68,9 +68,7 @@ def test_a_part_that_is_no_slug_makes_no_topic(wrong: str) -> None:
             build(wrong)
 
 
-@pytest.mark.parametrize(
-    "wrong", ["", "prelabel", "prelabel.", "tasks", "prelabel.tasks.", "prelabel.tasks\n", "x"]
-)
+@pytest.mark.parametrize("wrong", ["", "prelabel", "prelabel.", "tasks", "prelabel.tasks.", "prelabel.tasks\n", "x"])
 def test_a_name_of_somebody_else_is_no_topic(wrong: str) -> None:
     with pytest.raises(ValueError, match="is not a topic"):
         names.parse_topic(wrong)
@@ -108,9 +106,7 @@ def test_where_one_part_ends_and_the_next_begins_matters(parts: list[str], data:
     assert (names.derived(*parts) == names.derived(*other)) == (parts == other)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [(("1",), (1,)), ((None,), ("null",)), (("a", ""), ("a",)), ((), ("",))]
-)
+@pytest.mark.parametrize(("one", "other"), [(("1",), (1,)), ((None,), ("null",)), (("a", ""), ("a",)), ((), ("",))])
 def test_a_number_is_not_its_text(one: tuple[object, ...], other: tuple[object, ...]) -> None:
     assert names.derived(*one) != names.derived(*other)
 
@@ -150,9 +146,7 @@ def test_uuid7s_sort_by_time(made: list[tuple[int, bytes]]) -> None:
 
 
 @given(
-    st.recursive(
-        scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner)
-    )
+    st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner))
 )
 def test_the_order_of_keys_does_not_change_a_content_hash(value: object) -> None:
     assert (

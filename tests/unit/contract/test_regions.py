@@ -131,15 +131,12 @@ json_values = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8"), max_size=20),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner)
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner)
     ),
     max_leaves=8,
 )
 extras = st.dictionaries(
-    st.text(st.characters(codec="utf-8"), min_size=1).filter(
-        lambda key: key not in UnknownRegion.model_fields
-    ),
+    st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda key: key not in UnknownRegion.model_fields),
     json_values,
 )
 
@@ -169,9 +166,7 @@ def test_a_region_without_a_kind_is_refused() -> None:
 
 
 def test_an_enum_value_of_tomorrow_passes_through() -> None:
-    (relation,) = REGIONS.validate_python(
-        [{"kind": "relation", "from_id": "a", "to_id": "b", "direction": "none"}]
-    )
+    (relation,) = REGIONS.validate_python([{"kind": "relation", "from_id": "a", "to_id": "b", "direction": "none"}])
     assert isinstance(relation, Relation)
     assert relation.direction == "none"
     fields = {"project": "p", "task": "t", "revision": 0, "data": {}, "config": "c", "accepted_ms": 0}

@@ -168,9 +168,7 @@ def test_a_region_kind_of_other_data_and_a_span_outside_the_text_are_passed_over
 
 
 def test_a_missing_score_stays_missing_and_below_threshold_stays_visible() -> None:
-    one = result(
-        "an int", span(3, 6), {"kind": "choice", "labels": ["data"], "score": 0.3, "below_threshold": True}
-    )
+    one = result("an int", span(3, 6), {"kind": "choice", "labels": ["data"], "score": 0.3, "below_threshold": True})
     [row] = json.loads(elements(page([one], NUMBERS)).data)["results"]
     assert row["spans"][0]["score"] is None
     assert row["choices"][0]["below"] is True

@@ -127,9 +127,7 @@ def test_a_threshold_marks_and_never_removes() -> None:
 
 
 def test_a_mark_that_the_provider_made_does_not_count() -> None:
-    assert (
-        not _align(_aligner(TOPICS), _choice("a", score=0.1, below_threshold=True)).regions[0].below_threshold
-    )
+    assert not _align(_aligner(TOPICS), _choice("a", score=0.1, below_threshold=True)).regions[0].below_threshold
 
 
 @pytest.mark.parametrize("score", [1.01, -0.1, True, "0.5", [0.5]])

@@ -159,9 +159,7 @@ def _environment(pid: int) -> dict[str, str]:
         ({"ledger": "/no/such/folder/file"}, "ledger: No such file"),
     ],
 )
-async def test_bad_settings_are_told_in_one_line(
-    make_worker: MakeWorker, settings: dict[str, Any], told: str
-) -> None:
+async def test_bad_settings_are_told_in_one_line(make_worker: MakeWorker, settings: dict[str, Any], told: str) -> None:
     worker = make_worker()
     with pytest.raises(BadSettings, match=f"^{told}[^\n]*$"):
         await worker.load(settings)
@@ -397,9 +395,7 @@ async def test_a_child_that_begins_with_garbage_cannot_start(
         "pack(Answers([b'[]']))[:-1]",
     ],
 )
-async def test_an_answer_that_is_none_kills_the_child(
-    make_worker: MakeWorker, tmp_path: Path, answer: str
-) -> None:
+async def test_an_answer_that_is_none_kills_the_child(make_worker: MakeWorker, tmp_path: Path, answer: str) -> None:
     body = (
         "out.sendall(pack(Ready(PROTOCOL, '1', [], b'{}')))\n"
         "out.recv(1 << 20); out.sendall(pack(Loaded('1', [], {})))\n"

@@ -21,9 +21,7 @@ def read_back(message: Message) -> Record:
 
 
 @given(value=st.none() | st.binary(max_size=300), headers=HEADERS)
-def test_key_value_and_headers_are_kept_byte_for_byte(
-    value: bytes | None, headers: list[tuple[str, bytes]]
-) -> None:
+def test_key_value_and_headers_are_kept_byte_for_byte(value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
     original = record(value, tuple(headers))
     buried = for_burial(original, "projection", WHY)
     assert (buried.key, buried.value) == (original.key, original.value)

@@ -104,9 +104,7 @@ class NotEmpty:
     Not `Field(min_length=1)`: pydantic counts the valid items, and so calls a list of one wrong item empty.
     """
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(_not_empty, handler(source))
 
     def __get_pydantic_json_schema__(

@@ -106,18 +106,14 @@ def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
 
 def _class_of(attributes: Mapping[str, str], types: Mapping[str, type[EventData]]) -> type[EventData] | None:
     if attributes.get("specversion") != "1.0":
-        raise InvalidEvent(
-            "not_a_cloudevent", "specversion must be 1.0 (header ce_specversion, or in the JSON)"
-        )
+        raise InvalidEvent("not_a_cloudevent", "specversion must be 1.0 (header ce_specversion, or in the JSON)")
     for name in ("id", "source", "type"):
         if not attributes.get(name):
             raise InvalidEvent("not_a_cloudevent", f"attribute {name!r} is missing")
     kind = attributes["type"]
     found = types.get(kind)
     if found is None and kind.rpartition(".v")[0] in _majors(tuple(types)):
-        raise InvalidEvent(
-            "unknown_major_version", f"{kind} is of a major version that this release cannot read"
-        )
+        raise InvalidEvent("unknown_major_version", f"{kind} is of a major version that this release cannot read")
     return found
 
 

@@ -637,9 +637,7 @@ def _leaves(cls: type[EventData]) -> Iterator[type[EventData]]:
 PUBLIC: Mapping[str, type[EventData]] = {cls.TYPE: cls for cls in _leaves(Inbound)}
 """What upstream systems may write to inbound topics, by type."""
 
-EVENTS: Mapping[str, type[EventData]] = {
-    cls.TYPE: cls for cls in _leaves(EventData) if not issubclass(cls, Inbound)
-}
+EVENTS: Mapping[str, type[EventData]] = {cls.TYPE: cls for cls in _leaves(EventData) if not issubclass(cls, Inbound)}
 """Every event that travels between the services, by type."""
 
 Outcome = PredictionCreated | PredictionFailed

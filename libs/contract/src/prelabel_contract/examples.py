@@ -189,9 +189,7 @@ EVERY_KIND: Regions = (
         global_offsets=HtmlOffsets(start=10, end=33),
         text="Ada",
     ),
-    ParagraphSpan(
-        field="dialogue", question="turns", labels=("ASK",), start=0, end=1, start_offset=0, end_offset=5
-    ),
+    ParagraphSpan(field="dialogue", question="turns", labels=("ASK",), start=0, end=1, start_offset=0, end_offset=5),
     Taxonomy(field="text", question="subject", paths=(("science", "mathematics"), ("people",))),
     Text(field="text", question="summary", text=("A letter.",), score=0.3),
     Number(field="text", question="pages", number=2.5),
@@ -221,9 +219,7 @@ EVERY_KIND: Regions = (
         points=((10, 10), (50, 10), (50, 60)),
         closed=True,
     ),
-    Ellipse(
-        field="scan", question="stains", labels=("ink",), x=50, y=50, radius_x=10, radius_y=5, rotation=0
-    ),
+    Ellipse(field="scan", question="stains", labels=("ink",), x=50, y=50, radius_x=10, radius_y=5, rotation=0),
     KeyPoint(field="scan", question="points", labels=("corner",), x=99.5, y=0, width=0.5),
     Mask(field="scan", question="masks", labels=("ink",), rle=(0, 0, 0, 96, 57, 27)),
     Mask(field="scan", question="masks", labels=("ink",), png="data:image/png;base64,iVBORw0KGgo="),
@@ -236,9 +232,7 @@ EVERY_KIND: Regions = (
         sequence=(Keyframe(frame=1, time=0.04, x=10, y=10, width=20, height=20, rotation=0),),
     ),
     Timeline(field="film", question="scenes", labels=("writing",), ranges=(FrameRange(start=3, end=5),)),
-    TimedSpan(
-        field="audio", question="voices", labels=("speech",), start=0.5, end=2.25, channel=0, length=12.5
-    ),
+    TimedSpan(field="audio", question="voices", labels=("speech",), start=0.5, end=2.25, channel=0, length=12.5),
     SeriesSpan(field="series", question="phases", labels=("rest",), start=10, end=20, instant=False),
     Message(field="chat", question="answers", role="assistant", content="Dear Mr. Babbage"),
     UnknownRegion.model_validate(
@@ -267,9 +261,7 @@ def _inbound() -> Iterator[Inbound]:
 
 def _tasks() -> Iterator[EventData]:
     meta = {"archive": "box 4"}
-    yield TaskSubmitted(
-        project=PROJECT.id, task=TASK, id="letter-17", data={"text": TEXT}, meta=meta, run=RUN, line=17
-    )
+    yield TaskSubmitted(project=PROJECT.id, task=TASK, id="letter-17", data={"text": TEXT}, meta=meta, run=RUN, line=17)
     yield TaskSubmitted(
         project=PROJECT.id,
         task=names.task_uid_of_event(PROJECT.id, "archive", "e-1"),
@@ -302,9 +294,7 @@ def _tasks() -> Iterator[EventData]:
         task=names.task_uid(PROJECT.id, "letter-18"),
         id="letter-18",
         reason="invalid",
-        errors=(
-            FieldError(pointer="/data/text", detail="the project asks about this field: it must be a text"),
-        ),
+        errors=(FieldError(pointer="/data/text", detail="the project asks about this field: it must be a text"),),
         run=RUN,
         line=18,
     )
@@ -335,9 +325,7 @@ def _predictions() -> Iterator[EventData]:
     yield PredictionFailed.model_validate(
         {**spacy, "reason": "worker_crashed", "detail": "the model's process ended with signal 11"}
     )
-    yield PredictionFailed.model_validate(
-        {**rules, "outcome": "expired", "reason": "deadline", "version": "1.0.0"}
-    )
+    yield PredictionFailed.model_validate({**rules, "outcome": "expired", "reason": "deadline", "version": "1.0.0"})
     yield PredictionSuperseded(project=PROJECT.id, task=TASK, request=REQUEST, model="names", by="31")
     yield PredictionDeleted(project=PROJECT.id, task=TASK, request=REQUEST)
 
@@ -353,9 +341,7 @@ def _annotations() -> Iterator[EventData]:
         lead_time=42.5,
         parent_prediction=REQUEST,
     )
-    yield AnnotationSubmitted(
-        project=PROJECT.id, task=TASK, annotation=ANNOTATION, annotator=person, skipped=True
-    )
+    yield AnnotationSubmitted(project=PROJECT.id, task=TASK, annotation=ANNOTATION, annotator=person, skipped=True)
     yield AnnotationUpdated(
         project=PROJECT.id,
         task=TASK,
@@ -366,9 +352,7 @@ def _annotations() -> Iterator[EventData]:
     )
     yield AnnotationDeleted(project=PROJECT.id, task=TASK, annotation=ANNOTATION, annotator=person)
     yield SuggestionAccepted(project=PROJECT.id, task=TASK, request=REQUEST, annotator=person)
-    yield SuggestionCorrected(
-        project=PROJECT.id, task=TASK, request=REQUEST, annotator=person, annotation=ANNOTATION
-    )
+    yield SuggestionCorrected(project=PROJECT.id, task=TASK, request=REQUEST, annotator=person, annotation=ANNOTATION)
     yield SuggestionRejected(project=PROJECT.id, task=TASK, request=REQUEST, annotator=person)
 
 
@@ -397,9 +381,7 @@ def _states() -> Iterator[EventData]:
         kinds=("span", "choice"),
         settings_schema={"type": "object", "properties": {"rules": {"type": "array"}}},
     )
-    yield KeyChanged(
-        id="k-1", hash="5e884898da280471", role="service", projects=(PROJECT.id,), expires_ms=NOON_MS * 2
-    )
+    yield KeyChanged(id="k-1", hash="5e884898da280471", role="service", projects=(PROJECT.id,), expires_ms=NOON_MS * 2)
 
 
 def _training() -> Iterator[EventData]:
@@ -420,9 +402,7 @@ def examples() -> Sequence[AnyEvent]:
     """Examples of every type of events that travel between the services, wrapped as those publish them."""
     made = (*_tasks(), *_predictions(), *_annotations(), *_runs(), *_states(), *_training())
     return [
-        event(
-            data, id=names.derived("example", data.TYPE, n), source="/prelabel/example", time_ms=NOON_MS + n
-        )
+        event(data, id=names.derived("example", data.TYPE, n), source="/prelabel/example", time_ms=NOON_MS + n)
         for n, data in enumerate(made)
     ]
 

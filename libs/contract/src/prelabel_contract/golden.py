@@ -197,11 +197,7 @@ def releases(folder: Path) -> list[Path]:
 def tampered(release: Path) -> Iterator[str]:
     """What changed in a release after it was made. Nothing may: upstreams hold these files."""
     listed: dict[str, str] = json.loads((release / MANIFEST).read_text(encoding="utf-8"))
-    there = {
-        path.relative_to(release).as_posix(): path
-        for path in release.rglob("*.json")
-        if path.name != MANIFEST
-    }
+    there = {path.relative_to(release).as_posix(): path for path in release.rglob("*.json") if path.name != MANIFEST}
     for name in sorted(listed.keys() | there.keys()):
         if name not in there:
             yield f"released/{release.name}/{name}: removed"
@@ -247,9 +243,7 @@ def _text(value: Any) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. 0: written, or nothing differs; 1: something differs; 2: wrong use."""
-    parser = argparse.ArgumentParser(
-        prog="prelabel_contract.golden", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="prelabel_contract.golden", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--folder", type=Path, default=FOLDER, help="libs/contract of a checkout")
     doing = parser.add_mutually_exclusive_group()
     doing.add_argument("--check", action="store_true", help="verify instead of writing")

@@ -29,9 +29,7 @@ class Lane(StrEnum):
 
 def derived(*parts: object) -> str:
     """The same id for the same parts, for ever: what makes a redelivered event the same event."""
-    return str(
-        uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str))
-    )
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)))
 
 
 def uuid7(now_ms: int, random_bytes: Callable[[int], bytes]) -> str:

@@ -133,9 +133,7 @@ class LabelSet(Model):
             question = self.question(region.question)
             if question is None:
                 asked = listing(q.name for q in self.questions)
-                detail = (
-                    f"{region.question[:200]!r} is not a question of the label set; questions are {asked}"
-                )
+                detail = f"{region.question[:200]!r} is not a question of the label set; questions are {asked}"
                 yield FieldError(pointer=at + pointer((index, "question")), detail=detail)
                 continue
             for check in (_place, _labels, _values):
@@ -247,9 +245,7 @@ class Project(Model):
     def _check(self, model: ModelSpec) -> None:
         answered = self.questions_of(model)
         if kind := _twice(question.kind for question in answered):
-            raise ValueError(
-                f"model {model.name!r} would answer two questions of kind {kind}: name its questions"
-            )
+            raise ValueError(f"model {model.name!r} would answer two questions of kind {kind}: name its questions")
         allowed = {label.value for question in answered for label in question.labels}
         for target in model.labels.values():
             if target is not None and allowed and target not in allowed:

@@ -157,9 +157,7 @@ class Aligner:
             path = [self._mapping.get(step, step) for step in said]
             if None in path:
                 continue
-            if path and (
-                not question.steps or question.steps.issuperset(zip((None, *path), path, strict=False))
-            ):
+            if path and (not question.steps or question.steps.issuperset(zip((None, *path), path, strict=False))):
                 paths.append(path)
             else:
                 dropped["label"] += 1
@@ -171,9 +169,7 @@ class Aligner:
         if score is not None and (type(score) not in (int, float) or not 0 <= score <= 1):
             dropped["score"] += 1
             score = region["score"] = None
-        region["below_threshold"] = (
-            score is not None and self._threshold is not None and score < self._threshold
-        )
+        region["below_threshold"] = score is not None and self._threshold is not None and score < self._threshold
 
 
 def _offset_misfit(region: _Raw, text: JsonValue) -> str | None:

@@ -48,9 +48,7 @@ class Announced(Part):
 
 def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Service:
     """One provider's inference."""
-    worker = ModelWorker(
-        provider, python=Catalog(settings.environments).python(provider), limits=settings.limits()
-    )
+    worker = ModelWorker(provider, python=Catalog(settings.environments).python(provider), limits=settings.limits())
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
     inference = Inference(provider, worker, configs, runtime.clock, runtime.metrics)
     return Service(

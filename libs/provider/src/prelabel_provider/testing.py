@@ -212,9 +212,7 @@ def _regions(said: Prediction) -> tuple[Region, ...]:
 
 
 def _dumped(said: Sequence[Prediction]) -> list[bytes | Failed]:
-    return [
-        one if isinstance(one, Failed) else REGIONS.dump_json(one.regions, exclude_none=True) for one in said
-    ]
+    return [one if isinstance(one, Failed) else REGIONS.dump_json(one.regions, exclude_none=True) for one in said]
 
 
 def _rounded(said: bytes | Failed) -> object:

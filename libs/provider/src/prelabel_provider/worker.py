@@ -372,9 +372,7 @@ class ModelWorker:
             await self._kill()
             raise WorkerDied(f"it sent garbage ({error}), and was killed") from error
         except asyncio.CancelledError:
-            await asyncio.shield(
-                self._kill(blame=False)
-            )  # its late answer must not be taken for the next one's
+            await asyncio.shield(self._kill(blame=False))  # its late answer must not be taken for the next one's
             raise
 
     async def _expect(self, answer: Answer, kind: type[A]) -> A:
@@ -436,9 +434,7 @@ class ModelWorker:
             raise CannotStart(f"provider {self._provider!r} sent garbage: {error}") from error
         except (OSError, EOFError):
             detail = await self._autopsy(process)
-            said = (
-                f": {last_words[-1]}" if last_words else ""
-            )  # no input has been there yet: nothing private is in it
+            said = f": {last_words[-1]}" if last_words else ""  # no input has been there yet: nothing private is in it
             raise CannotStart(f"provider {self._provider!r}: {detail}{said}") from None
         except asyncio.CancelledError:
             await asyncio.shield(self._kill(blame=False))
@@ -451,9 +447,7 @@ class ModelWorker:
                 schema = json.loads(answer.settings_schema)
                 return ProviderInfo(self._provider, answer.package, frozenset(answer.kinds), schema)
             case Ready(protocol=protocol):
-                detail = (
-                    f"its environment speaks protocol {protocol}, this one {PROTOCOL}: install our version"
-                )
+                detail = f"its environment speaks protocol {protocol}, this one {PROTOCOL}: install our version"
             case Broken():
                 detail = answer.detail
             case _:
@@ -493,9 +487,7 @@ class ModelWorker:
         self._died()
         await self._bury(process)
         detail = "it closed its connection" if code is None else death(code)
-        _log.warning(
-            "model worker died", extra={"provider": self._provider, "by": detail, "failures": self._failures}
-        )
+        _log.warning("model worker died", extra={"provider": self._provider, "by": detail, "failures": self._failures})
         return detail
 
     async def _kill(self, *, blame: bool = True) -> None:
@@ -534,9 +526,7 @@ def _packed(key: str, inputs: Sequence[Input]) -> tuple[bytes, dict[int, Failed]
         return pack(Predict(key, items)), {}
     except _CANNOT_TRAVEL:
         unfit = {position: said for position, item in enumerate(items) if (said := _unfit(item)) is not None}
-        return pack(
-            Predict(key, [item for position, item in enumerate(items) if position not in unfit])
-        ), unfit
+        return pack(Predict(key, [item for position, item in enumerate(items) if position not in unfit])), unfit
 
 
 def _unfit(item: Item) -> Failed | None:

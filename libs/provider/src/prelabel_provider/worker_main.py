@@ -128,9 +128,7 @@ def _serve(name: str, models: int, connection: socket.socket, questions: "Simple
         schema = json.dumps(provider.Settings.model_json_schema()).encode()
     except MemoryError:
         raise
-    except (
-        BaseException
-    ) as error:  # an import can raise anything, SystemExit too; all of it is the parent's to tell
+    except BaseException as error:  # an import can raise anything, SystemExit too; all of it is the parent's to tell
         connection.sendall(pack(Broken(f"{type(error).__name__}: {_line(error)}")))
         raise SystemExit(1) from error
     connection.sendall(pack(Ready(PROTOCOL, package, sorted(provider.kinds), schema)))

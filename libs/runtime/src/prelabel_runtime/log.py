@@ -45,7 +45,16 @@ def configure(level: str = "info", *, pretty: bool = False) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("aiokafka", "faststream", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "pymongo", "httpx"):
+    for chatty in (
+        "aiokafka",
+        "faststream",
+        "uvicorn",
+        "uvicorn.error",
+        "uvicorn.access",
+        "asyncio",
+        "pymongo",
+        "httpx",
+    ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
         logging.getLogger(chatty).handlers = []
         logging.getLogger(chatty).propagate = True

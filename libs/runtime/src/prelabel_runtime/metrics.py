@@ -29,7 +29,9 @@ class Metrics:
         )
         self.retried = Counter("prelabel_records_retried", "Records sent to the retry topic", ["group"], registry=r)
         self.published = Counter("prelabel_events_published", "Events published", ["group"], registry=r)
-        self.batch_size = Histogram("prelabel_batch_records", "Records per batch", ["group"], buckets=_SIZES, registry=r)
+        self.batch_size = Histogram(
+            "prelabel_batch_records", "Records per batch", ["group"], buckets=_SIZES, registry=r
+        )
         self.handle_seconds = Histogram(
             "prelabel_handle_seconds", "Handling of a batch", ["group"], buckets=_SECONDS, registry=r
         )

@@ -121,16 +121,24 @@ def _file(url: str, rest: str) -> Path:
 
 
 async def serve(
-    runtime: Runtime, build: Build, *, name: str, ready: Callable[[Runtime], Awaitable[None]] | None = None
+    runtime: Runtime,
+    build: Build,
+    *,
+    name: str,
+    ready: Callable[[Runtime], Awaitable[None]] | None = None,
+    stopping: asyncio.Event | None = None,
 ) -> None:
-    """Run services until SIGTERM or SIGINT. `ready` is awaited once everything has joined."""
+    """Run services until `stopping` is set; without one, until SIGTERM or SIGINT.
+
+    `ready` is awaited once everything has joined.
+    """
     settings = runtime.settings
     health = Health(runtime.clock)
-    stopping = asyncio.Event()
+    if stopping is None:
+        _on_signals(stopping := asyncio.Event())
     with contextlib.ExitStack() as sockets:
         probe_socket = sockets.enter_context(_listen(settings.host, settings.health_port, "PRELABEL_HEALTH_PORT"))
         async with asyncio.TaskGroup() as group:
-            _on_signals(stopping)
             probe = _server(probes(health, runtime.metrics))
             group.create_task(probe.serve([probe_socket]))
             try:

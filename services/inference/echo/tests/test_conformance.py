@@ -17,8 +17,6 @@ class TestConformance(ProviderTests):
 
 def test_what_is_no_region_fails() -> None:
     model = EchoProvider.load(EchoProvider.Settings())
-    (said,) = model.predict(
-        [Input("task", {"text": "x", "_regions": [{"kind": "span", "start": 3}]}, "text")]
-    )
+    (said,) = model.predict([Input("task", {"text": "x", "_regions": [{"kind": "span", "start": 3}]}, "text")])
     assert isinstance(said, Failed)
     assert said.reason == "input"

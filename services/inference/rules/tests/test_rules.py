@@ -68,9 +68,7 @@ def test_choices_come_in_the_order_of_the_rules() -> None:
     assert said == [(("second",), 0.5), (("first",), None)]
 
 
-@pytest.mark.parametrize(
-    "rule", [{}, {"words": ["a"], "pattern": "a"}, {"words": [""]}, {"as": "box", "words": ["a"]}]
-)
+@pytest.mark.parametrize("rule", [{}, {"words": ["a"], "pattern": "a"}, {"words": [""]}, {"as": "box", "words": ["a"]}])
 def test_a_rule_has_exactly_one_way_to_find(rule: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         _load(rule)

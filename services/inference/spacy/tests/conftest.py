@@ -19,8 +19,7 @@ NER: Shown = [
     ("nobody is here", {"entities": []}),
 ]
 SPANS: Shown = [
-    (text, {"spans": {"sc": [(start, end, label) for start, end, label in said["entities"]]}})
-    for text, said in NER
+    (text, {"spans": {"sc": [(start, end, label) for start, end, label in said["entities"]]}}) for text, said in NER
 ]
 ONE_OF: Shown = [
     ("good and fine", {"cats": {"good": 1.0, "bad": 0.0}}),

@@ -50,11 +50,7 @@ def test_categories_beside_each_other_give_each_over_its_own_threshold(pipelines
 def test_the_parse_is_relations_between_tokens(pipelines: Mapping[str, Path]) -> None:
     said = _said(_load(path=str(pipelines["parsed"]), emit=["pos", "dep"]), "Ada met Bob")
     tokens = {r.id: (r.text, r.labels) for r in said.regions if isinstance(r, Span)}
-    arrows = [
-        (tokens[r.from_id][0], r.labels[0], tokens[r.to_id][0])
-        for r in said.regions
-        if isinstance(r, Relation)
-    ]
+    arrows = [(tokens[r.from_id][0], r.labels[0], tokens[r.to_id][0]) for r in said.regions if isinstance(r, Relation)]
     assert sorted(tokens.values()) == [("Ada", ("PROPN",)), ("Bob", ("PROPN",)), ("met", ("VERB",))]
     assert sorted(arrows) == [("met", "nsubj", "Ada"), ("met", "obj", "Bob")]
 
@@ -73,9 +69,7 @@ def test_a_changed_file_is_another_version(pipelines: Mapping[str, Path], tmp_pa
 
 def test_a_text_that_is_too_long_fails_alone() -> None:
     model = _load(blank="en", patterns=[{"label": "X", "pattern": "Ada"}], max_length=10)
-    short, long = model.predict(
-        [Input("a", {"text": "Ada"}, "text"), Input("b", {"text": "Ada" * 10}, "text")]
-    )
+    short, long = model.predict([Input("a", {"text": "Ada"}, "text"), Input("b", {"text": "Ada" * 10}, "text")])
     assert isinstance(short, Predicted)
     assert long == Failed("too_long", "30 characters, the limit is 10")
 

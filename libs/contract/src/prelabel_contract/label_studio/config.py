@@ -179,9 +179,7 @@ def _asks(element: Element) -> bool:
     return "name" in element.attributes and "toName" in element.attributes and element.tag not in _IGNORED
 
 
-def _control(
-    element: Element, objects: Mapping[str, DataObject], beside: Mapping[str, Sequence[Element]]
-) -> Control:
+def _control(element: Element, objects: Mapping[str, DataObject], beside: Mapping[str, Sequence[Element]]) -> Control:
     said, tag = element.attributes, element.tag
     if "{{" in said["name"]:
         raise _wrong(f"{_told(element)}: a Repeater's names are not supported")

@@ -111,9 +111,7 @@ def regions_from_results(results: Sequence[Any], config: LabelingConfig) -> Regi
             try:
                 regions[index] = _region(item, control, config, geometry)
             except _Refused as refused:
-                errors += (
-                    FieldError(pointer=f"/{index}{e.pointer}", detail=e.detail) for e in refused.errors
-                )
+                errors += (FieldError(pointer=f"/{index}{e.pointer}", detail=e.detail) for e in refused.errors)
     found = tuple(region for region in regions if region is not None)
     if not errors:
         errors += (_theirs(error, results, config) for error in config.label_set.errors(found, at=""))
@@ -143,9 +141,7 @@ def _control_of(item: Any, config: LabelingConfig) -> Control | None:
     return config.control(name) if isinstance(name, str) else None
 
 
-def _region(
-    item: Any, control: Control | None, config: LabelingConfig, geometry: Mapping[str, _Value]
-) -> Region:
+def _region(item: Any, control: Control | None, config: LabelingConfig, geometry: Mapping[str, _Value]) -> Region:
     if not isinstance(item, dict):
         raise _refused("", "a result is an object")
     if item.get("type") == "relation":
@@ -319,11 +315,7 @@ def _geometries(regions: Iterable[RegionBase]) -> dict[str, dict[str, Any]]:
     """What every drawn thing looks like, by its id; the first region of an id says it."""
     found: dict[str, dict[str, Any]] = {}
     for region in regions:
-        if (
-            region.id is not None
-            and type(region) in _KEYS
-            and str(getattr(region, "kind", "")) not in _ANSWERING
-        ):
+        if region.id is not None and type(region) in _KEYS and str(getattr(region, "kind", "")) not in _ANSWERING:
             found.setdefault(region.id, _value(region))
     return found
 
@@ -367,11 +359,7 @@ def _item(region: RegionBase, config: LabelingConfig, geometry: Mapping[str, _Va
     if control.per_region:
         id_ = getattr(region, "of", None) or region.id
         value = {**geometry.get(id_ or "", {}), **value}
-    elif (
-        control.tag not in ANSWERS
-        and not isinstance(region, Message)
-        and (region.labels or control.own_options)
-    ):
+    elif control.tag not in ANSWERS and not isinstance(region, Message) and (region.labels or control.own_options):
         value[control.type if control.own_options else "labels"] = list(region.labels)
     item: dict[str, Any] = {
         "id": id_,

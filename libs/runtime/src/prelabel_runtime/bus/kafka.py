@@ -263,18 +263,14 @@ class KafkaBus(Bus):
         """See Bus. Raises `Refused` when the brokers will not have such a topic, `Unavailable` else."""
 
         async def create() -> None:
-            described = await self._admin().describe_topics(
-                [self._names.there(topic.name) for topic in topics]
-            )
+            described = await self._admin().describe_topics([self._names.there(topic.name) for topic in topics])
             there = {topic["topic"] for topic in described if not topic["error_code"]}
             missing = [topic for topic in topics if self._names.there(topic.name) not in there]
             if missing:
                 await self._create(missing)
 
         async def see_leaders() -> None:
-            for topic in await self._admin().describe_topics(
-                [self._names.there(topic.name) for topic in topics]
-            ):
+            for topic in await self._admin().describe_topics([self._names.there(topic.name) for topic in topics]):
                 if topic["error_code"]:
                     raise errors.for_code(topic["error_code"])(topic["topic"])
                 if any(partition["leader"] < 0 for partition in topic["partitions"]):
@@ -359,9 +355,7 @@ class KafkaBus(Bus):
         size = len(message.key or b"") + len(message.value or b"")
         size += sum(len(name.encode()) + len(value) for name, value in message.headers)
         if size > self._settings.max_record_bytes:
-            raise ValueError(
-                f"a record of {size} bytes is over the limit of {self._settings.max_record_bytes}"
-            )
+            raise ValueError(f"a record of {size} bytes is over the limit of {self._settings.max_record_bytes}")
 
     async def _find(self, producer: AIOKafkaProducer, topics: Collection[str]) -> dict[str, list[int]]:
         """The partitions of topics: a call is refused as a whole, before its first record goes out."""
@@ -420,9 +414,7 @@ class KafkaBus(Bus):
     ) -> "asyncio.Future[Any]":
         topic, partition = place
         batch.close()
-        sent: asyncio.Future[Any] = await producer.send_batch(
-            batch, self._names.there(topic), partition=partition
-        )
+        sent: asyncio.Future[Any] = await producer.send_batch(batch, self._names.there(topic), partition=partition)
         return sent
 
     def consumer(self, topics: Sequence[str], *, group: str) -> "KafkaConsumer":
@@ -476,9 +468,7 @@ class KafkaBus(Bus):
             **options,
         )
 
-    async def _persist(
-        self, action: Callable[[], Awaitable[None]], trouble: str, *, extra: float = 0.0
-    ) -> None:
+    async def _persist(self, action: Callable[[], Awaitable[None]], trouble: str, *, extra: float = 0.0) -> None:
         """Repeats an action with growing pauses until it succeeds or `start_limit` is over; then
         `Unavailable`.
 
@@ -674,10 +664,7 @@ class _Source:
         if not error.retriable:
             now = self._clock.monotonic()
             self._errors.append(now)
-            if (
-                len(self._errors) == self._errors.maxlen
-                and now - self._errors[0] <= self._settings.stuck_after
-            ):
+            if len(self._errors) == self._errors.maxlen and now - self._errors[0] <= self._settings.stuck_after:
                 self._broken = Fatal(f"this consumer cannot read any more: {name}")
                 return self._broken
         return Unavailable(f"Kafka does not let this consumer read: {name}")
@@ -752,9 +739,7 @@ class KafkaConsumer(_Source, Consumer):
     async def start(self, *, on_assign: Listener, on_revoke: Listener) -> None:
         self._on_assign, self._on_revoke = on_assign, on_revoke
         # Joining waits for the other members to finish what they hold.
-        await self._bus._persist(
-            self._join, "Kafka lets nobody join the group", extra=self._settings.rebalance_timeout
-        )
+        await self._bus._persist(self._join, "Kafka lets nobody join the group", extra=self._settings.rebalance_timeout)
         self._raise_if_broken()
         self.polled_at = self._clock.monotonic()
 
@@ -830,8 +815,7 @@ class KafkaConsumer(_Source, Consumer):
             # Not the end that the last fetch told: paused partitions are not fetched, and theirs grows old.
             ends = await client.end_offsets(list(places.values()))
             return {
-                partition: max(0, ends[place] - await client.position(place))
-                for partition, place in places.items()
+                partition: max(0, ends[place] - await client.position(place)) for partition, place in places.items()
             }
 
         try:
@@ -926,9 +910,7 @@ class KafkaReader(_Source, Reader):
         try:
             await self._subscriber.start()
             client = self._running()
-            offsets = await (
-                client.end_offsets(places) if self._from_end else client.beginning_offsets(places)
-            )
+            offsets = await (client.end_offsets(places) if self._from_end else client.beginning_offsets(places))
             for place, offset in offsets.items():
                 client.seek(place, offset)
                 self._positions[self._names.partition_here(place)] = offset
@@ -952,9 +934,7 @@ class KafkaReader(_Source, Reader):
 
     async def ends(self) -> Mapping[Partition, int]:
         places = [self._names.partition_there(partition) for partition in self._positions]
-        ends = await self._bounded(
-            self._running().end_offsets(places), "tell the ends", self._settings.probe_timeout
-        )
+        ends = await self._bounded(self._running().end_offsets(places), "tell the ends", self._settings.probe_timeout)
         return {self._names.partition_here(place): offset for place, offset in ends.items()}
 
     def position(self, partition: Partition) -> int:

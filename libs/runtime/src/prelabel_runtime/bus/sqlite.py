@@ -293,9 +293,7 @@ class SqliteBus(Bus):
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise Refused(
-                f"{path} cannot be opened ({error.strerror}): name a folder that can be written"
-            ) from error
+            raise Refused(f"{path} cannot be opened ({error.strerror}): name a folder that can be written") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -306,9 +304,7 @@ class SqliteBus(Bus):
             ) from error
         except OSError as error:
             os.close(handle)
-            raise Refused(
-                f"{path} cannot be locked ({error.strerror}): name a file on a local disk"
-            ) from error
+            raise Refused(f"{path} cannot be locked ({error.strerror}): name a file on a local disk") from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()}{f' at {self._owner}' if self._owner else ''}\n".encode(), 0)
         return handle
@@ -325,9 +321,7 @@ class SqliteBus(Bus):
             # What SQLite creates beside it gets the same rights: the data of tasks is nobody else's to read.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise Refused(
-                f"{self._path} cannot be opened ({error.strerror}): name a file to be written"
-            ) from error
+            raise Refused(f"{self._path} cannot be opened ({error.strerror}): name a file to be written") from error
         try:
             connection = self._open()
             try:
@@ -336,9 +330,7 @@ class SqliteBus(Bus):
                     raise Refused(f"{self._path} is not a bus file of Prelabel, but some other database")
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 if version not in (0, _FORMAT):
-                    raise Refused(
-                        f"{self._path} has format {version}, this version reads {_FORMAT}: update Prelabel"
-                    )
+                    raise Refused(f"{self._path} has format {version}, this version reads {_FORMAT}: update Prelabel")
                 connection.executescript(_SCHEMA)
                 for number, name, compacted, retention in connection.execute(
                     "SELECT id, name, compacted, retention_ms FROM topics"
@@ -469,9 +461,7 @@ class SqliteBus(Bus):
             headers = _pack_headers(message.headers) if message.headers else b""
             size = len(message.key or b"") + len(message.value or b"") + len(headers)
             if size > self._max_record_bytes:
-                raise ValueError(
-                    f"a record for {topic.name!r} has {size} bytes: {self._max_record_bytes} at most"
-                )
+                raise ValueError(f"a record for {topic.name!r} has {size} bytes: {self._max_record_bytes} at most")
             total += size + _OVERHEAD
             packed = records.get(topic)
             if packed is None:
@@ -558,9 +548,7 @@ class SqliteBus(Bus):
             part.topic.next = part.base + len(part.records)
         loop.call_soon_threadsafe(self._acknowledge, entries, written, commits)
 
-    def _append(
-        self, connection: sqlite3.Connection, topic: _Topic, packed: list[_Packed], now: int
-    ) -> _Written:
+    def _append(self, connection: sqlite3.Connection, topic: _Topic, packed: list[_Packed], now: int) -> _Written:
         insert = _INSERT.format(topic.id)
         base = topic.next
         if topic.compacted:
@@ -618,16 +606,12 @@ class SqliteBus(Bus):
 
     # --------------------------------------------------------------------- what the writer says (event loop)
 
-    def _acknowledge(
-        self, entries: list[_Entry], written: list[_Written], commits: dict[_GroupKey, Committed]
-    ) -> None:
+    def _acknowledge(self, entries: list[_Entry], written: list[_Written], commits: dict[_GroupKey, Committed]) -> None:
         self._committed.update(commits)
         awake: set[_Cursor] = set()
         for part in written:
             topic = part.topic
-            if (
-                part.base != topic.end
-            ):  # an unknown outcome turned out to have been written: it is read from the file
+            if part.base != topic.end:  # an unknown outcome turned out to have been written: it is read from the file
                 topic.tail.clear()
             topic.tail.update((record.offset, record) for record in part.records)
             topic.end = part.base + len(part.records)
@@ -704,18 +688,12 @@ class SqliteBus(Bus):
     async def join(self, member: "_SqliteConsumer", group: str, topics: Sequence[_Topic]) -> None:
         """Make it the group's member. Raises `Refused` if there is one already."""
         places = [(topic.id, group) for topic in topics]
-        if taken := [
-            topic.name for topic, place in zip(topics, places, strict=True) if place in self._members
-        ]:
-            raise Refused(
-                f"group {group!r} already has a member reading {taken[0]!r}: one at a time on this bus"
-            )
+        if taken := [topic.name for topic, place in zip(topics, places, strict=True) if place in self._members]:
+            raise Refused(f"group {group!r} already has a member reading {taken[0]!r}: one at a time on this bus")
         self._members.update(dict.fromkeys(places, member))
         now = self._clock.now_ms()
         try:
-            await self._do(
-                lambda connection: connection.executemany(_JOIN, [(*place, now) for place in places])
-            )
+            await self._do(lambda connection: connection.executemany(_JOIN, [(*place, now) for place in places]))
         except BaseException:
             self.leave(member)
             raise
@@ -734,9 +712,7 @@ class SqliteBus(Bus):
         """Remove what may go (see the module's text), in small transactions. Returns the number of rows."""
         if self._members:
             now, places = self._clock.now_ms(), list(self._members)
-            await self._do(
-                lambda connection: connection.executemany(_JOIN, [(*place, now) for place in places])
-            )
+            await self._do(lambda connection: connection.executemany(_JOIN, [(*place, now) for place in places]))
         removed = 0
         for topic in list(self._topics.values()):
             if topic.compacted or topic.retention_ms is not None:
@@ -962,9 +938,7 @@ class _SqliteConsumer(Consumer):
         if offsets:
             await self._bus.hand_in((), self._commits(offsets))
 
-    async def complete(
-        self, bus: Bus, messages: Sequence[Message], offsets: Mapping[Partition, Committed]
-    ) -> None:
+    async def complete(self, bus: Bus, messages: Sequence[Message], offsets: Mapping[Partition, Committed]) -> None:
         if bus is not self._bus:
             await super().complete(bus, messages, offsets)
         elif messages or offsets:
@@ -983,9 +957,7 @@ class _SqliteConsumer(Consumer):
     def _assigned(self, partitions: Collection[Partition]) -> None:
         for place in partitions:
             if place not in self._cursor.topics:
-                raise NotAssigned(
-                    f"{place.topic} {place.number} is not this member's of group {self._group!r}"
-                )
+                raise NotAssigned(f"{place.topic} {place.number} is not this member's of group {self._group!r}")
 
 
 class _SqliteReader(Reader):
@@ -1106,6 +1078,4 @@ def _set_exception(future: asyncio.Future[Any], error: Exception) -> None:
 
 
 def _expire(future: asyncio.Future[Any]) -> None:
-    _set_exception(
-        future, Unavailable("the disk did not answer in time; the records may or may not be there")
-    )
+    _set_exception(future, Unavailable("the disk did not answer in time; the records may or may not be there"))

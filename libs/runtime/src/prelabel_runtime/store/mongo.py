@@ -121,7 +121,7 @@ Driver = Callable[..., "AsyncMongoClient[Document]"]
 def with_motor(url: str, **options: Any) -> "AsyncMongoClient[Document]":
     """Motor: a thread per operation in flight; the quicker one where the server answers at once."""
     # Imported late: who uses the other form need not have it.
-    from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415
+    from motor.motor_asyncio import AsyncIOMotorClient
 
     # Its methods are those of AsyncMongoClient, but for the two awaits that `_aggregate` and `_close` see to.
     return cast("AsyncMongoClient[Document]", AsyncIOMotorClient(url, **options))
@@ -129,7 +129,7 @@ def with_motor(url: str, **options: Any) -> "AsyncMongoClient[Document]":
 
 def with_pymongo(url: str, **options: Any) -> "AsyncMongoClient[Document]":
     """PyMongo's AsyncMongoClient: no threads; what Motor's users are told to move to."""
-    from pymongo import AsyncMongoClient  # noqa: PLC0415
+    from pymongo import AsyncMongoClient
 
     return AsyncMongoClient(url, **options)
 
@@ -197,8 +197,7 @@ class _Database:
                 if (name, index) in _PARTIAL:
                     options["partialFilterExpression"] = _PARTIAL[name, index]
                 keys = [
-                    (field.removeprefix("-"), DESCENDING if field.startswith("-") else ASCENDING)
-                    for field in fields
+                    (field.removeprefix("-"), DESCENDING if field.startswith("-") else ASCENDING) for field in fields
                 ]
                 models.append(IndexModel(keys, **options))
             await self.collection(name).create_indexes(models)
@@ -253,9 +252,7 @@ class _Database:
         with _answering():
             return await self.collection(name).count_documents(question)
 
-    async def write_unless_forgotten(
-        self, name: str, field: str, writes: Sequence[tuple[str, Write]]
-    ) -> None:
+    async def write_unless_forgotten(self, name: str, field: str, writes: Sequence[tuple[str, Write]]) -> None:
         """Writes, each with the task it is about; `field` holds the task in the collection."""
         tasks = list({task for task, _ in writes})
         gone = await self._forgotten(name, tasks)
@@ -318,9 +315,7 @@ class _MongoTasks(Tasks):
 
     async def put(self, tasks: Sequence[StoredTask]) -> None:
         if tasks:
-            await self._database.write_unless_forgotten(
-                "tasks", "_id", [(t.uid, _put_task(t)) for t in tasks]
-            )
+            await self._database.write_unless_forgotten("tasks", "_id", [(t.uid, _put_task(t)) for t in tasks])
 
     async def delete(self, uids: Sequence[str]) -> None:
         if uids:
@@ -381,9 +376,7 @@ class _MongoTasks(Tasks):
                 first[one["task"]] = min(one["task_ms"], first.get(one["task"], one["task_ms"]))
             tasks = await self.get_many(uids)
             page += [
-                (place, tasks[place.id])
-                for place in places
-                if place.id in tasks and first.get(place.id) == place.ms
+                (place, tasks[place.id]) for place in places if place.id in tasks and first.get(place.id) == place.ms
             ]
             after = places[-1]
         return page[:limit]
@@ -547,9 +540,7 @@ class _MongoLines(Lines):
             limit=limit,
         )
         return [
-            StoredLine(
-                one["_id"], one["project"], one["run"], one["line"], one["task"], one["at_ms"], one["body"]
-            )
+            StoredLine(one["_id"], one["project"], one["run"], one["line"], one["task"], one["at_ms"], one["body"])
             for one in found
         ]
 
@@ -562,9 +553,7 @@ class _MongoRuns(Runs):
         await self._update(run, {"$set": {"project": project}, "$min": {"opened_ms": at_ms}})
 
     async def seal(self, run: str, project: str, total: int, at_ms: int) -> None:
-        await self._update(
-            run, {"$set": {"project": project}, "$min": {"opened_ms": at_ms}, "$max": {"total": total}}
-        )
+        await self._update(run, {"$set": {"project": project}, "$min": {"opened_ms": at_ms}, "$max": {"total": total}})
 
     async def finish(self, run: str, state: RunState, at_ms: int, reason: str = "") -> bool:
         if state not in _FINAL:
@@ -578,9 +567,7 @@ class _MongoRuns(Runs):
         return answer.matched_count == 1
 
     async def announced(self, run: str) -> None:
-        await self._database.write(
-            "runs", [UpdateOne({"_id": run}, {"$set": {"announced": True}}, upsert=True)]
-        )
+        await self._database.write("runs", [UpdateOne({"_id": run}, {"$set": {"announced": True}}, upsert=True)])
 
     async def get(self, project: str, run: str) -> StoredRun | None:
         found = await self._database.find("runs", {"_id": run})
@@ -715,9 +702,7 @@ class _MongoExamples(Examples):
         while len(page) < limit:
             if last is not None:
                 question["best.task"] = {"$gt": last}
-            found = await self._database.find(
-                "examples", question, sort=self._BEST_FIRST, limit=max(limit, 100)
-            )
+            found = await self._database.find("examples", question, sort=self._BEST_FIRST, limit=max(limit, 100))
             if not found:
                 break
             for one in found:
@@ -741,11 +726,7 @@ class _MongoSubmissions(Submissions):
             [
                 UpdateOne(
                     {"_id": one.uid},
-                    {
-                        "$max": {
-                            "best": {"revision": one.revision, "content": one.content, "config": one.config}
-                        }
-                    },
+                    {"$max": {"best": {"revision": one.revision, "content": one.content, "config": one.config}}},
                     upsert=True,
                 )
                 for one in submissions

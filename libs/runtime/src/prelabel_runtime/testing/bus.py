@@ -8,7 +8,6 @@
 Every test takes new names for its topics and groups, so one broker serves the whole suite. No test keeps two
 buses open at once. `partitions` is what the topics ask for; a bus may give fewer.
 """
-# ruff: noqa: S101 - a suite asserts
 
 import asyncio
 import uuid
@@ -214,9 +213,7 @@ class BusTests:
         assert sorted(values(records)) == sorted(f"{a} {b}" for a in range(100) for b in range(10))
         assert len({(record.place, record.offset) for record in records}) == 1000
 
-    async def test_keys_values_and_headers_come_out_as_they_went_in(
-        self, bus: Bus, new_topic: MakeTopic
-    ) -> None:
+    async def test_keys_values_and_headers_come_out_as_they_went_in(self, bus: Bus, new_topic: MakeTopic) -> None:
         topic = await new_topic()
         everything = bytes(range(256))
         sent = [
@@ -260,15 +257,11 @@ class BusTests:
     ) -> None:
         topic = await new_topic()
         with pytest.raises(ValueError, match="bytes"):
-            await bus.publish(
-                [message(topic, "a", 1), Message(topic, b"b", b"x" * (2 << 20)), message(topic, "c", 3)]
-            )
+            await bus.publish([message(topic, "a", 1), Message(topic, b"b", b"x" * (2 << 20)), message(topic, "c", 3)])
         await bus.publish([message(topic, "a", 4)])
         assert values(await stored(bus, topic)) == ["4"]
 
-    async def test_a_topic_that_nobody_provisioned_is_refused_by_name(
-        self, bus: Bus, new_topic: MakeTopic
-    ) -> None:
+    async def test_a_topic_that_nobody_provisioned_is_refused_by_name(self, bus: Bus, new_topic: MakeTopic) -> None:
         topic, unknown = await new_topic(), fresh("unknown")
         with pytest.raises(ValueError, match=unknown):
             await bus.publish([message(topic, "a", 1), message(unknown, "a", 2)])
@@ -294,9 +287,7 @@ class BusTests:
             await bus.publish([message(topic, "k0", "new")])
             after = await stored(bus, topic)
         assert len(before) == 50
-        assert sorted(record for record in map(repr, after) if "b'new'" not in record) == sorted(
-            map(repr, before)
-        )
+        assert sorted(record for record in map(repr, after) if "b'new'" not in record) == sorted(map(repr, before))
         assert len(after) == 51
 
     # ------------------------------------------------------------------------------------------ consuming
@@ -431,13 +422,9 @@ class BusTests:
             assert values(await drain(member.consumer, 1)) == ["9"]
             assert await nothing(member.consumer)
 
-    async def test_poll_hands_out_at_most_its_limit_and_each_record_once(
-        self, bus: Bus, new_topic: MakeTopic
-    ) -> None:
+    async def test_poll_hands_out_at_most_its_limit_and_each_record_once(self, bus: Bus, new_topic: MakeTopic) -> None:
         topic, other = await new_topic(), await new_topic()
-        sent = [
-            message(name, f"k{number}", f"{name} {number}") for name in (topic, other) for number in range(50)
-        ]
+        sent = [message(name, f"k{number}", f"{name} {number}") for name in (topic, other) for number in range(50)]
         await bus.publish(sent)
         got: list[Record] = []
         async with joined(bus, [topic, other], fresh("group")) as member, asyncio.timeout(PATIENCE):

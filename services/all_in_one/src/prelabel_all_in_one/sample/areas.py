@@ -146,9 +146,7 @@ def area_rules(examples: Iterable[tuple[str, str]]) -> dict[str, list[AreaRule]]
     rules: list[AreaRule] = []
     for (_, area), words in bands.items():
         score = sum(_share(homes[word], area) for word in words) / len(words)
-        rules.append(
-            {"label": area, "words": words, "as": "choice", "ignore_case": True, "score": round(score, 3)}
-        )
+        rules.append({"label": area, "words": words, "as": "choice", "ignore_case": True, "score": round(score, 3)})
     return {"rules": sorted(rules, key=lambda rule: (-rule["score"], rule["label"]))}
 
 

@@ -23,9 +23,7 @@ TRAINING_SHARE = 0.42
 """The part of all passages that training gets; the rest are tasks."""
 
 _PARAGRAPH = re.compile(r"\n\s*\n")
-_SENTENCE_END = re.compile(
-    r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<!vs\.)(?<!cf\.)[\"')]*\s+(?=[\"'(`*]*[A-Z])"
-)
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<!vs\.)(?<!cf\.)[\"')]*\s+(?=[\"'(`*]*[A-Z])")
 _NOT_PROSE = re.compile(
     r"^\s*(>>>|\.\.\. |\$ |[|+=~^#<-]{2,}|\.\. |:\w+|@|import |from \S+ import|def |class \w+[(:])", re.M
 )
@@ -137,11 +135,7 @@ def _join(sentences: Iterable[str]) -> Iterator[str]:
 
 def _is_prose(text: str) -> bool:
     words = text.split()
-    if (
-        not FEWEST_WORDS <= len(words) <= MOST_WORDS
-        or not text.isprintable()
-        or len(_CODE.findall(text)) > _MOST_CODE
-    ):
+    if not FEWEST_WORDS <= len(words) <= MOST_WORDS or not text.isprintable() or len(_CODE.findall(text)) > _MOST_CODE:
         return False
     letters = sum(character.isalpha() or character == " " for character in text)
     real = sum(bool(_WORD.search(word)) for word in words)

@@ -17,9 +17,7 @@ _NAME = re.compile(r"(?<![\w@/\\%$-])(?<!\w\.)[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?!
 _CALL = re.compile(r"[`'\"]?\((?!e?s\))")
 _HUMPS = re.compile(r"_*[A-Z]+[a-z0-9]+[A-Z]\w*|_*[A-Z]{2,}[a-z]\w*")
 _ONE_HUMP = re.compile(r"_*[A-Z][a-z]\w*")
-_TYPE_AFTER = re.compile(
-    r"[`'\"]*[ -](?:objects?|instances?|class|classes|subclass(?:es)?|types?|widgets?)\b"
-)
+_TYPE_AFTER = re.compile(r"[`'\"]*[ -](?:objects?|instances?|class|classes|subclass(?:es)?|types?|widgets?)\b")
 _TYPE_BEFORE = re.compile(r"(?:\bclass|\binstances? of|\bsubclass(?:es)? of|:class:) ?(?:the |an? )?[`'\"]*$")
 _MODULE_AFTER = re.compile(r"[`'\"]* (?:modules?|package|library)\b")
 _MODULE_BEFORE = re.compile(r"(?:\bmodules?|\bpackage|\bimport|\bimporting|:mod:) ?[`'\"]*$")
@@ -27,9 +25,7 @@ _FUNCTION_AFTER = re.compile(r"[`'\"]* (?:functions?|methods?|coroutine|routine)
 _FUNCTION_BEFORE = re.compile(r"(?:\bfunction|\bmethods?|:meth:|:func:) ?[`'\"]*$")
 _RAISED_BEFORE = re.compile(r"(?:\b[Rr]ais(?:e|es|ed|ing)|\bcatch(?:es)?) (?:an? )?[`'\"]*$")
 
-_ALWAYS_TYPES = frozenset(
-    {"str", "int", "dict", "bool", "float", "tuple", "bytearray", "frozenset", "memoryview"}
-)
+_ALWAYS_TYPES = frozenset({"str", "int", "dict", "bool", "float", "tuple", "bytearray", "frozenset", "memoryview"})
 _SOMETIMES_TYPES = frozenset({"bytes", "list", "set", "complex", "slice", "range"})
 _NOT_TYPES = frozenset({"Windows", "Unicode", "Python", "Class", "Base"})
 _NOT_RAISED = frozenset({"Warning", "Error", "Exception"})  # as the first word of a note: "Warning: ..."
@@ -84,9 +80,7 @@ class Gold:
     def _dotted(self, name: str, *, called: bool) -> str | None:
         owner, _, last = name.rpartition(".")
         in_class = f"{owner.rpartition('.')[2]}.{last}"
-        public = (
-            owner in self.names.modules and not last.islower()
-        )  # packages hand out what their modules define
+        public = owner in self.names.modules and not last.islower()  # packages hand out what their modules define
         if public and last in self.names.exceptions:
             return EXCEPTION
         if name in self.names.modules:
@@ -122,9 +116,7 @@ class Gold:
             return False
         if _CALL.match(after):
             return True
-        if name not in self.names.functions or not (
-            _FUNCTION_AFTER.match(after) or _FUNCTION_BEFORE.search(before)
-        ):
+        if name not in self.names.functions or not (_FUNCTION_AFTER.match(after) or _FUNCTION_BEFORE.search(before)):
             return False
         # "the current method" is no method called `current`: without a call, a name must not look like a
         # word.

@@ -94,9 +94,7 @@ def read_library(root: Path | None = None) -> Library:
         found.modules.add(module)
         found.visit(module, (), tree)
     if not found.docstrings:
-        raise NoStandardLibrary(
-            f"no docstrings under the standard library's folder of Python {sys.version.split()[0]}"
-        )
+        raise NoStandardLibrary(f"no docstrings under the standard library's folder of Python {sys.version.split()[0]}")
     return Library(tuple(found.docstrings), found.names())
 
 
@@ -158,17 +156,13 @@ class _Found:
         exceptions = {name for name in types if issubclass(own[name], BaseException)}
         grew = True
         while grew:  # a class is an exception when one of its bases is, however long the chain
-            more = {
-                name for name, bases in self.bases.items() if name not in exceptions and bases & exceptions
-            }
+            more = {name for name, bases in self.bases.items() if name not in exceptions and bases & exceptions}
             exceptions |= more
             grew = bool(more)
         ending = {name for name in self.bases if name.endswith(_EXCEPTION_ENDINGS) and name[0].isupper()}
         exceptions |= ending
         classes = (types | self.bases.keys()) - exceptions
-        functions = self.functions | {
-            name for name, value in own.items() if callable(value) and name not in types
-        }
+        functions = self.functions | {name for name, value in own.items() if callable(value) and name not in types}
         compiled = {f"{owner}.{name}" for owner, name in _compiled_functions()}
         return Names(
             modules=frozenset(self.modules),

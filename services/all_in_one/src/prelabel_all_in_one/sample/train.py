@@ -35,9 +35,7 @@ Progress = Callable[[float, str], None]
 HELD_OUT = 1500
 """At most so many held-out passages are scored; fewer where the time runs out first."""
 
-_WITHOUT_NAMES = (
-    0.5  # passages without a name, per passage with one: enough to learn restraint, few enough to be quick
-)
+_WITHOUT_NAMES = 0.5  # passages without a name, per passage with one: enough to learn restraint, few enough to be quick
 _RARE_TIMES = 3  # how many more times a passage with a rare label is shown
 _SWAPPED = 0.7  # the chance that a name is replaced by another of its label when its passage is shown again
 _FIRST_BATCH, _LAST_BATCH, _GROWTH = 4, 32, 1.02  # many small steps first: half the words for the same F1
@@ -211,9 +209,7 @@ class _Lessons:
         self._chance = chance
         marked = [(passage, gold(passage)) for passage in passages]
         named = [(passage, spans) for passage, spans in marked if spans]
-        plain = [(passage, spans) for passage, spans in marked if not spans][
-            : int(len(named) * _WITHOUT_NAMES)
-        ]
+        plain = [(passage, spans) for passage, spans in marked if not spans][: int(len(named) * _WITHOUT_NAMES)]
         rare = [(passage, spans) for passage, spans in named if any(label == MODULE for *_, label in spans)]
         self.passages = [passage for passage, _ in (*named, *plain)]
         self._marked = [*named, *plain, *(rare * _RARE_TIMES)]
@@ -314,9 +310,7 @@ def main() -> None:
             say({"fraction": round(fraction, 3), "message": message})
 
     corpus = load_corpus(seed=arguments.seed)
-    report = train(
-        corpus, arguments.folder, seconds=arguments.seconds, seed=arguments.seed, progress=progress
-    )
+    report = train(corpus, arguments.folder, seconds=arguments.seconds, seed=arguments.seed, progress=progress)
     say({"report": report.as_json()})
 
 

@@ -39,9 +39,7 @@ def pattern(expression: str, *, ignore_case: bool) -> Finder:
 
 def substring(characters: str, *, ignore_case: bool) -> Finder:
     """A finder for characters as they are."""
-    if (
-        ignore_case
-    ):  # not by lowering both: "İ".lower() is two characters, and every offset behind it is wrong
+    if ignore_case:  # not by lowering both: "İ".lower() is two characters, and every offset behind it is wrong
         return pattern(re2.escape(characters), ignore_case=True)
 
     def find(text: str) -> Iterator[tuple[int, int]]:

@@ -35,9 +35,7 @@ class RulesProvider(Provider[RulesSettings]):
         for rule, _ in self._rules:
             said = labels.get(rule.as_, ())
             labels[rule.as_] = said if rule.label in said else (*said, rule.label)
-        return Description(
-            f"rules-{version('prelabel-inference-rules')}+{content[:16]}", frozenset(labels), labels
-        )
+        return Description(f"rules-{version('prelabel-inference-rules')}+{content[:16]}", frozenset(labels), labels)
 
     def predict(self, batch: Sequence[Input]) -> list[Prediction]:
         """One answer per input."""

@@ -80,22 +80,16 @@ def _saved(settings: SpacySettings) -> Any:
         raise
     except Exception as error:  # spaCy and its parts raise whatever a half-written folder makes them raise
         what = "pipeline" if settings.path is None else "path"
-        raise BadSettings(
-            f"{what}: {name!r} cannot be loaded by spaCy {spacy.__version__}: {_line(error)}"
-        ) from error
+        raise BadSettings(f"{what}: {name!r} cannot be loaded by spaCy {spacy.__version__}: {_line(error)}") from error
 
 
 def _emitted(settings: SpacySettings, factories: frozenset[str]) -> tuple[Emit, ...]:
     has = [part for part, makers in MAKES.items() if makers & factories]
     if missing := [part for part in settings.emit if part not in has]:
-        raise BadSettings(
-            f"emit: this pipeline has no {', '.join(missing)}; it has {', '.join(has) or 'none of them'}"
-        )
+        raise BadSettings(f"emit: this pipeline has no {', '.join(missing)}; it has {', '.join(has) or 'none of them'}")
     emit = settings.emit or tuple(part for part in _BY_DEFAULT if part in has)
     if not emit:
-        raise BadSettings(
-            f"emit: this pipeline has {', '.join(has) or 'nothing to emit'}: name what is wanted"
-        )
+        raise BadSettings(f"emit: this pipeline has {', '.join(has) or 'nothing to emit'}: name what is wanted")
     return tuple(dict.fromkeys(emit))
 
 

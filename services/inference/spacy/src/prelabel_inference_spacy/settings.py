@@ -13,10 +13,7 @@ class Pattern(ProviderSettings):
     """A pattern of an entity ruler: a phrase, or a list of token attributes as spaCy's Matcher takes them."""
 
     label: Name
-    pattern: (
-        Annotated[str, StringConstraints(min_length=1)]
-        | Annotated[list[dict[str, Json]], Field(min_length=1)]
-    )
+    pattern: Annotated[str, StringConstraints(min_length=1)] | Annotated[list[dict[str, Json]], Field(min_length=1)]
 
 
 class SpacySettings(ProviderSettings):
@@ -44,9 +41,7 @@ class SpacySettings(ProviderSettings):
     def _consistent(self) -> Self:
         given = [name for name in ("pipeline", "path", "blank") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"exactly one of pipeline, path and blank is needed, not {' and '.join(given) or 'none'}"
-            )
+            raise ValueError(f"exactly one of pipeline, path and blank is needed, not {' and '.join(given) or 'none'}")
         if (self.blank is None) != (not self.patterns):
             raise ValueError("blank and patterns have an effect together only")
         if self.blank is not None and self.emit not in ((), ("entity_ruler",)):

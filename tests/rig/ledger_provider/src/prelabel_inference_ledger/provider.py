@@ -77,9 +77,7 @@ class LedgerProvider(Provider[LedgerSettings]):
         if _has(one, settings.crash_on):
             ctypes.string_at(0)
         if _has(one, settings.hang_on):
-            ctypes.PyDLL(None).sleep(
-                100_000
-            )  # PyDLL keeps the interpreter's lock, as careless native code does
+            ctypes.PyDLL(None).sleep(100_000)  # PyDLL keeps the interpreter's lock, as careless native code does
         if _has(one, settings.eat_on):
             _eat()
         if _has(one, settings.raise_on):
