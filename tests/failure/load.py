@@ -204,9 +204,11 @@ async def run_with_kills(run: Run, faults: Sequence[str], *, total: int, unresol
             for number, fault in enumerate(faults):
                 moment = run.rng.randrange(number * stage + stage // 10, (number + 1) * stage - stage // 4)
                 await _until_or_failed(lambda moment=moment: run.calls() >= moment, feeding)  # type: ignore[misc]
-                annotating = asyncio.create_task(annotate(run.rng.sample(acknowledged, ANNOTATED)))
                 if run.calls() >= allowed:
                     raise VoidRun(f"{fault}: all {allowed} tasks of its stage had been predicted before it")
+                annotating = asyncio.create_task(
+                    annotate(run.rng.sample(acknowledged, min(ANNOTATED, len(acknowledged))))
+                )
                 worker_of = fault.removeprefix("worker of ")
                 if worker_of != fault:
                     await kill_worker(run, worker_of)
