@@ -168,15 +168,15 @@ class Inference:
 
     def _told(self, request: Requested, outcome: Outcome) -> list[AnyEvent]:
         """The outcome on its topic, and a copy to whoever waits for it."""
-        told = self._event(request, outcome)
+        told = self._event(outcome)
         if isinstance(outcome, PredictionCreated) and len(outcome.regions) > MANY and _too_large(told):
             outcome = _failed(request.data, "output_too_large", "too many regions for one event")
-            told = self._event(request, outcome)
+            told = self._event(outcome)
         state = outcome.outcome if isinstance(outcome, PredictionFailed) else "created"
         self.metrics.predicted.labels(self.provider, state).inc()
         if request.data.correlation is None:
             return [told]
-        copy = self._event(request, told.data, topic=names.REPLIES, key=request.data.correlation)
+        copy = self._event(told.data, topic=names.REPLIES, key=request.data.correlation)
         return [told, copy]
 
     def _event(

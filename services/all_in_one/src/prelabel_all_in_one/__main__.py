@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m prelabel_all_in_one",
         description="Run Prelabel in one process on SQLite (without a command), or ask the one that runs.",
-        epilog="Settings are environment variables: PRELABEL_DATA, PRELABEL_PORT, PRELABEL_SAMPLE, …; see docs/settings.md.",
+        epilog="Settings are environment variables: PRELABEL_DATA, PRELABEL_PORT, …; see docs/settings.md.",
     )
     parser.add_argument("--project", default=SAMPLE, help="the project to ask (default: %(default)s)")
     commands = parser.add_subparsers(dest="command")

@@ -46,7 +46,8 @@ def train_sample(folder: Path, seconds: float, *, python: str, tell: Callable[[s
                 tell(f"training a model on this machine {said['fraction']:>4.0%}  {said['message']}")
     if child.returncode != 0:
         raise Refused(
-            f"the sample model could not be trained (exit code {child.returncode}); PRELABEL_SAMPLE=false starts without"
+            f"the sample model could not be trained (exit code {child.returncode}); "
+            "PRELABEL_SAMPLE=false starts without it"
         )
     (folder / "report.json").write_text(json.dumps(report, indent=2))
     return report

@@ -1,4 +1,4 @@
-"""From events to the store. Every write bears repetition and any order, so these handlers need neither care nor state."""
+"""From events to the store. Every write bears repetition and any order: these handlers need neither care nor state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

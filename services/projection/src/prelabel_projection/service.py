@@ -24,6 +24,7 @@ from prelabel_runtime.tables import Table
 
 from . import api
 from .handlers import Projection
+from .reading import Reading
 from .runs import RunWatcher
 from .settings import ProjectionSettings
 
@@ -35,7 +36,7 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     watcher = RunWatcher(runtime.store, runtime.bus, settings, runtime.clock, runtime.metrics, runtime.rng)
     return Service(
         name="projection",
-        routers=(api.routes(runtime, projects),),
+        routers=(api.routes(Reading(runtime.store, projects, runtime.clock)),),
         parts=(projects, watcher),
         subscriptions=(
             Subscription(

@@ -1,0 +1,61 @@
+"""Routes of tasks with what was said about them: pages, single ones, counts, export."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+from prelabel_runtime.store.base import State
+
+from .limits import Limit
+from .reading import Filter, Reading, answer, cursor_of, key_of, shown_task
+
+
+def routes(reading: Reading) -> APIRouter:
+    """Reading tasks."""
+    router = APIRouter()
+
+    @router.get("/tasks")
+    async def list_tasks(
+        project: str,
+        limit: Limit = 100,
+        cursor: str | None = None,
+        run: str | None = None,
+        model: str | None = None,
+        state: State | None = None,
+        predictions: bool = False,
+    ) -> Response:
+        """Tasks in the order in which they were accepted; `predictions=true` adds what the models said."""
+        await reading.project(project)
+        page = await reading.page(project, Filter(run, model, state), limit=limit + 1, after=key_of(cursor))
+        tasks = [task for _, task in page[:limit]]
+        shown = await reading.with_predictions(tasks) if predictions else [shown_task(t) for t in tasks]
+        return answer({"tasks": shown, "next": cursor_of(page[limit - 1][0] if len(page) > limit else None)})
+
+    @router.get("/tasks/{task}")
+    async def get_task(project: str, task: str) -> Response:
+        """One task, by its uid or its caller's id, with predictions and annotations."""
+        return answer((await reading.in_full([await reading.task(project, task)]))[0])
+
+    @router.get("/tasks/{task}/predictions")
+    async def get_predictions(project: str, task: str) -> Response:
+        """What every model said about a task, or that it has not said it yet."""
+        found = await reading.task(project, task)
+        shown = (await reading.with_predictions([found]))[0]
+        return answer({"task": found.uid, "predictions": shown["predictions"]})
+
+    @router.get("/counts")
+    async def counts(project: str) -> Response:
+        """Tasks of a project, and its requests by model and state."""
+        await reading.project(project)
+        by_model = await reading.store.outcomes.counts(project)
+        models = {model: {str(state): n for state, n in states.items()} for model, states in by_model.items()}
+        return answer({"tasks": await reading.store.tasks.count(project), "models": models})
+
+    @router.get("/export")
+    async def export(
+        project: str, run: str | None = None, model: str | None = None, state: State | None = None
+    ) -> Response:
+        """Every task with its predictions and annotations, as NDJSON, streamed."""
+        await reading.project(project)
+        lines = reading.export(project, Filter(run, model, state))
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    return router

@@ -1,0 +1,161 @@
+"""What all routes of the projection stand on: finding things, pages, and how things look as JSON."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from fastapi import Response
+from prelabel_contract import names
+from prelabel_contract.events import ProjectChanged
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.http.problems import Problem, not_found
+from prelabel_runtime.store.base import PageKey, State, Store, StoredAnnotation, StoredOutcome, StoredRun, StoredTask
+from prelabel_runtime.tables import Table
+
+EXPORT_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which tasks are meant."""
+
+    run: str | None = None
+    model: str | None = None
+    state: State | None = None
+
+    def __post_init__(self) -> None:
+        if self.model is not None and self.state is None:
+            raise Problem(422, "invalid", "model filters outcomes: name a state as well, such as state=created")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The store, read for callers. What is not there, or not in this project, raises a 404."""
+
+    store: Store
+    projects: Table[ProjectChanged]
+    clock: Clock
+
+    async def project(self, project: str) -> None:
+        """There is such a project."""
+        found = await self.projects.find(project)
+        if found is None or found.deleted:
+            raise not_found("project", project)
+
+    async def task(self, project: str, name: str) -> StoredTask:
+        """A task, by its caller's id or by its uid."""
+        await self.project(project)
+        for uid in (names.task_uid(project, name), name):
+            if (found := await self.store.tasks.get(project, uid)) is not None:
+                return found
+        raise not_found("task", name)
+
+    async def run(self, project: str, run: str) -> StoredRun:
+        """A run."""
+        await self.project(project)
+        found = await self.store.runs.get(project, run)
+        if found is None:
+            raise not_found("run", run)
+        return found
+
+    async def page(
+        self, project: str, wanted: Filter, *, limit: int, after: PageKey | None
+    ) -> Sequence[tuple[PageKey, StoredTask]]:
+        """Tasks in the order in which they were accepted."""
+        return await self.store.tasks.page(
+            project, limit=limit, after=after, run=wanted.run, model=wanted.model, state=wanted.state
+        )
+
+    async def with_predictions(self, tasks: Sequence[StoredTask]) -> list[dict[str, Any]]:
+        """Tasks as JSON, with what the models said."""
+        outcomes = await self.store.outcomes.of_tasks([t.uid for t in tasks])
+        return [{**shown_task(t), "predictions": [shown_outcome(o, t) for o in outcomes.get(t.uid, ())]} for t in tasks]
+
+    async def in_full(self, tasks: Sequence[StoredTask]) -> list[dict[str, Any]]:
+        """Tasks as JSON, with what the models and the people said."""
+        shown = await self.with_predictions(tasks)
+        annotations = await self.store.annotations.of_tasks([t.uid for t in tasks])
+        for task, line in zip(tasks, shown, strict=True):
+            line["annotations"] = [shown_annotation(a) for a in annotations.get(task.uid, ())]
+        return shown
+
+    async def export(self, project: str, wanted: Filter) -> AsyncIterator[bytes]:
+        """Every task in full, as NDJSON, in memory for a page."""
+        after: PageKey | None = None
+        while page := await self.page(project, wanted, limit=EXPORT_PAGE, after=after):
+            lines = await self.in_full([task for _, task in page])
+            yield b"".join(orjson.dumps(line) + b"\n" for line in lines)
+            after = page[-1][0]
+
+
+# ---------------------------------------------------------------------------------------------------------- as JSON
+
+
+def answer(value: Any) -> Response:
+    """An answer in JSON."""
+    return Response(orjson.dumps(value), media_type="application/json")
+
+
+def shown_task(task: StoredTask) -> dict[str, Any]:
+    """A task."""
+    body = orjson.loads(task.body)
+    return {
+        "task": task.uid,
+        "id": task.id,
+        "data": body["data"],
+        "meta": body["meta"],
+        "revision": task.revision,
+        "accepted_ms": task.first_ms,
+        "config": task.config,
+    }
+
+
+def shown_outcome(outcome: StoredOutcome, task: StoredTask) -> dict[str, Any]:
+    """An outcome. One of an older revision of the task is superseded by the newer one."""
+    superseded = outcome.superseded_by or (str(task.revision) if outcome.revision < task.revision else None)
+    return {
+        "request": outcome.request,
+        "model": outcome.model,
+        "provider": outcome.provider,
+        **orjson.loads(outcome.body),
+        "outcome": str(outcome.state),
+        "version": outcome.version,
+        "score": outcome.score,
+        "revision": outcome.revision,
+        "at_ms": outcome.at_ms or None,
+        "superseded_by": superseded,
+    }
+
+
+def shown_annotation(annotation: StoredAnnotation) -> dict[str, Any]:
+    """An annotation."""
+    return {
+        "annotation": annotation.annotation,
+        "annotator": annotation.annotator,
+        "at_ms": annotation.at_ms,
+        **orjson.loads(annotation.body),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- cursors
+
+
+def cursor_of(key: PageKey | None) -> str | None:
+    """Where a page ends, as callers hand it back."""
+    if key is None:
+        return None
+    return base64.urlsafe_b64encode(orjson.dumps([key.ms, key.id])).decode().rstrip("=")
+
+
+def key_of(cursor: str | None) -> PageKey | None:
+    """Where to go on. Raises a 400 for what is no cursor of ours."""
+    if cursor is None:
+        return None
+    try:
+        ms, last = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return PageKey(int(ms), str(last))
+    except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
+        raise Problem(400, "bad_cursor", "that cursor is not one of ours; take `next` from the page before") from None
