@@ -179,9 +179,7 @@ class Inference:
         copy = self._event(told.data, topic=names.REPLIES, key=request.data.correlation)
         return [told, copy]
 
-    def _event(
-        self, request: Requested, data: Outcome, *, topic: str | None = None, key: str | None = None
-    ) -> AnyEvent:
+    def _event(self, data: Outcome, *, topic: str | None = None, key: str | None = None) -> AnyEvent:
         return event(
             data,
             id=names.derived(data.TYPE, data.request),
