@@ -5,6 +5,7 @@ answered with exactly one outcome per request. What a single task does wrong end
 tasks from being predicted (no worker, no configuration to be read) pauses the lane.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,6 +140,7 @@ class Inference:
             self.load_failures.pop(first.settings_key, None)
             version = self.worker.description(first.settings_key).version
             self.metrics.predict_seconds.labels(self.provider).observe(self.clock.monotonic() - started)
+        await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
 
     def _unloadable(self, jobs: Sequence[_Job], error: CannotLoad) -> Sequence[Outcome]:
