@@ -150,7 +150,10 @@ def request(
 
 def _lane(lane: Lane | str) -> Lane:
     """One of our lanes: what a later version calls otherwise is not urgent here."""
-    return Lane(lane) if lane in set(Lane) else Lane.BULK
+    return Lane(lane) if lane in _LANES else Lane.BULK
+
+
+_LANES = frozenset(Lane)
 
 
 def _submission(submitted: Event[TaskSubmitted], config: str) -> Submission:

@@ -8,7 +8,7 @@ from prelabel_contract import names
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnyEvent, RunOpened, RunSealed, event
 from prelabel_contract.limits import MAX_LINE_BYTES
-from prelabel_runtime.bus.base import Bus
+from prelabel_runtime.bus.base import Bus, Message
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 
@@ -103,9 +103,9 @@ class Upload:
         return self.receipt
 
     async def _take(self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]) -> None:
-        events = list(self._events(batch, parse))
-        await self._publish([e for e, _ in events])
-        for published, error in events:
+        taken = list(self._taken(batch, parse))
+        await self._bus.publish([message for _, message, _ in taken])
+        for published, _, error in taken:
             if error is None:
                 self.receipt.accepted += 1
                 if self._keep_uids:
@@ -115,21 +115,25 @@ class Upload:
                 if len(self.receipt.errors) < MAX_TOLD:
                     self.receipt.errors.append(error)
         door = self._door.name
-        refused = sum(1 for _, error in events if error is not None)
-        self._metrics.submitted.labels(door).inc(len(events) - refused)
+        refused = sum(1 for *_, error in taken if error is not None)
+        self._metrics.submitted.labels(door).inc(len(taken) - refused)
         self._metrics.refused.labels(door, "invalid").inc(refused)
 
-    def _events(
+    def _taken(
         self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]
-    ) -> Iterator[tuple[AnyEvent, dict[str, Any] | None]]:
+    ) -> Iterator[tuple[AnyEvent, Message, dict[str, Any] | None]]:
+        """Each line's event, its message, and what is wrong with the line."""
         for number, value in batch:
+            told = None
             try:
-                submitted = self._door.submit(parse(value), number)
-                messages([submitted])
-                yield submitted, None
+                made = self._door.submit(parse(value), number)
+                (message,) = messages([made])
             except InvalidEvent as error:
-                told = [e.model_dump() for e in error.errors] or [{"pointer": "", "detail": error.detail}]
-                yield self._door.refuse(error, number), {"line": number, "reason": error.reason, "errors": told}
+                wrong = [e.model_dump() for e in error.errors] or [{"pointer": "", "detail": error.detail}]
+                told = {"line": number, "reason": error.reason, "errors": wrong}
+                made = self._door.refuse(error, number)
+                (message,) = messages([made])
+            yield made, message, told
 
     def _task_of_line(self, line: bytes | TooLongLine) -> Any:
         if isinstance(line, TooLongLine):
