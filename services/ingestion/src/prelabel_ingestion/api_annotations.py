@@ -7,10 +7,11 @@ from prelabel_contract.annotations import Annotation
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnnotationDeleted, AnnotationSubmitted
 from prelabel_contract.projects import Project
+from prelabel_runtime.http.answers import answer
 from pydantic import TypeAdapter, ValidationError
 
 from .annotations import submitted_annotation
-from .bodies import answer, described, json_of
+from .bodies import described, json_of
 from .doors import Doors
 
 _ANNOTATIONS = TypeAdapter(list[Annotation])

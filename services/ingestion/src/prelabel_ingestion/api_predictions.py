@@ -9,9 +9,10 @@ from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import AnyEvent, PredictionCreated, PredictionFailed, TaskAccepted, TaskRejected
 from prelabel_contract.names import Lane
 from prelabel_contract.tasks import Task
+from prelabel_runtime.http.answers import answer
 
 from .api_tasks import IdempotencyKey
-from .bodies import answer, bare, described, json_of
+from .bodies import bare, described, json_of
 from .doors import Doors
 
 LONGEST_WAIT = 60.0

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Header, Request, Response
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import ProjectChanged
 from prelabel_contract.projects import Project
+from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.problems import Problem
 from pydantic import ValidationError
 
-from .bodies import answer, described, json_of
+from .bodies import described, json_of
 from .doors import Doors
 from .projects import check_models, publication
 
@@ -58,9 +59,14 @@ async def _publish(doors: Doors, project: Project, version: int) -> None:
     await doors.tables.projects.catch_up()
 
 
+_SHOWN_ONLY = ("config", "version")
+"""What a project is shown with beside what it says: somebody who changes what they read sends it back."""
+
+
 def _validated(project: str, body: Any) -> Project:
     if not isinstance(body, dict):
         raise Problem(422, "invalid", "send a JSON object")
+    body = {name: value for name, value in body.items() if name not in _SHOWN_ONLY}
     if body.setdefault("id", project) != project:
         wrong = FieldError(pointer="/id", detail=f"must be {project!r}, or left out")
         raise Problem(422, "invalid", "id differs from the address", [wrong])

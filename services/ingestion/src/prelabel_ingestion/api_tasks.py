@@ -10,9 +10,10 @@ from prelabel_contract.events import TaskDeleted
 from prelabel_contract.names import Lane
 from prelabel_contract.tasks import Task
 from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.problems import Problem, invalid, unavailable
 
-from .bodies import answer, bare, content_type, json_of, one_or
+from .bodies import bare, content_type, json_of, one_or
 from .doors import Doors
 from .upload import Line, Receipt, Upload, lines
 

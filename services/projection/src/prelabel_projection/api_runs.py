@@ -7,10 +7,11 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
+from prelabel_runtime.http.answers import answer
 from prelabel_runtime.store.base import PageKey, RunState
 
 from .limits import Limit
-from .reading import Reading, answer, cursor_of, key_of
+from .reading import Reading, cursor_of, key_of
 from .runs import Progress
 
 HEARTBEAT_SECONDS = 10.0

@@ -2,10 +2,11 @@
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
+from prelabel_runtime.http.answers import answer
 from prelabel_runtime.store.base import State
 
 from .limits import Limit
-from .reading import Filter, Reading, answer, cursor_of, key_of, shown_task
+from .reading import Filter, Reading, cursor_of, key_of, shown_task
 
 
 def routes(reading: Reading) -> APIRouter:

@@ -21,11 +21,11 @@ from prelabel_contract.events import (
     TaskRejected,
 )
 from prelabel_runtime.service import Reply
+from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_runtime.store.base import (
     RunState,
     State,
     Store,
-    StoredAnnotation,
     StoredLine,
     StoredOutcome,
     StoredTask,
@@ -189,20 +189,3 @@ def _rejected(event: Event[TaskRejected]) -> StoredLine:
         at_ms=event.time_ms,
         body=orjson.dumps(body).decode(),
     )
-
-
-def stored_annotation(event: Event[AnnotationSubmitted | AnnotationDeleted]) -> StoredAnnotation:
-    """An annotation's newest version, or its end."""
-    data = event.data
-    stored = StoredAnnotation(
-        annotation=data.annotation,
-        project=data.project,
-        task=data.task,
-        annotator=data.annotator,
-        offset=event.offset,
-        at_ms=event.time_ms,
-    )
-    if isinstance(data, AnnotationDeleted):
-        return replace(stored, deleted=True)
-    body = data.model_dump_json(exclude_none=True, exclude={"project", "task", "annotation", "annotator"})
-    return replace(stored, skipped=data.skipped, ground_truth=data.ground_truth, body=body)

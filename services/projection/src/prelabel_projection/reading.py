@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from fastapi import Response
 from prelabel_contract import names
 from prelabel_contract.events import ProjectChanged
 from prelabel_runtime.clock import Clock
@@ -92,11 +91,6 @@ class Reading:
 
 
 # ---------------------------------------------------------------------------------------------------------- as JSON
-
-
-def answer(value: Any) -> Response:
-    """An answer in JSON."""
-    return Response(orjson.dumps(value), media_type="application/json")
 
 
 def shown_task(task: StoredTask) -> dict[str, Any]:

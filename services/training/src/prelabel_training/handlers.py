@@ -5,11 +5,12 @@ under its own id at its newest version, so a redelivery, or an old version that 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from prelabel_contract.events import AnnotationDeleted, AnnotationSubmitted, Event, TaskDeleted
 from prelabel_runtime.service import Reply
-from prelabel_runtime.store.base import Examples, StoredAnnotation
+from prelabel_runtime.store.annotations import stored_annotation
+from prelabel_runtime.store.base import Examples
 
 DONE: Reply = ()
 
@@ -22,26 +23,10 @@ class Learner:
 
     async def annotations(self, batch: Sequence[Event[AnnotationSubmitted | AnnotationDeleted]]) -> Sequence[Reply]:
         """Annotations, changed and withdrawn ones included."""
-        await self.examples.put([_example(e) for e in batch])
+        await self.examples.put([stored_annotation(e) for e in batch])
         return [DONE] * len(batch)
 
     async def tasks_deleted(self, batch: Sequence[Event[TaskDeleted]]) -> Sequence[Reply]:
         """What is deleted is not learned from."""
         await self.examples.forget([e.data.task for e in batch])
         return [DONE] * len(batch)
-
-
-def _example(event: Event[AnnotationSubmitted | AnnotationDeleted]) -> StoredAnnotation:
-    data = event.data
-    stored = StoredAnnotation(
-        annotation=data.annotation,
-        project=data.project,
-        task=data.task,
-        annotator=data.annotator,
-        offset=event.offset,
-        at_ms=event.time_ms,
-    )
-    if isinstance(data, AnnotationDeleted):
-        return replace(stored, deleted=True)
-    body = data.model_dump_json(exclude_none=True, include={"regions", "parent_prediction", "lead_time"})
-    return replace(stored, skipped=data.skipped, ground_truth=data.ground_truth, body=body)
