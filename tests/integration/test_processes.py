@@ -1,4 +1,4 @@
-"""Real processes: what makes no sense ends with one line and exit code 2, a stop with 0, and nobody sees a traceback."""
+"""Real processes: what makes no sense ends with one line and exit code 2, a stop with 0, neither with a traceback."""
 
 import signal
 import socket

@@ -17,7 +17,9 @@ MAX_FIELD = 300
 
 def configure(level: str = "info", *, pretty: bool = False) -> None:
     """Set up logging for this process: its own lines and those of the libraries, in one form."""
-    renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    # Tracebacks without local variables: those hold payloads and secrets.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer: Any = plain if pretty else structlog.processors.JSONRenderer()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -1,12 +1,14 @@
 """Routes of runs: how far they are, what was refused, progress as it happens."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from prelabel_contract.base import MAX_INT
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.store.base import PageKey, RunState
 
@@ -14,6 +16,7 @@ from .limits import Limit
 from .reading import Reading, cursor_of, key_of
 from .runs import Progress
 
+Line = Annotated[int, Query(ge=0, le=MAX_INT)]
 HEARTBEAT_SECONDS = 10.0
 LOOK_SECONDS = 0.3
 """How often a followed run is looked at."""
@@ -39,7 +42,7 @@ def routes(reading: Reading) -> APIRouter:
         return answer((await Progress.read(store, await reading.run(project, run))).shown())
 
     @router.get("/runs/{run}/errors")
-    async def run_errors(project: str, run: str, limit: Limit = 100, after: int = 0) -> Response:
+    async def run_errors(project: str, run: str, limit: Limit = 100, after: Line = 0) -> Response:
         """Lines of the upload that could not be taken, in order."""
         await reading.run(project, run)
         lines = await store.lines.rejected(run, after=after, limit=limit + 1)
@@ -52,7 +55,7 @@ def routes(reading: Reading) -> APIRouter:
     ) -> Response:
         """A run's progress as server-sent events, until it ends."""
         await reading.run(project, run)
-        told = int(last_event_id) if last_event_id and last_event_id.isdigit() else -1
+        told = int(last_event_id) if last_event_id and re.fullmatch("[0-9]{1,15}", last_event_id) else -1
         events = _progress(reading, project, run, request, told)
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 

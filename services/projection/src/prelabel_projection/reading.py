@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from prelabel_contract import names
+from prelabel_contract.base import MAX_INT
 from prelabel_contract.events import ProjectChanged
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.http.problems import Problem, not_found
@@ -150,6 +151,9 @@ def key_of(cursor: str | None) -> PageKey | None:
         return None
     try:
         ms, last = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return PageKey(int(ms), str(last))
+        key = PageKey(int(ms), str(last))
+        if abs(key.ms) > MAX_INT:
+            raise ValueError("no store counts so far")
     except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
         raise Problem(400, "bad_cursor", "that cursor is not one of ours; take `next` from the page before") from None
+    return key

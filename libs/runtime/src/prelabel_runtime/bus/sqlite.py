@@ -693,7 +693,7 @@ class SqliteBus(Bus):
         self._members.update(dict.fromkeys(places, member))
         now = self._clock.now_ms()
         try:
-            await self._do(lambda connection: connection.executemany(_JOIN, [(*place, now) for place in places]))
+            await self._do(partial(_seen, rows=[(*place, now) for place in places]))
         except BaseException:
             self.leave(member)
             raise
@@ -712,7 +712,7 @@ class SqliteBus(Bus):
         """Remove what may go (see the module's text), in small transactions. Returns the number of rows."""
         if self._members:
             now, places = self._clock.now_ms(), list(self._members)
-            await self._do(lambda connection: connection.executemany(_JOIN, [(*place, now) for place in places]))
+            await self._do(partial(_seen, rows=[(*place, now) for place in places]))
         removed = 0
         for topic in list(self._topics.values()):
             if topic.compacted or topic.retention_ms is not None:
@@ -1041,6 +1041,11 @@ def _unpack_body(topic: str, row: tuple[int, int, int, bytes], offset: int) -> l
             records.append(Record(topic, 0, base + index, key, value, headers, written_ms))
         at += headers_length
     return records
+
+
+def _seen(connection: sqlite3.Connection, rows: Sequence[tuple[int, str, int]]) -> None:
+    # Gives back no cursor: one that is dropped in another thread resets the writer's statement under its hands.
+    connection.executemany(_JOIN, rows)
 
 
 def _pack_headers(headers: Headers) -> bytes:
