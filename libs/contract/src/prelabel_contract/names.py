@@ -104,6 +104,8 @@ class Kept(StrEnum):
     COMPACTED = "compacted"
 
 
+_RETRY = "prelabel.retry."
+_DEAD_LETTERS = "prelabel.deadletters."
 _SLUG = r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?"
 _PATTERNS: Mapping[str, tuple[re.Pattern[str], Kept]] = {
     kind: (re.compile(pattern), kept)
@@ -166,15 +168,20 @@ def training(provider: str) -> str:
 
 def retry(group: str) -> str:
     """Records that a consumer group asked to see again later."""
-    return _checked(f"prelabel.retry.{group}")
+    return _checked(_RETRY + group)
 
 
 def dead_letters(group: str) -> str:
     """Records that a consumer group could not handle, with the reason."""
-    return _checked(f"prelabel.deadletters.{group}")
+    return _checked(_DEAD_LETTERS + group)
 
 
 @lru_cache(maxsize=1024)  # asked for each event, and there are few
+def holds_set_aside(topic: str) -> bool:
+    """Whether only we write to the topic, and what we set aside."""
+    return topic.startswith((_RETRY, _DEAD_LETTERS))
+
+
 def _checked(name: str) -> str:
     parse_topic(name)
     return name

@@ -38,7 +38,6 @@ class Aside:
 MAX_BYTES = 980_000
 """Of a record that can be set aside whole: what every bus takes (1,000,000), less the header that is added."""
 
-_OURS = ("prelabel.retry.", "prelabel.deadletters.")
 _ASIDE = TypeAdapter(Aside)
 
 
@@ -57,7 +56,7 @@ def read_aside(record: Record, header: str) -> Aside | None:
 
     Only topics that we write ourselves are believed: anybody may put such a header on what they send.
     """
-    if not record.topic.startswith(_OURS):
+    if not names.holds_set_aside(record.topic):
         return None
     for name, value in record.headers:
         if name == header:

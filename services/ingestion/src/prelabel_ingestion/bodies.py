@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from fastapi import Request
 from prelabel_runtime.http.openapi import ref
 from prelabel_runtime.http.problems import Problem
