@@ -120,6 +120,14 @@ class Run:
                 return report
             await asyncio.sleep(0.2)
 
+    async def until_set_aside(self, count: int, *, timeout: float = 60.0) -> None:
+        """Return once so many records are dead letters. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        while len((await asyncio.to_thread(self.check)).dead_letters) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{count} dead letters: not within {timeout:g} s")
+            await asyncio.sleep(0.2)
+
     def say(self, report: Report) -> str:
         """Everything that is known, for a failed test."""
         return "\n".join([*self.events, str(report.json())])

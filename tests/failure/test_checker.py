@@ -23,7 +23,7 @@ def _run(folder: Path, damage: Mapping[str, str]) -> Run:
 async def _killed_amid_a_batch(run: Run, *, patience: float) -> Report:
     """The process is killed while its model is busy with a batch, and started again."""
     async with run.client() as client:
-        await client.put_project(PROJECT, project(seconds_per_task=0.01))
+        await client.put_project(PROJECT, project(seconds_per_task=0.005))
         await client.submit_until_acknowledged(PROJECT, tasks(0, TOTAL))
         await until(lambda: run.calls() > 0, "the first batch")
         if run.calls() >= TOTAL:

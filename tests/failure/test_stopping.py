@@ -1,0 +1,53 @@
+"""A graceful stop under load finishes what was begun: exit code 0 in time, nothing is delivered or predicted twice."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.failure.load import PROJECT, Run, VoidRun, project, tasks, until, variables
+from tests.rig.processes import ALL_IN_ONE, Prelabel
+from tests.rig.servers import ServerHandle
+
+GRACE_SECONDS = 25.0
+STAGE = 600
+
+
+async def _stopped_one_by_one(run: Run, names: Sequence[str]) -> None:
+    """Each process is stopped amid its share of the work, and started again."""
+    async with run.client() as client:
+        await client.put_project(PROJECT, project(seconds_per_task=0.002))
+        for stage, name in enumerate(names):
+            await client.submit_until_acknowledged(PROJECT, tasks(stage * STAGE, STAGE))
+            await until(lambda stage=stage: run.calls() > stage * STAGE, "work to stop amid of")  # type: ignore[misc]
+            if run.calls() >= (stage + 1) * STAGE:
+                raise VoidRun(f"all had been predicted before {name} was stopped")
+            code = await asyncio.to_thread(run.prelabel.terminate, name, GRACE_SECONDS)
+            run.tell(f"{name} stopped with {code} at {run.calls()} calls")
+            assert code == 0, run.prelabel.process(name).last_words()
+            await asyncio.to_thread(run.prelabel.restart, name)
+            run.tell(f"{name} ready")
+        await client.until_ended(PROJECT, len(names) * STAGE, 1)
+    report = await run.verdict()
+    print("\n".join(run.events), report.json())
+    assert report.clean, run.say(report)
+    assert report.repeated_records == 0, run.say(report)
+    assert report.repeated_calls == 0, run.say(report)
+    assert not report.dead_letters
+
+
+async def test_all_in_one_stops_without_redelivery(tmp_path: Path) -> None:
+    with Prelabel.all_in_one(tmp_path, environment=variables(tmp_path)) as prelabel:
+        await _stopped_one_by_one(Run(prelabel, tmp_path, random.Random(1)), [ALL_IN_ONE, ALL_IN_ONE])
+
+
+@pytest.mark.kafka
+@pytest.mark.mongo
+async def test_separate_services_stop_without_redelivery(
+    tmp_path: Path, kafka_server: ServerHandle, mongo_server: ServerHandle
+) -> None:
+    servers = {"kafka": kafka_server.address, "mongo": mongo_server.address}
+    with Prelabel.separate(tmp_path, **servers, environment=variables(tmp_path)) as prelabel:
+        await _stopped_one_by_one(Run(prelabel, tmp_path, random.Random(2)), prelabel.names)
