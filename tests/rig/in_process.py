@@ -24,6 +24,7 @@ from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.run import Runtime, open_bus, open_store, serve
 from prelabel_runtime.service import Service
 from prelabel_runtime.settings import RuntimeSettings
+from prelabel_runtime.testing.doubles import WatchedBus
 from prelabel_training.settings import TrainingSettings
 
 from deploy.local.ports import free_port
@@ -148,8 +149,10 @@ def task(text: str, **more: Any) -> Json:
 
 
 @contextlib.asynccontextmanager
-async def prelabel_here(folder: Path, *, inbound: Mapping[str, Source]) -> AsyncIterator[Here]:
-    """Everything, ready; stopped gracefully at the end."""
+async def prelabel_here(
+    folder: Path, *, inbound: Mapping[str, Source], before: Callable[[str], None] | None = None
+) -> AsyncIterator[Here]:
+    """Everything, ready; stopped gracefully at the end. `before` is asked before each step of the bus."""
     settings = RuntimeSettings(
         bus=f"sqlite:///{folder / 'log.db'}",
         store=f"sqlite:///{folder / 'results.db'}",
@@ -158,7 +161,10 @@ async def prelabel_here(folder: Path, *, inbound: Mapping[str, Source]) -> Async
         api_key=KEY,
     )
     clock = SystemClock()
-    runtime = Runtime(settings, open_bus(settings, clock), open_store(settings, clock), Metrics())
+    bus = open_bus(settings, clock)
+    runtime = Runtime(
+        settings, WatchedBus(bus, before) if before is not None else bus, open_store(settings, clock), Metrics()
+    )
     ready, stopping = asyncio.Event(), asyncio.Event()
 
     def build(runtime: Runtime) -> Sequence[Service]:
