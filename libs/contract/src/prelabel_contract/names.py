@@ -176,12 +176,12 @@ def dead_letters(group: str) -> str:
     return _checked(_DEAD_LETTERS + group)
 
 
-@lru_cache(maxsize=1024)  # asked for each event, and there are few
 def holds_set_aside(topic: str) -> bool:
     """Whether only we write to the topic, and what we set aside."""
     return topic.startswith((_RETRY, _DEAD_LETTERS))
 
 
+@lru_cache(maxsize=1024)  # asked for each event, and there are few
 def _checked(name: str) -> str:
     parse_topic(name)
     return name
