@@ -192,6 +192,17 @@ async def test_a_deleted_task_is_gone_and_nothing_of_it_comes_back(here: Here) -
     assert (await here.client.get(f"/v1/projects/{project}/tasks/{uid}/predictions")).status_code == 404
 
 
+async def test_the_id_of_a_deleted_task_is_not_taken_again(here: Here) -> None:
+    project = await here.project()
+    await here.post(f"{project}/tasks", task("Ada", id="once"))
+    await here.predicted(project, "once")
+    assert (await here.client.delete(f"/v1/projects/{project}/tasks/once")).status_code == 202
+    await here.until(f"{project}/counts", lambda c: c["tasks"] == 0)
+    answer = await here.post(f"{project}/predictions", task("Ada again", id="once"))
+    assert problem(answer, "deleted", 422)["errors"][0]["pointer"] == "/id"
+    assert (await here.client.get(f"/v1/projects/{project}/tasks/once")).status_code == 404
+
+
 async def _deliver_again(here: Here, project: str, records: Any) -> None:
     """What a retry or a replay would do; returns when the projection has seen it."""
     from prelabel_runtime.bus.base import Message

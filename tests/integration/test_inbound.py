@@ -127,3 +127,12 @@ async def test_an_annotation_comes_in(here: Here) -> None:
     await send(here, "annotation-1", data, kind=ANNOTATION)
     seen = await here.until(f"{PROJECT}/tasks/annotated", lambda t: len(t["annotations"]) == 1)
     assert seen["annotations"][0]["annotator"] == "eve"
+
+
+async def test_an_annotation_that_comes_before_its_task_waits_for_it(here: Here) -> None:
+    data = {"project": PROJECT, "annotation": {"task": "late", "annotator": "eve", "regions": []}}
+    await send(here, "annotation-early", data, kind=ANNOTATION)
+    await eventually(lambda: here.records(names.retry("inbound-crm")), lambda found: len(found) >= 1)
+    await send(here, "its-task", {"project": PROJECT, "id": "late", "data": {"text": "Ada"}})
+    seen = await here.until(f"{PROJECT}/tasks/late", lambda t: len(t["annotations"]) == 1)
+    assert seen["annotations"][0]["annotator"] == "eve"

@@ -43,6 +43,7 @@ class Model(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         ser_json_bytes="base64",
+        hide_input_in_errors=True,  # what was sent may be secret, and errors are logged
     )
 
 

@@ -127,6 +127,7 @@ class Inference:
         first = jobs[0].prepared
         async with self.turns.turn(Lane(jobs[0].request.lane)):
             started = self.clock.monotonic()
+            deaths, timeouts = self.worker.counts.deaths, self.worker.counts.timeouts
             try:
                 kinds = (await self.worker.load(first.model.settings)).kinds
                 inputs = [Input(j.request.task, j.request.data, j.prepared.field_for(kinds)) for j in jobs]
@@ -137,6 +138,11 @@ class Inference:
                 return self._unloadable(jobs, error)
             except CannotStart as error:
                 raise Unavailable(f"worker of {self.provider}: {error}") from error
+            finally:
+                self.metrics.worker_restarts.labels(self.provider, "death").inc(self.worker.counts.deaths - deaths)
+                self.metrics.worker_restarts.labels(self.provider, "timeout").inc(
+                    self.worker.counts.timeouts - timeouts
+                )
             self.load_failures.pop(first.settings_key, None)
             version = self.worker.description(first.settings_key).version
             self.metrics.predict_seconds.labels(self.provider).observe(self.clock.monotonic() - started)

@@ -91,6 +91,9 @@ class Table(Part, Generic[T]):
 
     def _take(self, records: Sequence[Record]) -> None:
         for record in records:
+            if record.value is None:
+                self._rows.pop((record.key or b"").decode(errors="replace"), None)
+                continue
             try:
                 event = cloudevents.decode(
                     record.headers, record.value, topic=record.topic, key=record.key, offset=record.offset

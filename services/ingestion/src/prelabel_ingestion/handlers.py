@@ -33,6 +33,7 @@ from prelabel_contract.names import Lane
 from prelabel_contract.projects import ModelSpec, Project
 from prelabel_contract.tasks import Task
 from prelabel_runtime.clock import Clock
+from prelabel_runtime.errors import TryAgain
 from prelabel_runtime.service import Reply
 from prelabel_runtime.store.base import Submission, Submissions
 from prelabel_runtime.tables import Table
@@ -42,6 +43,8 @@ from .annotations import submitted_annotation
 from .settings import Source
 
 SOURCE = "/ingestion/dispatcher"
+DELETED = "deleted"
+"""Stands for the content of a deleted task; no content hash looks like that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,10 @@ class Dispatcher:
                 continue
             this = _submission(submitted, project.config)
             before = known.get(this.uid)
+            if before is not None and before.content == DELETED and before.revision < this.revision:
+                detail = "the task of that id was deleted, for good: give it another id"
+                replies.append(_rejected(submitted, "deleted", detail, at="/id"))
+                continue
             if before is not None and before.content == this.content and before.revision < this.revision:
                 config = await self.configs.find(before.config)
                 as_it_was = config.project if config is not None else project.project
@@ -117,7 +124,11 @@ class Dispatcher:
         return [event(sealed.data, id=event_id, source=SOURCE, time_ms=sealed.time_ms, topic=names.RUNS)]
 
     async def task_deleted(self, deleted: Event[TaskDeleted]) -> Sequence[AnyEvent]:
-        """A task is to go: it goes the way it came, behind everything submitted before."""
+        """A task is to go: it goes the way it came, behind everything submitted before, and its id stays used."""
+        uid = deleted.data.task
+        known = (await self.submissions.get_many([uid])).get(uid)
+        config = known.config if known is not None else ""
+        await self.submissions.put([Submission(uid, revision=deleted.offset, content=DELETED, config=config)])
         return [_event(deleted.data, names.derived("task.deleted", deleted.id), deleted.time_ms)]
 
 
@@ -162,14 +173,14 @@ def _submission(submitted: Event[TaskSubmitted], config: str) -> Submission:
     return Submission(uid=data.task, revision=submitted.offset, content=content, config=config)
 
 
-def _rejected(submitted: Event[TaskSubmitted], reason: str, detail: str) -> list[AnyEvent]:
+def _rejected(submitted: Event[TaskSubmitted], reason: str, detail: str, *, at: str = "/project") -> list[AnyEvent]:
     data = submitted.data
     rejected = TaskRejected(
         project=data.project,
         task=data.task,
         id=data.id,
         reason=reason,
-        errors=(FieldError(pointer="/project", detail=detail),),
+        errors=(FieldError(pointer=at, detail=detail),),
         run=data.run,
         line=data.line,
         correlation=data.correlation,
@@ -235,12 +246,20 @@ class InboundDoor:
         if data.project not in self.source.projects:
             raise InvalidEvent("forbidden_project", f"source {self.name!r} may not write to project {data.project!r}")
         project = await self.dispatcher.projects.find(data.project)
-        if project is None:
+        if project is None or project.deleted:
             raise InvalidEvent("unknown_project", f"there is no project {data.project!r}")
-        known = await submitted_annotation(
-            data.annotation, project.project, self.dispatcher.submissions, self.dispatcher.configs,
-            otherwise=names.derived("annotation", inbound.source, inbound.id),
-        )  # fmt: skip
+        try:
+            known = await submitted_annotation(
+                data.annotation,
+                project.project,
+                self.dispatcher.submissions,
+                self.dispatcher.configs,
+                otherwise=names.derived("annotation", inbound.source, inbound.id),
+            )
+        except InvalidEvent as error:
+            if error.reason == "unknown_task":  # it may have been sent a moment after its task
+                raise TryAgain(error.detail, after=0.5) from None
+            raise
         return [self._event(known, inbound)]
 
     def _event(self, data: TaskSubmitted | TaskRejected | AnnotationSubmitted, inbound: Event[EventData]) -> AnyEvent:

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prelabel_contract.errors import FieldError, InvalidEvent, pointer
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from .. import log
 from ..errors import Unavailable
@@ -89,6 +90,9 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, InvalidEvent)  # noqa: S101
         return invalid(error).response()
 
+    async def gone(_: Request, __: Exception) -> Response:
+        return Response(status_code=400)  # nobody is there to read it: the caller broke off
+
     async def dependency(_: Request, error: Exception) -> Response:
         assert isinstance(error, Unavailable)  # noqa: S101
         return unavailable(error).response()
@@ -98,6 +102,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(InvalidEvent, invalid_event)
     app.add_exception_handler(Unavailable, dependency)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, defect)
 
 

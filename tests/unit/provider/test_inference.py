@@ -1,0 +1,120 @@
+"""The one handler of every provider, on a real worker."""
+
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from prelabel_contract import names
+from prelabel_contract.events import ConfigPublished, Event, PredictionRequested, event
+from prelabel_contract.projects import Project
+from prelabel_provider.inference import LOAD_ATTEMPTS, Inference
+from prelabel_runtime.bus.sqlite import SqliteBus
+from prelabel_runtime.clock import SystemClock
+from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.loop import messages
+from prelabel_runtime.metrics import Metrics
+from prelabel_runtime.run import topic_spec
+from prelabel_runtime.tables import Table
+
+from tests.unit.provider.conftest import MakeWorker
+
+
+def project(settings: dict[str, Any]) -> Project:
+    return Project.model_validate(
+        {
+            "id": "demo",
+            "label_set": {"questions": [{"name": "word", "kind": "span", "field": "text", "labels": ["WORD"]}]},
+            "models": [{"name": "m", "provider": "ledger", "settings": {"label": "WORD", **settings}}],
+        }
+    )
+
+
+def requested(config: Project, text: str, **more: Any) -> Event[PredictionRequested]:
+    data = PredictionRequested.model_validate(
+        {
+            "project": "demo",
+            "task": text,
+            "request": names.derived(text),
+            "revision": 0,
+            "model": "m",
+            "provider": "ledger",
+            "config": config.config_hash,
+            "input_hash": "h",
+            "data": {"text": text},
+            **more,
+        }
+    )
+    return event(data, id=data.request, source="/t", time_ms=1)
+
+
+@pytest_asyncio.fixture
+async def configs(tmp_path: Path) -> AsyncIterator[tuple[SqliteBus, Table[ConfigPublished]]]:
+    bus = SqliteBus(tmp_path / "log.db", clock=SystemClock())
+    await bus.start()
+    await bus.provision([topic_spec(names.CONFIGS, 1)])
+    table = Table(bus, names.CONFIGS, ConfigPublished, rng=random.Random(1))
+    yield bus, table
+    await table.stop()
+    await bus.stop()
+
+
+async def inference_of(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], config: Project, make_worker: MakeWorker
+) -> Inference:
+    bus, table = configs
+    published = event(ConfigPublished(hash=config.config_hash, project=config), id="c", source="/t", time_ms=1)
+    await bus.publish(messages([published]))
+    await table.start()
+    return Inference("ledger", make_worker(), table, SystemClock(), Metrics())
+
+
+async def test_a_model_that_kills_its_process_by_being_loaded_fails_alone_after_some_tries(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker
+) -> None:
+    config = project({"die_on_load": True})
+    inference = await inference_of(configs, config, make_worker)
+    batch = [requested(config, "one"), requested(config, "two")]
+    for _ in range(LOAD_ATTEMPTS - 1):
+        with pytest.raises(Unavailable):
+            await inference.predict(batch)
+    replies = await inference.predict(batch)
+    assert [[e.data.reason for e in reply] for reply in replies] == [["model_cannot_load"], ["model_cannot_load"]]  # type: ignore[union-attr]
+
+
+async def test_work_that_nobody_waits_for_any_more_expires_before_it_costs(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker
+) -> None:
+    config = project({})
+    inference = await inference_of(configs, config, make_worker)
+    [[outcome]] = await inference.predict([requested(config, "late", deadline_ms=1)])  # type: ignore[misc]
+    assert (outcome.data.outcome, outcome.data.reason) == ("expired", "deadline")
+    assert not inference.worker.running
+
+
+async def test_outcomes_carry_their_lineage_and_somebody_who_waits_gets_a_copy(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker
+) -> None:
+    config = project({})
+    inference = await inference_of(configs, config, make_worker)
+    [[told, copy]] = await inference.predict([requested(config, "hello world", correlation="me")])  # type: ignore[misc]
+    assert told.data == copy.data
+    assert (told.topic, copy.topic, copy.key) == (names.PREDICTIONS, names.REPLIES, "me")
+    assert told.data.label_set == config.label_set_hash
+    assert told.data.version.startswith("ledger")
+    assert [r.text for r in told.data.regions] == ["hello"]
+
+
+async def test_requests_that_make_no_sense_fail_each_for_its_own_reason(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker
+) -> None:
+    config = project({})
+    inference = await inference_of(configs, config, make_worker)
+    other = requested(config, "a", model="nobody")
+    good = requested(config, "good")
+    replies = await inference.predict([other, good])
+    assert [type(reply[0].data).__name__ for reply in replies] == ["PredictionFailed", "PredictionCreated"]  # type: ignore[index]
+    assert replies[0][0].data.reason == "unknown_model"  # type: ignore[index]
+    assert b"prelabel_predictions_total" in inference.metrics.expose()
