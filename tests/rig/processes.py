@@ -29,6 +29,8 @@ from deploy.local.process import ServerProcess
 
 ALL_IN_ONE = "all_in_one"
 _LOOK_EVERY_S = 0.02
+_REFUSED = 2
+"""Exit code: a setting makes no sense, or its port is taken."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -42,18 +44,17 @@ class PrelabelProcess:
 
     def __init__(self, name: str, module: str, variables: Mapping[str, str], folder: Path) -> None:
         self.name = name
-        self.port = free_port()
-        self.health_port = free_port()
+        self.port = self.health_port = 0
         self.log = folder / f"{name}.log"
         self._command = [sys.executable, "-m", module]
         self._variables = {
             **_inherited(),
             "PRELABEL_INSTANCE": name,
             **variables,
-            "PRELABEL_PORT": str(self.port),
-            "PRELABEL_HEALTH_PORT": str(self.health_port),
         }
         self._process: ServerProcess | None = None
+        self._was_ready = False
+        self._draw_ports()
 
     @property
     def address(self) -> str:
@@ -94,12 +95,31 @@ class PrelabelProcess:
     def ready(self, timeout: float = 60.0) -> None:
         """Return when it is ready. Raises NotRunning when it ended, or after `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        while not self.answers_ready():
-            if not self.alive:
+        # Alive is asked after the answer: what answered may be somebody else on a port that ours did not get.
+        while not (self.answers_ready() and self.alive):
+            if not self.alive and self._lost_its_port():
+                self._draw_ports()
+                self.log.unlink()
+                self.start()
+            elif not self.alive:
                 raise NotRunning(f"{self.name} ended with {self.exit_code}; {self.last_words()}")
             if time.monotonic() > deadline:
                 raise NotRunning(f"{self.name} was not ready in {timeout:g} s; {self.last_words()}")
             time.sleep(_LOOK_EVERY_S)
+        self._was_ready = True
+
+    def _draw_ports(self) -> None:
+        self.port, self.health_port = free_port(), free_port()
+        while self.health_port == self.port:
+            self.health_port = free_port()
+        self._variables |= {
+            "PRELABEL_PORT": str(self.port),
+            "PRELABEL_HEALTH_PORT": str(self.health_port),
+        }
+
+    def _lost_its_port(self) -> bool:
+        """Somebody took a port between our draw and the first start: nobody knows our address yet."""
+        return not self._was_ready and self.exit_code == _REFUSED and "cannot listen on" in self.last_words()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; an ended process is left in peace."""
