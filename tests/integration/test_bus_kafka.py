@@ -387,7 +387,7 @@ class TestNames:
 
 
 async def settings_of(bus: Bus, topic: str) -> dict[str, str]:
-    from aiokafka.admin.config_resource import (  # noqa: PLC0415
+    from aiokafka.admin.config_resource import (
         ConfigResource,
         ConfigResourceType,
     )

@@ -203,6 +203,7 @@ class Prelabel:
             "PRELABEL_STORE": store,
             "PRELABEL_PREFIX": prefix,
             "PRELABEL_CREATE_TOPICS": "true",
+            "PRELABEL_PARTITIONS": "4",
             "PRELABEL_API_KEY": key,
             **environment,
         }

@@ -16,6 +16,7 @@ from prelabel_runtime.clock import Clock, SystemClock
 from prelabel_runtime.loop import Loop, messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Batching, Handler, Reply, RetryPolicy, Subscription
+from prelabel_runtime.streak import Streak
 
 PATIENCE = 10.0
 GROUP = "dispatcher"
@@ -118,9 +119,17 @@ def subscription(handler: Handler, **more: Any) -> Subscription:
     return Subscription(**{**fields, **more})
 
 
-def loop_of(bus: Bus, sub: Subscription, *, clock: Clock | None = None, metrics: Metrics | None = None) -> Loop:
+def loop_of(
+    bus: Bus,
+    sub: Subscription,
+    *,
+    clock: Clock | None = None,
+    metrics: Metrics | None = None,
+    streak: Streak | None = None,
+) -> Loop:
     """A new member."""
-    return Loop(bus, sub, clock=clock or SystemClock(), metrics=metrics or Metrics(), rng=random.Random(1))
+    chosen = {"clock": clock or SystemClock(), "metrics": metrics or Metrics()}
+    return Loop(bus, sub, rng=random.Random(1), streak=streak, **chosen)  # type: ignore[arg-type]
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from prelabel_runtime.errors import TooManyDeadLetters, TryAgain, Unavailable
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Batching, Reply, RetryPolicy, each
+from prelabel_runtime.streak import CULPRITS, Streak
 from prelabel_runtime.testing.doubles import ManualClock, WatchedBus
 
 from .scene import (
@@ -459,6 +460,21 @@ async def test_the_record_that_ends_its_process_is_found_and_dead_lettered_alone
     [dead] = await records(bus, DEAD)
     assert why(dead)["reason"] == "kills_its_process"
     assert dead.value == messages([opened("killer")])[0].value
+
+
+async def test_a_handler_that_fails_on_everything_stops_the_process_instead_of_draining_the_topic(
+    bus: SqliteBus,
+) -> None:
+    await submit(bus, *(f"r{number}" for number in range(50)))
+    streak = Streak()
+
+    async def handle(batch: Sequence[Event[RunOpened]]) -> Sequence[Reply]:
+        raise ValueError("a defect")
+
+    for _ in range(2 + CULPRITS):
+        await crash(loop_of(bus, subscription(handle), streak=streak), ValueError)
+    await crash(loop_of(bus, subscription(handle), streak=streak), TooManyDeadLetters)
+    assert len(await records(bus, DEAD)) == CULPRITS
 
 
 async def test_after_the_culprit_records_run_together_again(bus: SqliteBus) -> None:

@@ -26,10 +26,11 @@ from .attempts import LIMIT, Attempts
 from .bus.base import Bus, Committed, Message, NotAssigned, Partition, Record
 from .clock import Clock
 from .dead_letters import Aside
-from .errors import TooManyDeadLetters, TryAgain, Unavailable
+from .errors import TryAgain, Unavailable
 from .metrics import Metrics
 from .retry import backoff
 from .service import Handler, Reply, Subscription
+from .streak import Streak
 
 T = TypeVar("T")
 _log = log.get("prelabel.loop")
@@ -50,8 +51,16 @@ class Loop:
     """One member of one consumer group."""
 
     def __init__(
-        self, bus: Bus, subscription: Subscription, *, clock: Clock, metrics: Metrics, rng: random.Random
+        self,
+        bus: Bus,
+        subscription: Subscription,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        rng: random.Random,
+        streak: Streak | None = None,
     ) -> None:
+        """`streak` goes from one loop of a group to the next: starting anew must not hide a defect."""
         self._bus = bus
         self._sub = subscription
         # What nobody here handles is passed over unread: a group may be after few records of a busy topic.
@@ -70,7 +79,7 @@ class Loop:
         """Where the newest note of each partition stands."""
         self._revoked: set[Partition] = set()
         self._due: dict[Partition, float] = {}
-        self._dead_in_a_row = 0
+        self._streak = streak or Streak()
         self._missing: list[str] = []
         self.joined = False
 
@@ -347,9 +356,7 @@ class Loop:
             offsets[place] = Committed(item.record.offset + 1, attempts.note())
         await self._patiently(lambda: self._consumer.complete(self._bus, messages, offsets))
         self._metrics.handled.labels(self.group).inc(len(items))
-        limit = self._sub.dead_letters_in_a_row
-        if limit is not None and self._dead_in_a_row > limit:
-            raise TooManyDeadLetters(f"{self._dead_in_a_row} records in a row were invalid for group {self.group}")
+        self._streak.check(self.group, self._sub.dead_letters_in_a_row)
 
     def _messages(self, item: _Item) -> list[Message]:
         reply = item.reply
@@ -359,16 +366,16 @@ class Loop:
             except InvalidEvent as error:
                 reply = error
             else:
-                self._dead_in_a_row = 0
+                self._streak.broken()
                 if item.skipped:
                     self._metrics.skipped.labels(self.group).inc()
                 self._metrics.published.labels(self.group).inc(len(out))
                 return out
         self._metrics.failed.labels(self.group, type(reply).__name__).inc()
         if isinstance(reply, TryAgain):
-            self._dead_in_a_row = 0
+            self._streak.broken()
             return [self._retry(item.record, reply)]
-        self._dead_in_a_row += 1
+        self._streak.longer(culprit=item.record is self._culprit)
         return [self._bury(item.record, reply.reason, reply.detail)]
 
     def _retry(self, record: Record, error: TryAgain) -> Message:

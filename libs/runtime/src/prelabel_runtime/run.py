@@ -34,6 +34,7 @@ from .retry import backoff
 from .service import Part, Service, Subscription
 from .settings import RuntimeSettings
 from .store.base import Store
+from .streak import Streak
 
 _log = log.get("prelabel.run")
 
@@ -248,8 +249,11 @@ async def _supervise(runtime: Runtime, subscription: Subscription, health: Healt
     """Keep one loop running. A defect ends the loop, not the process: the next one reads the same records again."""
     waits = backoff(0.5, 30.0, runtime.rng)
     group = subscription.group
+    streak = Streak()
     while not stopping.is_set():
-        loop = Loop(runtime.bus, subscription, clock=runtime.clock, metrics=runtime.metrics, rng=runtime.rng)
+        loop = Loop(
+            runtime.bus, subscription, clock=runtime.clock, metrics=runtime.metrics, rng=runtime.rng, streak=streak
+        )
         health.loops[group] = loop
         stopper = asyncio.create_task(_stop_with(loop, stopping))
         began = runtime.clock.monotonic()
