@@ -1,5 +1,6 @@
 """The one handler of every provider, on a real worker."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -118,3 +119,39 @@ async def test_requests_that_make_no_sense_fail_each_for_its_own_reason(
     assert [type(reply[0].data).__name__ for reply in replies] == ["PredictionFailed", "PredictionCreated"]  # type: ignore[index]
     assert replies[0][0].data.reason == "unknown_model"  # type: ignore[index]
     assert b"prelabel_predictions_total" in inference.metrics.expose()
+
+
+async def test_a_request_that_comes_again_costs_no_second_call_and_is_answered_to_its_asker(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    config = project({"ledger": str(tmp_path / "calls")})
+    inference = await inference_of(configs, config, make_worker)
+    twice = [requested(config, "a"), requested(config, "b"), requested(config, "a")]
+    together = await asyncio.gather(inference.predict(twice), inference.predict([requested(config, "b")]))
+    later = await inference.predict([requested(config, "a", correlation="me", revision=9)])
+    told = [reply[0].data for replies in (*together, later) for reply in replies]  # type: ignore[index]
+    assert [data.task for data in told] == ["a", "b", "a", "b", "a"]
+    assert (told[-1].correlation, told[-1].revision) == ("me", 9)
+    assert sorted((tmp_path / "calls").read_text().split()) == ["a", "b"]
+
+
+async def test_what_failed_is_tried_again(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    config = project({"ledger": str(tmp_path / "calls"), "fail_on": "bad"})
+    inference = await inference_of(configs, config, make_worker)
+    for _ in range(2):
+        [[outcome]] = await inference.predict([requested(config, "bad")])  # type: ignore[misc]
+        assert outcome.data.outcome == "failed"
+    assert (tmp_path / "calls").read_text().split() == ["bad", "bad"]
+
+
+async def test_who_waits_for_another_batch_gets_its_failure_too(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    config = project({"ledger": str(tmp_path / "calls"), "fail_on": "bad"})
+    inference = await inference_of(configs, config, make_worker)
+    batches = ([requested(config, "bad")], [requested(config, "slow one"), requested(config, "bad")])
+    first, second = await asyncio.gather(*(inference.predict(batch) for batch in batches))
+    assert [reply[0].data.task for reply in (*first, *second)] == ["bad", "slow one", "bad"]  # type: ignore[index]
+    assert (tmp_path / "calls").read_text().split() == ["bad", "slow", "one"]

@@ -32,6 +32,7 @@ from prelabel_runtime.tables import Table
 
 from .align import Aligner
 from .base import BadSettings, Failed, Input
+from .joined import Joined
 from .lanes import Turns
 from .worker import CannotLoad, CannotStart, ModelWorker, key_of
 
@@ -82,13 +83,28 @@ class Inference:
     turns: Turns = field(default_factory=Turns)
     prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
+    joined: Joined = field(default_factory=Joined)
 
     async def predict(self, batch: Sequence[Requested]) -> Sequence[Reply]:
-        """One outcome per request."""
+        """One outcome per request; one that is under way already waits for that answer."""
+        asked = [(e, *self.joined.ask(e.data.request)) for e in batch]
+        first = [e.data for e, _, is_first in asked if is_first]
+        try:
+            outcomes = await self._outcomes(first)
+        except BaseException:
+            self.joined.drop(data.request for data in first)
+            raise
+        self.joined.end((data.request, outcome) for data, outcome in zip(first, outcomes, strict=True))
+        try:
+            return [self._told(e, _for(e.data, await asyncio.shield(answer))) for e, answer, _ in asked]
+        finally:
+            self.joined.forget()
+
+    async def _outcomes(self, requests: Sequence[PredictionRequested]) -> Sequence[Outcome]:
         answers: dict[int, Outcome] = {}
         jobs: dict[int, _Job] = {}
-        for place, request in enumerate(batch):
-            found = await self._job(request.data)
+        for place, request in enumerate(requests):
+            found = await self._job(request)
             if isinstance(found, _Job):
                 jobs[place] = found
             else:
@@ -96,7 +112,7 @@ class Inference:
         for same in _by_model(jobs).values():
             said = await self._predict([jobs[place] for place in same])
             answers.update(zip(same, said, strict=True))
-        return [self._told(request, answers[place]) for place, request in enumerate(batch)]
+        return [answers[place] for place in range(len(requests))]
 
     async def _job(self, data: PredictionRequested) -> _Job | PredictionFailed:
         if data.deadline_ms is not None and self.clock.now_ms() > data.deadline_ms:
@@ -196,6 +212,13 @@ class Inference:
             topic=topic,
             key=key,
         )
+
+
+def _for(data: PredictionRequested, outcome: Outcome) -> Outcome:
+    """An answer to the same request, as told to this asker: another correlation, perhaps another revision."""
+    if (outcome.correlation, outcome.revision, outcome.run) == (data.correlation, data.revision, data.run):
+        return outcome
+    return outcome.model_copy(update=_same(data))
 
 
 def _too_large(told: AnyEvent) -> bool:
