@@ -19,6 +19,7 @@ run: .state/run $(if $(WITH),.state/with-$(WITH)) ## Everything in one process o
 	$(if $(WITH),PRELABEL_INFERENCE_ENVIRONMENTS='{"$(WITH)": "$(CURDIR)/.venvs/$(WITH)/bin/python"}') $(PY) -m prelabel_all_in_one
 
 demo: .state/$(if $(REAL),dev,run) ## The main job, unattended, shown: 3,000 texts, two models, a page of results. REAL=1: on Kafka, every service a process
+	$(if $(REAL),@sh deploy/local/tools.sh)
 	$(PY) -m deploy.demo $(if $(REAL),--real)
 
 servers: .state/run ## Apache Kafka and a MongoDB-wire server on loopback: DO=up (default), stop, wipe, logs, status; H2=1 keeps the data on disk
@@ -28,7 +29,7 @@ servers: .state/run ## Apache Kafka and a MongoDB-wire server on loopback: DO=up
 ##@ Change it
 
 test: .state/dev ## All tests, on real servers: T=path picks some
-	@sh deploy/local/tools.sh
+	@sh deploy/local/tools.sh --or-docker
 	$(PY) -m pytest $(T)
 
 check: .state/dev ## Style, types, import directions, golden files
