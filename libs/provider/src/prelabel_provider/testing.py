@@ -50,9 +50,10 @@ class ProviderTests:
     long_text_characters: ClassVar[int] = 200_000
 
     @pytest.fixture(scope="class")
-    def model(self) -> Provider[Any]:
+    @classmethod
+    def model(cls) -> Provider[Any]:
         """The model of `settings`, in this process."""
-        return self._load(self.settings)
+        return cls._load(cls.settings)
 
     @pytest_asyncio.fixture
     async def worker(self) -> AsyncIterator[ModelWorker]:
@@ -199,6 +200,8 @@ class ProviderTests:
                 written = REGIONS.dump_json(said.regions, exclude_none=True)
                 assert REGIONS.validate_json(written) == said.regions
 
+    # Marked, so that it runs in the strict mode too, which is what a folder without settings for pytest has.
+    @pytest.mark.asyncio
     async def test_a_worker_process_says_the_same(self, model: Provider[Any], worker: ModelWorker) -> None:
         """In a process of its own: the same version, the same answers."""
         description = await worker.load(self.settings)
