@@ -35,6 +35,7 @@ def _run(settings: AllInOneSettings) -> int:
     from . import first_run
     from .service import build
 
+    first_run.refuse_second(settings)
     first_run.prepare(settings)
     return run(
         "all in one",
@@ -63,12 +64,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Settings are environment variables: PRELABEL_DATA, PRELABEL_PORT, …; see docs/settings.md.",
     )
     parser.add_argument("--project", default=SAMPLE, help="the project to ask (default: %(default)s)")
+    # After the command too, where people write it; suppressed, so that it does not hide what stands before.
+    asked = argparse.ArgumentParser(add_help=False)
+    asked.add_argument("--project", default=argparse.SUPPRESS, help=f"the project to ask (default: {SAMPLE})")
     commands = parser.add_subparsers(dest="command")
-    predict = commands.add_parser("predict", help="what every model says about a text")
+    predict = commands.add_parser("predict", parents=[asked], help="what every model says about a text")
     predict.add_argument("text")
-    submit = commands.add_parser("submit", help="hand in tasks: NDJSON, or a text per line")
+    submit = commands.add_parser("submit", parents=[asked], help="hand in tasks: NDJSON, or a text per line")
     submit.add_argument("file", help="a file, or - for standard input")
-    results = commands.add_parser("results", help="tasks with their predictions, as JSON")
+    results = commands.add_parser("results", parents=[asked], help="tasks with their predictions, as JSON")
     results.add_argument("--limit", type=int, default=20, help="at most so many (default: %(default)s)")
     return parser
 

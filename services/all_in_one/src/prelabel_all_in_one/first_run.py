@@ -1,6 +1,7 @@
 """The first start: a key, a model trained on this machine, a sample project that uses it."""
 
 import asyncio
+import fcntl
 import json
 import os
 import secrets
@@ -21,6 +22,24 @@ from .settings import SAMPLE, AllInOneSettings
 RULES_FILE = "areas.json"
 """In the sample model's folder; the last thing that is written there."""
 _NAMES = ("MODULE", "TYPE", "EXCEPTION", "FUNCTION")
+
+
+def refuse_second(settings: AllInOneSettings) -> None:
+    """Say where the one is that runs with this folder already. Raises `Refused`.
+
+    The log's lock would stop the second too, but after it had failed on a port, which misleads.
+    """
+    try:
+        with (settings.data / "log.db.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        folder = _shown(settings.data)
+        raise Refused(
+            f"one runs with the folder {folder} already ({folder}/{ADDRESS_FILE} has its address): "
+            "use it, stop it, or name another folder by PRELABEL_DATA"
+        ) from None
+    except OSError:
+        return
 
 
 def make_key(settings: AllInOneSettings) -> None:
@@ -81,7 +100,7 @@ def sample_project(model_folder: Path | None, rules: dict[str, Any]) -> dict[str
 
 def prepare(settings: AllInOneSettings) -> None:
     """Everything that must be there before the services start."""
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     make_key(settings)
     folder = settings.data / "sample-model"
     if settings.sample and not (folder / RULES_FILE).exists():
@@ -123,7 +142,7 @@ key               {here.key}
 
 Try, in another terminal:
 
-  {command} predict "Raises OSError when os.replace cannot move the file."
+  {command} predict "Raises TypeError when asyncio.run() is given no coroutine."
   printf 'Return a dict of headers.\\nOpen a socket.\\n' | {command} submit -
   {command} results
 
