@@ -7,8 +7,6 @@ PROVIDERS := services/inference/echo services/inference/rules services/inference
 PACKAGES := $(LIBS) $(SERVICES) $(PROVIDERS)
 EDITABLE = $(foreach package,$(1),-e $(package))
 SOURCES := libs services deploy tests
-comma := ,
-CI ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo servers test check golden bench locks clean
