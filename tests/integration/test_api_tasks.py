@@ -212,6 +212,23 @@ async def _deliver_again(here: Here, project: str, records: Any) -> None:
     await here.predicted(project, "behind")
 
 
+async def test_a_key_that_is_sent_again_with_another_content_overwrites_nothing(here: Here) -> None:
+    project = await here.project()
+    key = {"Idempotency-Key": "once"}
+    first = (await here.post(f"{project}/tasks", [task("Ada"), task("Bob")], **key)).json()
+    for uid in first["tasks"]:
+        await here.predicted(project, uid)
+    again = (await here.post(f"{project}/tasks", [task("Ada"), task("Eve")], **key)).json()
+    assert (again["run"], again["accepted"], again["rejected"]) == (first["run"], 1, 1)
+    assert [(e["line"], e["reason"]) for e in again["errors"]] == [(2, "idempotency_key_reused")]
+    single = await here.post(f"{project}/tasks", task("Eve"), **key)
+    problem(single, "idempotency_key_reused", 422)
+    problem(await here.post(f"{project}/predictions", task("Eve"), **key), "idempotency_key_reused", 422)
+    kept = await here.get(f"{project}/tasks/{first['tasks'][1]}")
+    assert kept["data"] == {"text": "Bob"}
+    assert (await here.get(f"{project}/counts"))["tasks"] == 2
+
+
 async def test_a_task_of_another_project_is_not_found(here: Here) -> None:
     mine, theirs = await here.project(), await here.project()
     uid = (await here.post(f"{theirs}/tasks", task("Ada", id="x"))).json()["task"]

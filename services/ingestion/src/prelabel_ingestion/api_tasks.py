@@ -15,6 +15,7 @@ from prelabel_runtime.http.problems import Problem, invalid, unavailable
 
 from .bodies import bare, content_type, json_of, one_or
 from .doors import Doors
+from .submission import REUSED, reuses_key
 from .upload import Line, Receipt, Upload, lines
 
 IdempotencyKey = Annotated[str | None, Header(max_length=250)]
@@ -73,19 +74,22 @@ def routes(doors: Doors) -> APIRouter:
 async def _one(doors: Doors, project: str, lane: Lane, key: str | None, value: Any) -> Response:
     door = doors.door(project, lane=lane, idempotency_key=key)
     submitted = door.submit(door.parse(value))
+    uid = submitted.data.task
+    if key is not None and reuses_key(submitted.data, (await doors.dispatcher.submissions.get_many([uid])).get(uid)):
+        raise REUSED
     try:
         await doors.publish(submitted)
     except InvalidEvent as error:
         raise invalid(error, 413) from None
     doors.runtime.metrics.submitted.labels(door.name).inc()
-    location = f"/v1/projects/{project}/tasks/{submitted.data.task}"
-    return answer({"task": submitted.data.task, "id": submitted.data.id}, status=202, headers={"Location": location})
+    location = f"/v1/projects/{project}/tasks/{uid}"
+    return answer({"task": uid, "id": submitted.data.id}, status=202, headers={"Location": location})
 
 
 def _upload(doors: Doors, project: str, lane: Lane, key: str | None, *, keep_uids: bool = False) -> Upload:
     run = names.run_id(project, key) if key else doors.runtime.new_id()
     door = doors.door(project, lane=lane, idempotency_key=key, run=run)
-    return Upload(doors.runtime.bus, door, doors.runtime.metrics, keep_uids=keep_uids)
+    return Upload(doors.runtime.bus, door, doors.dispatcher.submissions, doors.runtime.metrics, keep_uids=keep_uids)
 
 
 async def _streamed(upload: Upload, batches: AsyncIterator[list[Line]]) -> Receipt:

@@ -41,6 +41,7 @@ from pydantic import ValidationError
 
 from .annotations import submitted_annotation
 from .settings import Source
+from .submission import REUSED, content_of, reuses_key
 
 SOURCE = "/ingestion/dispatcher"
 DELETED = "deleted"
@@ -78,6 +79,9 @@ class Dispatcher:
                 config = await self.configs.find(before.config)
                 as_it_was = config.project if config is not None else project.project
                 replies.append(self._accepted(submitted, as_it_was, before, unchanged=True))
+                continue
+            if before is not None and before.revision < this.revision and reuses_key(submitted.data, before):
+                replies.append(_rejected(submitted, REUSED.reason, REUSED.detail, at=""))
                 continue
             known[this.uid] = news[this.uid] = this
             replies.append(self._accepted(submitted, project.project, this, unchanged=False))
@@ -169,8 +173,7 @@ _LANES = frozenset(Lane)
 
 def _submission(submitted: Event[TaskSubmitted], config: str) -> Submission:
     data = submitted.data
-    content = names.content_hash({"data": data.data, "meta": data.meta})
-    return Submission(uid=data.task, revision=submitted.offset, content=content, config=config)
+    return Submission(uid=data.task, revision=submitted.offset, content=content_of(data), config=config)
 
 
 def _rejected(submitted: Event[TaskSubmitted], reason: str, detail: str, *, at: str = "/project") -> list[AnyEvent]:

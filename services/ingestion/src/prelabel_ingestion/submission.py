@@ -9,7 +9,23 @@ from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnyEvent, TaskRejected, TaskSubmitted, event
 from prelabel_contract.names import Lane
 from prelabel_contract.tasks import Task
+from prelabel_runtime.store.base import Submission
 from pydantic import ValidationError
+
+REUSED = InvalidEvent(
+    "idempotency_key_reused",
+    "this Idempotency-Key was sent with another content before: take a new key, or give tasks ids to change them",
+)
+
+
+def content_of(data: TaskSubmitted) -> str:
+    """The hash of what a task says: the same means that nothing changed."""
+    return names.content_hash({"data": data.data, "meta": data.meta})
+
+
+def reuses_key(data: TaskSubmitted, known: Submission | None) -> bool:
+    """Whether an unnamed task would overwrite another content: only a key that was used before can do that."""
+    return data.id is None and known is not None and known.content != content_of(data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from prelabel_contract.limits import MAX_LINE_BYTES
 from prelabel_runtime.bus.base import Bus, Message
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
+from prelabel_runtime.store.base import Submissions
 
-from .submission import Door
+from .submission import REUSED, Door, reuses_key
 
 CHUNK_LINES = 500
 """Lines that are published, and acknowledged, together."""
@@ -37,6 +38,8 @@ class TooLongLine:
 
 
 Line = tuple[int, bytes | TooLongLine]
+Taken = tuple[AnyEvent, Message, dict[str, Any] | None]
+"""A line's event, its message, and what is wrong with the line."""
 
 
 async def lines(stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
@@ -71,9 +74,12 @@ async def lines(stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
 class Upload:
     """One upload: a run that is opened, filled line by line and sealed with its total."""
 
-    def __init__(self, bus: Bus, door: Door, metrics: Metrics, *, keep_uids: bool = False) -> None:
+    def __init__(
+        self, bus: Bus, door: Door, submissions: Submissions, metrics: Metrics, *, keep_uids: bool = False
+    ) -> None:
         assert door.run is not None  # noqa: S101 - an upload is a run
         self._bus = bus
+        self._submissions = submissions
         self._door = door
         self._metrics = metrics
         self._keep_uids = keep_uids
@@ -103,7 +109,7 @@ class Upload:
         return self.receipt
 
     async def _take(self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]) -> None:
-        taken = list(self._taken(batch, parse))
+        taken = await self._without_reused(list(self._taken(batch, parse)))
         await self._bus.publish([message for _, message, _ in taken])
         for published, _, error in taken:
             if error is None:
@@ -119,21 +125,31 @@ class Upload:
         self._metrics.submitted.labels(door).inc(len(taken) - refused)
         self._metrics.refused.labels(door, "invalid").inc(refused)
 
-    def _taken(
-        self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]
-    ) -> Iterator[tuple[AnyEvent, Message, dict[str, Any] | None]]:
-        """Each line's event, its message, and what is wrong with the line."""
+    def _taken(self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]) -> Iterator[Taken]:
         for number, value in batch:
-            told = None
             try:
                 made = self._door.submit(parse(value), number)
-                (message,) = messages([made])
+                yield made, messages([made])[0], None
             except InvalidEvent as error:
-                wrong = [e.model_dump() for e in error.errors] or [{"pointer": "", "detail": error.detail}]
-                told = {"line": number, "reason": error.reason, "errors": wrong}
-                made = self._door.refuse(error, number)
-                (message,) = messages([made])
-            yield made, message, told
+                yield self._refused(error, number)
+
+    async def _without_reused(self, taken: list[Taken]) -> list[Taken]:
+        """A key that was sent with another content before must not overwrite it."""
+        if self._door.idempotency_key is None:
+            return taken
+        unnamed = [made.data.task for made, _, wrong in taken if wrong is None and made.data.id is None]
+        known = await self._submissions.get_many(unnamed)
+        return [
+            self._refused(REUSED, made.data.line)
+            if wrong is None and reuses_key(made.data, known.get(made.data.task))
+            else (made, message, wrong)
+            for made, message, wrong in taken
+        ]
+
+    def _refused(self, error: InvalidEvent, number: int) -> Taken:
+        wrong = [e.model_dump() for e in error.errors] or [{"pointer": "", "detail": error.detail}]
+        made = self._door.refuse(error, number)
+        return made, messages([made])[0], {"line": number, "reason": error.reason, "errors": wrong}
 
     def _task_of_line(self, line: bytes | TooLongLine) -> Any:
         if isinstance(line, TooLongLine):
