@@ -16,6 +16,7 @@
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -201,6 +202,11 @@ class _File:
         return answer
 
     def _prepare(self) -> None:
+        try:
+            # What SQLite creates beside it gets the same rights: the data of tasks is nobody else's to read.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise Refused(f"{self._path} cannot be opened ({error.strerror}): name a file to be written") from error
         try:
             connection = self._writing()
             with contextlib.closing(connection):
