@@ -24,6 +24,7 @@ from prelabel_contract.events import (
 from prelabel_contract.limits import MAX_EVENT_BYTES
 from prelabel_contract.names import Lane
 from prelabel_contract.projects import ModelSpec, Project
+from prelabel_runtime import log
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.metrics import Metrics
@@ -37,6 +38,7 @@ from .lanes import Turns
 from .worker import CannotLoad, CannotStart, ModelWorker, key_of
 
 Requested = Event[PredictionRequested]
+_log = log.get("prelabel.inference")
 
 
 MANY = 200
@@ -196,7 +198,13 @@ class Inference:
         if isinstance(outcome, PredictionCreated) and len(outcome.regions) > MANY and _too_large(told):
             outcome = _failed(request.data, "output_too_large", "too many regions for one event")
             told = self._event(outcome)
-        state = outcome.outcome if isinstance(outcome, PredictionFailed) else "created"
+        state = "created"
+        if isinstance(outcome, PredictionFailed):
+            state = outcome.outcome
+            _log.info(
+                "prediction failed",
+                task=outcome.task, request=outcome.request, run=outcome.run, model=outcome.model, reason=outcome.reason,
+            )  # fmt: skip
         self.metrics.predicted.labels(self.provider, state).inc()
         if request.data.correlation is None:
             return [told]

@@ -397,6 +397,7 @@ class Loop:
         _log.warning(
             "record dead-lettered",
             group=self.group, topic=aside.topic, partition=aside.partition, offset=aside.offset, reason=reason,
+            event_id=_event_id(record),
         )  # fmt: skip
         return dead_letters.for_burial(record, self.group, aside)
 
@@ -441,6 +442,11 @@ class Loop:
             if missing is not None:
                 self._missing.remove(missing)
                 _log.info("waits no more", group=self.group, dependency=missing)
+
+
+def _event_id(record: Record) -> str | None:
+    """The id of the event as its sender wrote it, for the log; it may be no CloudEvent at all."""
+    return next((value.decode(errors="replace") for name, value in record.headers if name == "ce_id" and value), None)
 
 
 def _message(event: AnyEvent) -> Message:
