@@ -126,7 +126,7 @@ async def _upload(runtime: Runtime, tasks: int) -> None:
             yield one * min(400, tasks - start)
 
     door = Door("bench", "http", runtime.clock.now_ms, runtime.new_id, run=runtime.new_id())
-    upload = Upload(runtime.bus, door, runtime.metrics)
+    upload = Upload(runtime.bus, door, runtime.store.submissions, runtime.metrics)
     await upload.open()
     async for batch in lines(body()):
         await upload.take_lines(batch)
