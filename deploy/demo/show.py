@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
 
 from deploy.demo.page import page
@@ -39,7 +41,14 @@ async def follow(console: Console, client: Client, run: str) -> None:
         bar = progress.add_task("labelled", total=None)
         last, still = -1, 0.0
         while True:
-            state = await client.get(run)
+            try:
+                state = await client.get(run)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != HTTPStatus.NOT_FOUND or still > STALLED_SECONDS:
+                    raise
+                still += LOOK_SECONDS  # the projection has not heard of it yet
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
             ended = sum(n for outcome, n in state["outcomes"].items() if outcome != "pending")
             total = sum(state["outcomes"].values())
             sealed = state["total"] is not None and state["accepted"] + state["rejected"] >= state["total"]

@@ -123,3 +123,11 @@ async def test_progress_is_followed_to_its_end_from_wherever_somebody_was(here: 
     numbers = [int(block["id"]) for block in blocks]
     assert numbers == sorted(numbers)
     assert {block["event"] for block in blocks} == {"progress"}
+
+
+async def test_the_links_of_an_upload_work_from_the_moment_it_is_answered(here: Here) -> None:
+    project = await here.project()
+    for _ in range(10):
+        receipt = (await here.post(f"{project}/tasks", [task("Ada")])).json()
+        seen = await here.client.get(receipt["links"]["run"])
+        assert (seen.status_code, seen.json()["run"]) == (200, receipt["run"])

@@ -16,6 +16,8 @@ from prelabel_runtime.store.base import PageKey, State, Store, StoredAnnotation,
 from prelabel_runtime.tables import Table
 
 EXPORT_PAGE = 500
+RUN_PATIENCE = 2.0
+"""Seconds that an unknown run is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,13 @@ class Reading:
         raise not_found("task", name)
 
     async def run(self, project: str, run: str) -> StoredRun:
-        """A run."""
+        """A run; one that is not there yet is waited for: an upload is answered before we have heard of it."""
         await self.project(project)
-        found = await self.store.runs.get(project, run)
-        if found is None:
-            raise not_found("run", run)
+        until = self.clock.monotonic() + RUN_PATIENCE
+        while (found := await self.store.runs.get(project, run)) is None:
+            if self.clock.monotonic() > until:
+                raise not_found("run", run)
+            await self.clock.sleep(0.05)
         return found
 
     async def page(
