@@ -138,8 +138,8 @@ async def test_the_same_id_with_other_content_is_a_new_revision_that_supersedes(
         ({"data": []}, "/data", ""),
         ({"id": "", "data": {"text": "x"}}, "/id", ""),
         ({"id": 7, "data": {"text": "x"}}, "/id", ""),
-        ({"data": {"text": "x" * MAX_DATA_BYTES}}, "", str(MAX_DATA_BYTES)),
-        ({"data": {"text": "x"}, "meta": {"m": "x" * MAX_META_BYTES}}, "", str(MAX_META_BYTES)),
+        ({"data": {"text": "x" * MAX_DATA_BYTES}}, "/data", str(MAX_DATA_BYTES)),
+        ({"data": {"text": "x"}, "meta": {"m": "x" * MAX_META_BYTES}}, "/meta", str(MAX_META_BYTES)),
         ({"data": {"n": 2**64}}, "/data/n", "64 bits"),
     ],
 )

@@ -1,9 +1,9 @@
 """A task: data to label."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 import orjson
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from .base import Json, Model, Name, NotEmpty, TaskId
 from .limits import MAX_DATA_BYTES, MAX_META_BYTES
@@ -18,13 +18,13 @@ class Task(Model):
     meta: dict[str, Json] = Field(default_factory=dict)
     """Comes back in every event and webhook."""
 
-    @model_validator(mode="after")
-    def _sizes(self) -> Self:
-        for what, value, limit in (("data", self.data, MAX_DATA_BYTES), ("meta", self.meta, MAX_META_BYTES)):
-            size = json_size(value)
-            if size > limit:
-                raise ValueError(f"{what} is {size} bytes as JSON, the limit is {limit}")
-        return self
+    @field_validator("data", "meta")
+    @classmethod
+    def _size(cls, value: dict[str, Json], info: ValidationInfo) -> dict[str, Json]:
+        size, limit = json_size(value), MAX_DATA_BYTES if info.field_name == "data" else MAX_META_BYTES
+        if size > limit:
+            raise ValueError(f"{info.field_name} is {size} bytes as JSON, the limit is {limit}")
+        return value
 
 
 def json_size(value: object) -> int:

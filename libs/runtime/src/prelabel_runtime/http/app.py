@@ -53,7 +53,7 @@ class Guarded:
             refusal = Problem(
                 401,
                 "no_key",
-                'send the API key as "Authorization: Bearer KEY"',
+                'no key that is known here: send the API key as "Authorization: Bearer KEY"',
                 headers={"WWW-Authenticate": 'Bearer realm="prelabel"'},
             )
             await refusal.response()(scope, receive, send)
