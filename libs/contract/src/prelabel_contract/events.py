@@ -538,14 +538,21 @@ class ProviderAnnounced(EventData):
 
 
 class KeyChanged(EventData):
-    """An API key as it is now: its hash, never the key."""
+    """A key to the API as it is now: its hash, never the key. A browser's session and a one-time link are keys too."""
 
     TYPE = "prelabel.key.changed.v1"
     id: str
+    kind: Literal["key", "session", "link"] | str = "key"
+    name: str = ""
+    """What people call it."""
     hash: str
+    """SHA-256 of the whole key, as hex."""
     role: Literal["admin", "reviewer", "labeler", "service"] | str
     projects: tuple[Slug, ...] = ()
     """The projects it reaches; empty: all."""
+    created_ms: Milliseconds = 0
+    created_by: str = ""
+    """Id of the key that made it."""
     expires_ms: Milliseconds | None = None
     revoked: bool = False
 
@@ -556,6 +563,161 @@ class KeyChanged(EventData):
     @property
     def topic(self) -> str:
         return names.ACCESS
+
+
+class KeyUsed(EventData):
+    """A key was used: told now and then, not each time."""
+
+    TYPE = "prelabel.key.used.v1"
+    id: str
+    at_ms: Milliseconds
+
+    @property
+    def key(self) -> str:
+        return f"used/{self.id}"
+
+    @property
+    def topic(self) -> str:
+        return names.ACCESS
+
+
+class LinkUsed(EventData):
+    """A one-time link was exchanged for a session. Of several, the first in the log holds."""
+
+    TYPE = "prelabel.link.used.v1"
+    id: str
+    session: str
+    """Id of the session it became."""
+
+    @property
+    def key(self) -> str:
+        return f"link/{self.id}"
+
+    @property
+    def topic(self) -> str:
+        return names.ACCESS
+
+
+class Sealed(Model):
+    """A secret at rest: encrypted, with the name of the key that opens it."""
+
+    sealed: str
+    """The ciphertext, base64."""
+    sealed_with: str
+    """Id of the encryption key."""
+    expires_ms: Milliseconds | None = None
+    """It is no longer used after this moment."""
+
+
+class SubscriptionChanged(EventData):
+    """A webhook endpoint as it is now. Its secrets and the values of its headers are encrypted."""
+
+    TYPE = "prelabel.subscription.changed.v1"
+    id: str
+    url: str
+    types: tuple[str, ...] = ()
+    """Event types it wants, such as prediction.created; empty: all."""
+    projects: tuple[Slug, ...] = ()
+    """Projects whose events it gets; empty: all."""
+    headers: dict[str, Sealed] = Field(default_factory=dict)
+    secrets: tuple[Sealed, ...] = ()
+    """Active signing secrets, newest first."""
+    payload: Literal["full", "thin"] | str = "full"
+    rate: float | None = None
+    """At most so many deliveries a second; null: as fast as it answers."""
+    description: str = ""
+    state: Literal["active", "disabled"] | str = "active"
+    reason: str = ""
+    """Why it is disabled."""
+    created_ms: Milliseconds = 0
+    created_by: str = ""
+    version: Annotated[int, Field(ge=1)] = 1
+    """Counts the changes."""
+    deleted: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"subscription/{self.id}"
+
+    @property
+    def topic(self) -> str:
+        return names.ACCESS
+
+
+# ------------------------------------------------------------------------------------------------------ audit
+
+
+class _OfAudit(EventData):
+    @property
+    def topic(self) -> str:
+        return names.AUDIT
+
+
+class AuditRecorded(_OfAudit):
+    """Who changed what."""
+
+    TYPE = "prelabel.audit.recorded.v1"
+    actor: str
+    """Id of the key; "bootstrap" for the one from the settings."""
+    actor_name: str = ""
+    role: str
+    action: str
+    """noun.verb, such as project.put."""
+    subject: str
+    """What was changed: the path of it."""
+    project: Slug | None = None
+    status: int
+    """The HTTP status that was answered."""
+    detail: dict[str, Json] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return self.project or self.actor
+
+
+class SubscriptionDisabled(_OfAudit):
+    """A webhook endpoint gets nothing more until somebody resumes it."""
+
+    TYPE = "prelabel.subscription.disabled.v1"
+    subscription: str
+    url: str
+    reason: str
+    """gone (it answered 410), failing (for days), …"""
+    since_ms: Milliseconds | None = None
+    """When the failures began."""
+    projects: tuple[Slug, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.subscription
+
+
+class _OfDeadLetter(_OfAudit):
+    letter: str
+    group: str
+    actor: str
+    partition: Annotated[int, Field(ge=0)] = 0
+    offset: Annotated[int, Field(ge=0)]
+    """Where the letter stands in the group's dead letters."""
+
+    @property
+    def key(self) -> str:
+        return self.letter
+
+
+class DeadLetterReplayed(_OfDeadLetter):
+    """A dead letter was given to its group once more."""
+
+    TYPE = "prelabel.dead_letter.replayed.v1"
+    replay: str
+    """Id of the replay."""
+
+
+class DeadLetterDiscarded(_OfDeadLetter):
+    """Somebody decided that a dead letter is not needed."""
+
+    TYPE = "prelabel.dead_letter.discarded.v1"
+    reason: str
 
 
 # --------------------------------------------------------------------------------------------------- training

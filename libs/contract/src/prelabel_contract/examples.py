@@ -13,12 +13,17 @@ from .events import (
     AnnotationSubmitted,
     AnnotationUpdated,
     AnyEvent,
+    AuditRecorded,
     ConfigPublished,
+    DeadLetterDiscarded,
+    DeadLetterReplayed,
     EventData,
     Inbound,
     InboundAnnotation,
     InboundTask,
     KeyChanged,
+    KeyUsed,
+    LinkUsed,
     ModelPromoted,
     ModelRejected,
     ModelRolledBack,
@@ -39,6 +44,8 @@ from .events import (
     RunOpened,
     RunProgressed,
     RunSealed,
+    SubscriptionChanged,
+    SubscriptionDisabled,
     SuggestionAccepted,
     SuggestionCorrected,
     SuggestionRejected,
@@ -381,7 +388,60 @@ def _states() -> Iterator[EventData]:
         kinds=("span", "choice"),
         settings_schema={"type": "object", "properties": {"rules": {"type": "array"}}},
     )
-    yield KeyChanged(id="k-1", hash="5e884898da280471", role="service", projects=(PROJECT.id,), expires_ms=NOON_MS * 2)
+    yield from _access()
+    yield from _audit()
+
+
+def _access() -> Iterator[EventData]:
+    yield KeyChanged(
+        id="h7Gk2mQx9TbZ",
+        name="nightly import",
+        hash="5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
+        role="service",
+        projects=(PROJECT.id,),
+        created_ms=NOON_MS,
+        created_by="bootstrap",
+        expires_ms=NOON_MS + 90 * 86_400_000,
+    )
+    yield KeyUsed(id="h7Gk2mQx9TbZ", at_ms=NOON_MS + 60_000)
+    yield LinkUsed(id="Zb2mQx9Th7Gk", session="9TbZh7Gk2mQx")
+    sealed = {"sealed": "gAAAAABl…", "sealed_with": "k1"}
+    yield SubscriptionChanged.model_validate(
+        {
+            "id": names.derived("subscription", 1),
+            "url": "https://example.com/hooks/prelabel",
+            "types": ["prediction.created", "run.completed"],
+            "projects": [PROJECT.id],
+            "headers": {"X-Tenant": sealed},
+            "secrets": [sealed, {**sealed, "expires_ms": NOON_MS + 86_400_000}],
+            "rate": 50.0,
+            "created_ms": NOON_MS,
+            "created_by": "h7Gk2mQx9TbZ",
+        }
+    )
+
+
+def _audit() -> Iterator[EventData]:
+    yield AuditRecorded(
+        actor="h7Gk2mQx9TbZ",
+        actor_name="nightly import",
+        role="admin",
+        action="project.put",
+        subject=f"/v1/projects/{PROJECT.id}",
+        project=PROJECT.id,
+        status=200,
+    )
+    yield SubscriptionDisabled(
+        subscription=names.derived("subscription", 1),
+        url="https://example.com/hooks/prelabel",
+        reason="gone",
+        since_ms=NOON_MS,
+        projects=(PROJECT.id,),
+    )
+    letter = names.derived("letter", "projection", 0, 17)
+    decided = {"letter": letter, "group": "projection", "actor": "bootstrap", "offset": 17}
+    yield DeadLetterReplayed.model_validate({**decided, "replay": names.derived("replay", letter)})
+    yield DeadLetterDiscarded.model_validate({**decided, "reason": "a test of ours"})
 
 
 def _training() -> Iterator[EventData]:

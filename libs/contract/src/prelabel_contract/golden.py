@@ -160,6 +160,7 @@ _KEYS: Mapping[str, str] = {
     "training": "the project's id",
     "providers": "the provider",
     "access": "its id",
+    "audit": "the project, or what it is about",
     "inbound": "any",
 }
 

@@ -93,6 +93,7 @@ PROJECTS = "prelabel.projects"
 MODELS = "prelabel.models"
 PROVIDERS = "prelabel.providers"
 ACCESS = "prelabel.access"
+AUDIT = "prelabel.audit"
 
 
 class Kept(StrEnum):
@@ -128,6 +129,7 @@ _PATTERNS: Mapping[str, tuple[re.Pattern[str], Kept]] = {
         ("training", rf"prelabel\.training\.(?P<provider>{_SLUG})", Kept.LONG),
         ("providers", r"prelabel\.providers", Kept.COMPACTED),
         ("access", r"prelabel\.access", Kept.COMPACTED),
+        ("audit", r"prelabel\.audit", Kept.LONG),
         ("retry", r"prelabel\.retry\.(?P<group>[a-z0-9.-]{1,120})", Kept.DAYS),
         ("deadletters", r"prelabel\.deadletters\.(?P<group>[a-z0-9.-]{1,120})", Kept.LONG),
     )

@@ -301,7 +301,7 @@ def topics_of(services: Sequence[Service], partitions: int) -> list[TopicSpec]:
     """Every topic that these services read or write, as it should be provisioned."""
     wanted = {
         *(names.SUBMITTED, names.TASKS, names.PREDICTIONS, names.REPLIES, names.ANNOTATIONS, names.RUNS),
-        *(names.CONFIGS, names.PROJECTS, names.MODELS, names.PROVIDERS, names.ACCESS),
+        *(names.CONFIGS, names.PROJECTS, names.MODELS, names.PROVIDERS, names.ACCESS, names.AUDIT),
     }
     for service in services:
         for subscription in service.subscriptions:
