@@ -153,6 +153,14 @@ def parse_topic(name: str) -> Topic:
     raise ValueError(f"{name!r} is not a topic of Prelabel")
 
 
+def single(kind: str) -> str:
+    """The topic of a kind of which there is one. Raises ValueError for other kinds."""
+    name = f"prelabel.{kind}"
+    if parse_topic(name).kind != kind:
+        raise ValueError(f"there are several topics of the kind {kind}, or none")
+    return name
+
+
 def inbound(source: str) -> str:
     """Where an upstream system named `source` writes."""
     return _checked(f"prelabel.inbound.{source}")
