@@ -28,6 +28,7 @@ from .clock import Clock, SystemClock
 from .errors import Fatal, Refused, Unavailable
 from .health import Health, probes
 from .http import app as http_app
+from .http.keys import Keys
 from .loop import Loop
 from .metrics import Metrics
 from .retry import backoff
@@ -145,12 +146,12 @@ async def serve(
             try:
                 # What makes no sense is refused before anything is opened, or waited for.
                 services = build(runtime)
-                api = _api(services, runtime, name)
+                keys, api = _api(services, runtime, name)
                 api_socket = (
                     sockets.enter_context(_listen(settings.host, settings.port, "PRELABEL_PORT")) if api else None
                 )
                 async with _backends(runtime, stopping):
-                    await _run_services(runtime, services, health, stopping, api, api_socket, ready)
+                    await _run_services(runtime, [*keys, *services], health, stopping, api, api_socket, ready)
             except _Stopped:
                 _log.info("stopped before everything had started")
             finally:
@@ -326,17 +327,16 @@ def topic_spec(name: str, partitions: int) -> TopicSpec:
     )
 
 
-def _api(services: Sequence[Service], runtime: Runtime, name: str) -> ASGIApp | None:
+def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequence[Service], ASGIApp | None]:
+    """The API of some services, and what must run so that it knows who calls. Neither where there are no routes."""
     routers = [router for service in services for router in service.routers]
     if not routers:
-        return None
-    return http_app.build(
-        routers,
-        title=f"Prelabel {name}",
-        key=runtime.settings.key(),
-        metrics=runtime.metrics,
-        clock=runtime.clock,
+        return (), None
+    keys = Keys(runtime.bus, runtime.settings.key(), clock=runtime.clock, rng=runtime.rng)
+    api = http_app.build(
+        routers, title=f"Prelabel {name}", identify=keys.identify, metrics=runtime.metrics, clock=runtime.clock
     )
+    return [Service(name="access", parts=(keys,))], api
 
 
 class _Server(uvicorn.Server):

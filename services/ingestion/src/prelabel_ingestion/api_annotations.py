@@ -7,6 +7,7 @@ from prelabel_contract.annotations import Annotation
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnnotationDeleted, AnnotationSubmitted
 from prelabel_contract.projects import Project
+from prelabel_runtime.http.access import ANNOTATORS, allow
 from prelabel_runtime.http.answers import answer
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,6 +25,7 @@ def routes(doors: Doors) -> APIRouter:
     @router.post(
         "/projects/{project}/annotations",
         status_code=202,
+        dependencies=[allow("annotation.submit", ANNOTATORS)],
         openapi_extra=described(Annotation, many=True),
     )
     async def post_annotations(project: str, request: Request) -> Response:
@@ -36,7 +38,11 @@ def routes(doors: Doors) -> APIRouter:
         uids = [data.annotation for data in submitted]
         return answer({"annotations": uids} if isinstance(value, list) else {"annotation": uids[0]}, status=202)
 
-    @router.delete("/projects/{project}/tasks/{task}/annotations/{annotation}", status_code=202)
+    @router.delete(
+        "/projects/{project}/tasks/{task}/annotations/{annotation}",
+        status_code=202,
+        dependencies=[allow("annotation.delete", ANNOTATORS)],
+    )
     async def delete_annotation(project: str, task: str, annotation: str, annotator: str = "api") -> Response:
         """Withdraw an annotation, by its uid."""
         uid = await doors.task(project, task)

@@ -9,6 +9,7 @@ from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import AnyEvent, PredictionCreated, PredictionFailed, TaskAccepted, TaskRejected
 from prelabel_contract.names import Lane
 from prelabel_contract.tasks import Task
+from prelabel_runtime.http.access import ANNOTATORS, allow
 from prelabel_runtime.http.answers import answer
 
 from .api_tasks import IdempotencyKey
@@ -23,7 +24,11 @@ def routes(doors: Doors) -> APIRouter:
     """Predict one task on the interactive lane."""
     router = APIRouter()
 
-    @router.post("/projects/{project}/predictions", openapi_extra=described(Task))
+    @router.post(
+        "/projects/{project}/predictions",
+        dependencies=[allow("prediction.request", ANNOTATORS)],
+        openapi_extra=described(Task),
+    )
     async def predict(
         project: str,
         request: Request,

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Request, Response
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import ProjectChanged
 from prelabel_contract.projects import Project
+from prelabel_runtime.http.access import ADMINS, READERS, Reach, allow, caller_of, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.problems import Problem
 from pydantic import ValidationError
@@ -20,20 +21,25 @@ def routes(doors: Doors) -> APIRouter:
     router = APIRouter()
     tables = doors.tables
 
-    @router.get("/projects")
-    async def list_projects() -> Response:
-        """All projects."""
+    @router.get("/projects", dependencies=[allow("project.list", READERS, Reach.LISTING)])
+    async def list_projects(request: Request) -> Response:
+        """The caller's projects."""
+        caller = caller_of(request)
         rows = sorted(tables.projects.rows().values(), key=lambda row: row.project.id)
-        return answer({"projects": [_shown(row) for row in rows if not row.deleted]})
+        return answer({"projects": [_shown(row) for row in rows if not row.deleted and caller.reaches(row.project.id)]})
 
-    @router.get("/projects/{project}")
+    @router.get("/projects/{project}", dependencies=[allow("project.get", READERS)])
     async def get_project(project: str) -> Response:
         """One project as it is now."""
         await doors.current(project)
         row = tables.projects.rows()[project]
         return answer(_shown(row), headers={"ETag": f'"{row.version}"'})
 
-    @router.put("/projects/{project}", openapi_extra=described(Project))
+    @router.put(
+        "/projects/{project}",
+        dependencies=[changes("project.put", ADMINS)],
+        openapi_extra=described(Project),
+    )
     async def put_project(project: str, request: Request, if_match: Annotated[str | None, Header()] = None) -> Response:
         """Create or change a project. Checked as a whole: label set, models, their providers and settings."""
         wanted = _validated(project, await json_of(request))

@@ -10,6 +10,7 @@ from prelabel_contract.events import TaskDeleted
 from prelabel_contract.names import Lane
 from prelabel_contract.tasks import Task
 from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.http.access import REVIEWERS, SUBMITTERS, allow, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.problems import Problem, invalid, unavailable
 
@@ -35,7 +36,12 @@ def routes(doors: Doors) -> APIRouter:
     """Hand in tasks, and delete them."""
     router = APIRouter()
 
-    @router.post("/projects/{project}/tasks", status_code=202, openapi_extra=_BODIES)
+    @router.post(
+        "/projects/{project}/tasks",
+        status_code=202,
+        dependencies=[allow("task.submit", SUBMITTERS)],
+        openapi_extra=_BODIES,
+    )
     async def post_tasks(
         project: str, request: Request, lane: Lane = Lane.BULK, idempotency_key: IdempotencyKey = None
     ) -> Response:
@@ -61,7 +67,9 @@ def routes(doors: Doors) -> APIRouter:
             case _:
                 raise Problem(415, "content_type", "send application/json or application/x-ndjson")
 
-    @router.delete("/projects/{project}/tasks/{task}", status_code=202)
+    @router.delete(
+        "/projects/{project}/tasks/{task}", status_code=202, dependencies=[changes("task.delete", REVIEWERS)]
+    )
     async def delete_task(project: str, task: str) -> Response:
         """Delete a task and everything that was said about it, for good."""
         uid = await doors.task(project, task)

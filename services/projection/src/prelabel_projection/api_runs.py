@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from prelabel_contract.base import MAX_INT
+from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.store.base import PageKey, RunState
 
@@ -27,7 +28,7 @@ def routes(reading: Reading) -> APIRouter:
     router = APIRouter()
     store = reading.store
 
-    @router.get("/runs")
+    @router.get("/runs", dependencies=[allow("run.list", READERS)])
     async def list_runs(project: str, limit: Limit = 100, cursor: str | None = None) -> Response:
         """Runs, newest first."""
         await reading.project(project)
@@ -36,12 +37,12 @@ def routes(reading: Reading) -> APIRouter:
         shown = [(await Progress.read(store, run)).shown() for run in runs[:limit]]
         return answer({"runs": shown, "next": cursor_of(last)})
 
-    @router.get("/runs/{run}")
+    @router.get("/runs/{run}", dependencies=[allow("run.get", READERS)])
     async def get_run(project: str, run: str) -> Response:
         """How far a run is."""
         return answer((await Progress.read(store, await reading.run(project, run))).shown())
 
-    @router.get("/runs/{run}/errors")
+    @router.get("/runs/{run}/errors", dependencies=[allow("run.errors", READERS)])
     async def run_errors(project: str, run: str, limit: Limit = 100, after: Line = 0) -> Response:
         """Lines of the upload that could not be taken, in order."""
         await reading.run(project, run)
@@ -49,7 +50,7 @@ def routes(reading: Reading) -> APIRouter:
         shown = [{"line": line.line, **orjson.loads(line.body)} for line in lines[:limit]]
         return answer({"errors": shown, "next": lines[limit - 1].line if len(lines) > limit else None})
 
-    @router.get("/runs/{run}/events")
+    @router.get("/runs/{run}/events", dependencies=[allow("run.follow", READERS)])
     async def follow_run(
         project: str, run: str, request: Request, last_event_id: Annotated[str | None, Header()] = None
     ) -> Response:

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
+from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.store.base import State
 
@@ -13,7 +14,7 @@ def routes(reading: Reading) -> APIRouter:
     """Reading tasks."""
     router = APIRouter()
 
-    @router.get("/tasks")
+    @router.get("/tasks", dependencies=[allow("task.list", READERS)])
     async def list_tasks(
         project: str,
         limit: Limit = 100,
@@ -30,19 +31,19 @@ def routes(reading: Reading) -> APIRouter:
         shown = await reading.with_predictions(tasks) if predictions else [shown_task(t) for t in tasks]
         return answer({"tasks": shown, "next": cursor_of(page[limit - 1][0] if len(page) > limit else None)})
 
-    @router.get("/tasks/{task}")
+    @router.get("/tasks/{task}", dependencies=[allow("task.get", READERS)])
     async def get_task(project: str, task: str) -> Response:
         """One task, by its uid or its caller's id, with predictions and annotations."""
         return answer((await reading.in_full([await reading.task(project, task)]))[0])
 
-    @router.get("/tasks/{task}/predictions")
+    @router.get("/tasks/{task}/predictions", dependencies=[allow("prediction.list", READERS)])
     async def get_predictions(project: str, task: str) -> Response:
         """What every model said about a task, or that it has not said it yet."""
         found = await reading.task(project, task)
         shown = (await reading.with_predictions([found]))[0]
         return answer({"task": found.uid, "predictions": shown["predictions"]})
 
-    @router.get("/counts")
+    @router.get("/counts", dependencies=[allow("project.count", READERS)])
     async def counts(project: str) -> Response:
         """Tasks of a project, and its requests by model and state."""
         await reading.project(project)
@@ -50,7 +51,7 @@ def routes(reading: Reading) -> APIRouter:
         models = {model: {str(state): n for state, n in states.items()} for model, states in by_model.items()}
         return answer({"tasks": await reading.store.tasks.count(project), "models": models})
 
-    @router.get("/export")
+    @router.get("/export", dependencies=[allow("task.export", READERS)])
     async def export(
         project: str, run: str | None = None, model: str | None = None, state: State | None = None
     ) -> Response:

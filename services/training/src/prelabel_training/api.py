@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 from prelabel_contract.events import ProjectChanged
+from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.problems import not_found
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.tables import Table
@@ -20,7 +21,7 @@ def routes(runtime: Runtime, projects: Table[ProjectChanged]) -> APIRouter:
     """Reading examples, over HTTP."""
     router = APIRouter(prefix="/v1/projects/{project}", tags=["training"])
 
-    @router.get("/examples")
+    @router.get("/examples", dependencies=[allow("example.count", READERS)])
     async def examples(project: str) -> ExampleCounts:
         """How many tasks of a project a model could learn from now."""
         if await projects.find(project) is None:

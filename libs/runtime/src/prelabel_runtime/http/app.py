@@ -1,7 +1,6 @@
 """The application around the routes: a key on every one of them, limits, problems, metrics."""
 
-import hmac
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -10,8 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import Clock
+from ..errors import Unavailable
 from ..metrics import Metrics
 from . import openapi, problems
+from .access import Caller, public_paths
 from .problems import Problem
 
 
@@ -21,6 +22,7 @@ def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
     problems.install(app)
     for router in routers:
         app.include_router(router)
+    public_paths(app.routes)  # raises for a route without a rule
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -31,9 +33,14 @@ def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
     return app
 
 
-def build(routers: Iterable[APIRouter], *, title: str, key: str, metrics: Metrics, clock: Clock) -> ASGIApp:
+Identify = Callable[[Scope], Awaitable[Caller | None]]
+"""Who is behind a request; None if nobody that is known here."""
+
+
+def build(routers: Iterable[APIRouter], *, title: str, identify: Identify, metrics: Metrics, clock: Clock) -> ASGIApp:
     """One application of some services' routes."""
-    return Measured(Guarded(BodyLimit(application(routers, title=title)), key), metrics, clock)
+    app = application(routers, title=title)
+    return Measured(Guarded(BodyLimit(app), identify, public_paths(app.routes)), metrics, clock)
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -41,29 +48,34 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Guarded:
-    """Refuses every request without the key. Denies by default: a new route is guarded without saying so."""
+    """Refuses every request of nobody that is known. Denies by default: what no rule opens to anyone needs a key."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
+    def __init__(self, app: ASGIApp, identify: Identify, public: frozenset[str]) -> None:
         self._app = app
-        self._key = key.encode()
+        self._identify = identify
+        self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what carries the key."""
-        if scope["type"] == "http" and not self._knows(scope):
-            refusal = Problem(
+        """Pass on what somebody sends, with who that is."""
+        if scope["type"] == "http" and (refusal := await self._refusal(scope)) is not None:
+            await refusal.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _refusal(self, scope: Scope) -> Problem | None:
+        try:
+            caller = await self._identify(scope)
+        except Unavailable as error:
+            return problems.unavailable(error)
+        if caller is None and scope["path"] not in self._public:
+            return Problem(
                 401,
                 "no_key",
                 'no key that is known here: send the API key as "Authorization: Bearer KEY"',
                 headers={"WWW-Authenticate": 'Bearer realm="prelabel"'},
             )
-            await refusal.response()(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _knows(self, scope: Scope) -> bool:
-        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        scheme, _, key = sent.partition(b" ")
-        return hmac.compare_digest(key.strip(), self._key) and scheme.lower() == b"bearer"
+        scope.setdefault("state", {})["caller"] = caller
+        return None
 
 
 def _too_large() -> HTTPException:
