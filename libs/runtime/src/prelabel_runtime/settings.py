@@ -32,8 +32,23 @@ class Frozen(BaseSettings):
             raise Refused(f"{prefix}{named.upper()}: write it as JSON, see docs/settings.md") from None
 
 
-class RuntimeSettings(Frozen):
-    """Where the bus and the store are, what to listen on, who may call."""
+class ProcessSettings(Frozen):
+    """What a process listens on, how it stops, what it logs: all that one without a bus and a store needs."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; nothing beyond loopback unless told."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """The port of the API."""
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    """The port of /livez, /readyz and /metrics."""
+    grace_seconds: Annotated[float, Field(ge=0)] = 25.0
+    """How long a stop may take to finish what is in flight."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged."""
+
+
+class RuntimeSettings(ProcessSettings):
+    """Where the bus and the store are, who may call."""
 
     bus: str = "sqlite:///data/log.db"
     """The bus: sqlite:///FILE (embedded) or kafka://HOST:PORT[,HOST:PORT…]."""
@@ -53,12 +68,6 @@ class RuntimeSettings(Frozen):
     """On Kafka: a process that is not heard of for so long is dead, and its partitions go to others."""
     create_topics: bool = False
     """Create missing topics at start. The embedded bus always does."""
-    host: str = "127.0.0.1"
-    """The address to listen on; nothing beyond loopback unless told."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """The port of the API."""
-    health_port: Annotated[int, Field(ge=0, le=65535)] = 8081
-    """The port of /livez, /readyz and /metrics."""
     api_key: SecretStr | None = None
     """The key that callers send as "Authorization: Bearer KEY"."""
     api_key_file: Path | None = None
@@ -67,10 +76,6 @@ class RuntimeSettings(Frozen):
     """A record that is not acknowledged by the bus within this time counts as unknown: 503, or repeated."""
     start_seconds: Annotated[float, Field(ge=0)] = 300.0
     """How long to wait at start for a bus or a store that does not answer."""
-    grace_seconds: Annotated[float, Field(ge=0)] = 25.0
-    """How long a stop may take to finish what is in flight."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is logged."""
 
     def key(self) -> str:
         """The API key. Raises `Refused` if none is set or it is too short to be one."""
