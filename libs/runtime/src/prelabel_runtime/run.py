@@ -9,20 +9,18 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import uvicorn
 from prelabel_contract import names
 from starlette.types import ASGIApp
 
-from . import log
+from . import log, process
 from .bus.base import Bus, TopicSpec
 from .clock import Clock, SystemClock
 from .errors import Fatal, Refused, Unavailable
@@ -38,8 +36,6 @@ from .store.base import Store
 from .streak import Streak
 
 _log = log.get("prelabel.run")
-
-EXIT_REFUSED, EXIT_UNAVAILABLE, EXIT_DEFECT = 2, 3, 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +133,22 @@ async def serve(
     settings = runtime.settings
     health = Health(runtime.clock)
     if stopping is None:
-        _on_signals(stopping := asyncio.Event())
+        process.on_signals(stopping := asyncio.Event())
     with contextlib.ExitStack() as sockets:
-        probe_socket = sockets.enter_context(_listen(settings.host, settings.health_port, "PRELABEL_HEALTH_PORT"))
+        probe_socket = sockets.enter_context(
+            process.listen(settings.host, settings.health_port, "PRELABEL_HEALTH_PORT")
+        )
         async with asyncio.TaskGroup() as group:
-            probe = _server(probes(health, runtime.metrics))
+            probe = process.server(probes(health, runtime.metrics))
             group.create_task(probe.serve([probe_socket]))
             try:
                 # What makes no sense is refused before anything is opened, or waited for.
                 services = build(runtime)
                 keys, api = _api(services, runtime, name)
                 api_socket = (
-                    sockets.enter_context(_listen(settings.host, settings.port, "PRELABEL_PORT")) if api else None
+                    sockets.enter_context(process.listen(settings.host, settings.port, "PRELABEL_PORT"))
+                    if api
+                    else None
                 )
                 async with _backends(runtime, stopping):
                     await _run_services(runtime, [*keys, *services], health, stopping, api, api_socket, ready)
@@ -201,7 +201,7 @@ async def _run_services(
     if runtime.settings.create_topics or runtime.settings.bus.startswith("sqlite:"):
         await _unless(stopping, runtime.bus.provision(topics_of(services, runtime.settings.partitions)))
     parts = [part for service in services for part in service.parts]
-    server = _server(api) if api is not None else None
+    server = process.server(api) if api is not None else None
     async with contextlib.AsyncExitStack() as started:
         for part in parts:
             await _unless(stopping, part.start())
@@ -262,13 +262,13 @@ async def _supervise(runtime: Runtime, subscription: Subscription, health: Healt
             await loop.run()
         except BaseExceptionGroup as errors:
             if fatal := errors.subgroup(Fatal):
-                raise _first(fatal) from None
+                raise process.first(fatal) from None
             if stopping.is_set() and errors.split(Unavailable)[1] is None:
                 return  # the records stay uncommitted
             defects, rest = errors.split(lambda e: isinstance(e, Exception) and not isinstance(e, BaseExceptionGroup))
             if rest is not None and defects is None:
                 raise
-            error = _first(errors)
+            error = process.first(errors)
             runtime.metrics.restarts.labels(group).inc()
             runtime.metrics.failed.labels(group, type(error).__name__).inc()
             _log.error("loop ended by a defect, starting anew", group=group, error=type(error).__name__, exc_info=error)
@@ -289,13 +289,6 @@ async def _supervise(runtime: Runtime, subscription: Subscription, health: Healt
 async def _stop_with(loop: Loop, stopping: asyncio.Event) -> None:
     await stopping.wait()
     loop.stop()
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def topics_of(services: Sequence[Service], partitions: int) -> list[TopicSpec]:
@@ -339,46 +332,6 @@ def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequ
     return [Service(name="access", parts=(keys,))], api
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to us: they must stop loops and servers in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _server(app: ASGIApp) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=10,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
-    )
-
-
-def _listen(host: str, port: int, setting: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise Refused(f"cannot listen on {host}:{port} ({error.strerror}): set {setting} to another port") from None
-    return listener  # whoever serves it listens: until then a caller is refused, not left waiting
-
-
-def _on_signals(stopping: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-
-
 # ---------------------------------------------------------------------------------------------------------- main
 
 
@@ -404,34 +357,11 @@ def run(
             store=open_store(chosen, SystemClock()),
             metrics=Metrics(),
         )
-        with asyncio.Runner(loop_factory=_event_loop()) as runner:
+        with asyncio.Runner(loop_factory=process.event_loop()) as runner:
             runner.run(serve(runtime, build, name=name, ready=ready))
     except (Refused, BaseExceptionGroup, Unavailable, Fatal) as error:
-        return _outcome(name, error)
+        return process.outcome(name, error)
     return 0
-
-
-def _outcome(name: str, error: BaseException) -> int:
-    cause = _first(error) if isinstance(error, BaseExceptionGroup) else error
-    if isinstance(cause, Refused):
-        return _tell(name, str(cause), EXIT_REFUSED)
-    if isinstance(cause, Unavailable):
-        return _tell(name, f"{cause.what} does not answer", EXIT_UNAVAILABLE)
-    _log.critical("ended by a defect", error=type(cause).__name__, detail=str(cause), exc_info=cause)
-    return EXIT_DEFECT
-
-
-def _tell(name: str, line: str, code: int) -> int:
-    sys.stderr.write(f"prelabel {name}: {line}\n")
-    return code
-
-
-def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:  # not there on Windows
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 __all__ = ["Build", "Part", "Runtime", "Service", "main", "run", "serve"]
