@@ -27,6 +27,9 @@ one that found the broker away counts, since a new process would not find it eit
 Readers have no group and commit nothing: they follow topics from the beginning (compacted state) or from the end
 (replies), and can say when they have caught up with what was there when asked.
 
+Looking back. `offsets` says where a topic begins, ends, or was at a moment; `fetch` hands out records once more from
+any place, to whoever keeps places of its own. Neither moves a group or a reader.
+
 Starting. `start` waits for the broker with back-off until its own limit, then raises `Unavailable`. Nothing is opened
 before. `stop` finishes what was handed to `publish`, closes, and is bounded in time even when the broker is away.
 """
@@ -217,6 +220,22 @@ class Bus(ABC):
     @abstractmethod
     def reader(self, topics: Sequence[str], *, start: Literal["beginning", "end"]) -> Reader:
         """A reader of topics, not started yet."""
+
+    @abstractmethod
+    async def offsets(self, topics: Sequence[str], at: Literal["beginning", "end"] | int) -> Mapping[Partition, int]:
+        """Per partition the offset of its first record, its end, or its first record since a moment (ms since 1970).
+
+        The end where there is none since then. On a bus that writes several records at once it may name one that was
+        written a little earlier, never a later one.
+        """
+
+    @abstractmethod
+    async def fetch(self, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
+        """At most `limit` records from `offset` on, in order; none at the end.
+
+        What retention or compaction has removed is passed over: the offsets of the records tell. May hand out fewer
+        than there are. Raises `Unavailable`.
+        """
 
     @abstractmethod
     async def check(self) -> None:

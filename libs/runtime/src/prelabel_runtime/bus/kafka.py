@@ -210,6 +210,7 @@ class KafkaBus(Bus):
         self._broker: KafkaBroker | None = None
         self._sender: AIOKafkaProducer | None = None
         self._farewells: set[asyncio.Future[object]] = set()
+        self._looking: _Lookup | None = None
 
     async def start(self) -> None:
         await self._persist(self._connect, "Kafka does not answer")
@@ -252,6 +253,9 @@ class KafkaBus(Bus):
         return broker, producer
 
     async def stop(self) -> None:
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            await looking.close()
         broker, self._broker, self._sender = self._broker, None, None
         if broker is None:
             return
@@ -422,6 +426,18 @@ class KafkaBus(Bus):
 
     def reader(self, topics: Sequence[str], *, start: Literal["beginning", "end"]) -> "KafkaReader":
         return KafkaReader(self, topics, start)
+
+    async def offsets(self, topics: Sequence[str], at: Literal["beginning", "end"] | int) -> Mapping[Partition, int]:
+        return await self._lookup().offsets(topics, at)
+
+    async def fetch(self, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
+        return await self._lookup().fetch(partition, offset, limit)
+
+    def _lookup(self) -> "_Lookup":
+        if self._looking is None:
+            self._producer()  # raises if the bus is not started
+            self._looking = _Lookup(self)
+        return self._looking
 
     async def check(self) -> None:
         producer = self._producer()
@@ -939,6 +955,93 @@ class KafkaReader(_Source, Reader):
 
     def position(self, partition: Partition) -> int:
         return self._positions[partition]
+
+
+class _Lookup:
+    """Looks back into partitions: one consumer without a group, which reads one partition at a time.
+
+    After a failure it is closed, and the next question opens a new one: nothing is lost with it.
+    """
+
+    def __init__(self, bus: KafkaBus) -> None:
+        self._bus = bus
+        self._names = bus._names
+        self._patience = bus._settings.probe_timeout
+        self._turn = asyncio.Lock()
+        self._subscriber: Any = None
+        self._ends: dict[TopicPartition, int] = {}
+
+    async def close(self) -> None:
+        subscriber, self._subscriber = self._subscriber, None
+        self._ends.clear()
+        if subscriber is not None:
+            await self._bus._part(subscriber.stop())
+
+    async def offsets(self, topics: Sequence[str], at: Literal["beginning", "end"] | int) -> Mapping[Partition, int]:
+        async def ask() -> Mapping[Partition, int]:
+            places: list[TopicPartition] = []
+            for name, numbers in (await self._bus._find(self._bus._producer(), set(topics))).items():
+                places += [TopicPartition(self._names.there(name), number) for number in numbers]
+            client = await self._opened(places)
+            if at == "beginning":
+                found = await client.beginning_offsets(places)
+            else:
+                found = await client.end_offsets(places)
+            if not isinstance(at, str):
+                since = await client.offsets_for_times(dict.fromkeys(places, at))
+                found |= {place: moment.offset for place, moment in since.items() if moment is not None}
+            return {self._names.partition_here(place): offset for place, offset in found.items()}
+
+        return await self._answered(ask)
+
+    async def fetch(self, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
+        place = self._names.partition_there(partition)
+
+        async def ask() -> Sequence[Record]:
+            client = await self._opened([place])
+            if offset >= self._ends.get(place, 0):
+                self._ends |= await client.end_offsets([place])
+            if offset >= self._ends[place]:
+                return ()
+            client.seek(place, offset)
+            client.resume(place)
+            try:
+                while True:
+                    found = (await client.getmany(place, timeout_ms=500, max_records=limit)).get(place)
+                    if found:
+                        return [
+                            Record(*partition, it.offset, it.key, it.value, tuple(it.headers), it.timestamp)
+                            for it in found
+                        ]
+                    if await client.position(place) >= self._ends[place]:
+                        return ()  # marks of transactions, or compacted away
+            finally:
+                client.pause(place)
+
+        return await self._answered(ask)
+
+    async def _opened(self, places: Sequence[TopicPartition]) -> AIOKafkaConsumer:
+        """The client, with all of these partitions assigned and paused."""
+        known = set() if self._subscriber is None else self._subscriber.consumer.assignment()
+        if self._subscriber is None or not known.issuperset(places):
+            await self.close()
+            wanted = [SubscribedPartition(place.topic, place.partition) for place in {*known, *places}]
+            subscriber = self._bus._subscriber(group=None, partitions=wanted)
+            await subscriber.start()
+            self._subscriber = subscriber
+            subscriber.consumer.pause(*subscriber.consumer.assignment())
+        client: AIOKafkaConsumer = self._subscriber.consumer
+        return client
+
+    async def _answered(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """The answer. Raises `Unavailable` when there is none in time."""
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._patience):
+                    return await ask()
+            except (TimeoutError, errors.KafkaError, OSError) as error:
+                await self.close()
+                raise Unavailable(f"Kafka does not look back: {type(error).__name__}") from error
 
 
 def _forget(future: "asyncio.Future[Any]") -> None:

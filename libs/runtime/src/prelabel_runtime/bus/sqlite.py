@@ -106,6 +106,8 @@ _GONE: Final = "CREATE INDEX IF NOT EXISTS log_{0}_gone ON log_{0} (written_ms) 
 _INSERT: Final = "INSERT INTO log_{0} (base, count, written_ms, body, key, gone) VALUES (?, ?, ?, ?, ?, ?)"
 _FIRST: Final = "SELECT base FROM log_{0} ORDER BY base LIMIT 1"
 _END: Final = "SELECT base + count FROM log_{0} ORDER BY base DESC LIMIT 1"
+# A chunk's records were written at one moment, and chunks lie in the order of writing.
+_SINCE: Final = "SELECT base FROM log_{0} WHERE written_ms >= ? ORDER BY base LIMIT 1"
 _READ: Final = """
 SELECT base, count, written_ms, body FROM log_{0}
 WHERE base >= coalesce((SELECT max(base) FROM log_{0} WHERE base <= ?), 0) AND base < ? ORDER BY base
@@ -641,6 +643,38 @@ class SqliteBus(Bus):
 
     # ----------------------------------------------------------------------------------------------- reading
 
+    async def offsets(self, topics: Sequence[str], at: Literal["beginning", "end"] | int) -> Mapping[Partition, int]:
+        """Where the topics begin, end, or were at a moment."""
+        loop = self._running()
+        found: dict[Partition, int] = {}
+        for topic in [self.find(name) for name in topics]:
+            if at == "end":
+                found[topic.place] = topic.end
+            elif at == "beginning":
+                found[topic.place] = topic.first
+            elif self._reading is None:
+                raise Unavailable("the bus is stopped")
+            else:
+                end = topic.end  # what is written from here on is later
+                since = await loop.run_in_executor(self._reading, self._since, topic, at)
+                found[topic.place] = end if since is None else min(since, end)
+        return found
+
+    async def fetch(self, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
+        """Records once more, from memory if they are new, else from the file."""
+        topic = self.find(partition.topic)
+        if partition.number != 0 or offset >= topic.end:
+            return ()
+        if topic.end - len(topic.tail) <= offset:
+            return [topic.tail[at] for at in range(offset, min(offset + limit, topic.end))]
+        return (await self.history(topic, offset, limit))[:limit]
+
+    def _since(self, topic: _Topic, at_ms: int) -> int | None:
+        """Runs in the reading thread."""
+        with self._reading_file() as connection:
+            row = connection.execute(_SINCE.format(topic.id), (at_ms,)).fetchone()
+        return None if row is None else row[0]
+
     async def history(self, topic: _Topic, offset: int, limit: int) -> list[Record]:
         """What lies in the file from `offset` on: about `limit` records or 4 MiB of them, whole chunks."""
         loop = self._running()
@@ -652,11 +686,8 @@ class SqliteBus(Bus):
         """Runs in the reading thread."""
         records: list[Record] = []
         size = 0
-        try:
-            if self._read is None:
-                self._same_file()
-                self._read = self._open()
-            rows = self._read.execute(_READ.format(topic.id), (offset, end))
+        with self._reading_file() as connection:
+            rows = connection.execute(_READ.format(topic.id), (offset, end))
             try:
                 for row in rows:
                     records += _unpack_body(topic.name, row, offset)
@@ -665,11 +696,20 @@ class SqliteBus(Bus):
                         break
             finally:
                 rows.close()
+        return records
+
+    @contextlib.contextmanager
+    def _reading_file(self) -> Iterator[sqlite3.Connection]:
+        """The reading thread's connection, opened anew after a failure."""
+        try:
+            if self._read is None:
+                self._same_file()
+                self._read = self._open()
+            yield self._read
         except (sqlite3.Error, OSError) as error:
             self._close(self._read)
             self._read = None
             raise Unavailable(f"the bus file cannot be read: {error}") from error
-        return records
 
     def _same_file(self) -> None:
         if self._path.stat().st_ino != self._inode:

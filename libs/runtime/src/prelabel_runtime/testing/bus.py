@@ -10,6 +10,7 @@ buses open at once. `partitions` is what the topics ask for; a bus may give fewe
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -519,6 +520,38 @@ class BusTests:
         assert sorted(values(await drain(reader, 10))) == [f"new {number}" for number in range(10)]
         assert await nothing(reader)
         await reader.stop()
+
+    async def test_records_are_fetched_again_from_any_place(self, bus: Bus, new_topic: MakeTopic) -> None:
+        topic = await new_topic()
+        await bus.publish([message(topic, "one key", number) for number in range(50)])
+        place = next(record.place for record in await stored(bus, topic))
+        end = (await bus.offsets([topic], "end"))[place]
+        first = (await bus.offsets([topic], "beginning"))[place]
+        assert end - first == 50
+        again: list[Record] = []
+        at = first + 20
+        while found := await bus.fetch(place, at, 7):
+            assert len(found) <= 7
+            again += found
+            at = found[-1].offset + 1
+        assert values(again) == [str(number) for number in range(20, 50)]
+        assert values(await bus.fetch(place, first, 3))[0] == "0"
+        assert not await bus.fetch(place, end, 3)
+        await bus.publish([message(topic, "one key", "later")])
+        assert values(await bus.fetch(place, end, 3)) == ["later"]
+
+    async def test_a_moment_has_an_offset_in_every_partition(self, bus: Bus, new_topic: MakeTopic) -> None:
+        topic = await new_topic()
+        await bus.publish([message(topic, f"key {number}", "old") for number in range(10)])
+        between_ms = max(record.timestamp_ms for record in await stored(bus, topic)) + 1
+        while time.time_ns() // 1_000_000 <= between_ms:  # noqa: ASYNC110 - nobody tells when a millisecond is over
+            await asyncio.sleep(0.001)
+        old = await bus.offsets([topic], "end")
+        assert await bus.offsets([topic], between_ms) == old
+        await bus.publish([message(topic, f"key {number}", "new") for number in range(10)])
+        assert await bus.offsets([topic], between_ms) == old
+        assert await bus.offsets([topic], 0) == await bus.offsets([topic], "beginning")
+        assert await bus.offsets([topic], "beginning") != old
 
     async def test_readers_and_groups_do_not_disturb_each_other(self, bus: Bus, new_topic: MakeTopic) -> None:
         topic = await new_topic()

@@ -91,6 +91,14 @@ class WatchedBus(Bus):
         """As below."""
         return self._inner.reader(topics, start=start)
 
+    async def offsets(self, topics: Sequence[str], at: Literal["beginning", "end"] | int) -> Mapping[Partition, int]:
+        """As below."""
+        return await self._inner.offsets(topics, at)
+
+    async def fetch(self, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
+        """As below."""
+        return await self._inner.fetch(partition, offset, limit)
+
     async def check(self) -> None:
         """As below."""
         await self._inner.check()
