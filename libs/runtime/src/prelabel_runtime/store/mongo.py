@@ -14,22 +14,16 @@
 
 import asyncio
 import contextlib
-import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, ReadPreference, UpdateOne, WriteConcern
+from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import (
-    BulkWriteError,
     ConfigurationError,
-    ConnectionFailure,
-    ExecutionTimeout,
-    InvalidOperation,
     InvalidURI,
     OperationFailure,
     PyMongoError,
-    WriteConcernError,
 )
 
 from prelabel_runtime.clock import Clock
@@ -55,32 +49,34 @@ from prelabel_runtime.store.base import (
     Submissions,
     Tasks,
 )
+from prelabel_runtime.store.mongo_database import (
+    ASCENDING,
+    DESCENDING,
+    Database,
+    Document,
+    Driver,
+    Indexes,
+    InsertOne,
+    UpdateOne,
+    Write,
+    answering,
+    close_client,
+    first_line,
+    later,
+    with_motor,
+    with_pymongo,
+)
 
 if TYPE_CHECKING:
     from pymongo import AsyncMongoClient
-    from pymongo.asynchronous.collection import AsyncCollection
-    from pymongo.asynchronous.database import AsyncDatabase
 
 __all__ = ["Driver", "MongoStore", "with_motor", "with_pymongo"]
 
-Document = dict[str, Any]
-Write = InsertOne[Document] | UpdateOne
-
-_BULK: Final = 1000
-"""Statements, or ids in a question, per command."""
-_DUPLICATE: Final = 11000
-_TRANSIENT: Final = frozenset(
-    {
-        6, 7, 43, 50, 64, 89, 91, 112, 133, 134, 189, 262,
-        9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031,
-    }
-)  # fmt: skip
-"""A server that cannot now: no host, interrupted, no primary, out of time or disk, a conflicting write."""
 _NOT_ALLOWED: Final = frozenset({13, 18, 8000})
 _DIFFERENT_INDEX: Final = frozenset({85, 86})
 _FINAL: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED)
 
-_INDEXES: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
+_INDEXES: Final[Indexes] = {
     "tasks": {
         "listing": ("project", "first_ms", "_id"),
         "of_run": ("runs", "first_ms", "_id"),
@@ -106,211 +102,13 @@ _INDEXES: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "of_task": ("best.task",),
     },
 }  # fmt: skip
-"""Every index but those of _id: collection, name, fields; a minus means descending."""
-
-_PARTIAL: Final = {("outcomes", "waiting"): {"best.rank": 0}}
-"""Indexes that hold only some documents."""
-
-
-# ------------------------------------------------------------------------------------------------- driver
-
-Driver = Callable[..., "AsyncMongoClient[Document]"]
-"""Makes a client from an address and options. Called inside the event loop that will use the client."""
-
-
-def with_motor(url: str, **options: Any) -> "AsyncMongoClient[Document]":
-    """Motor: a thread per operation in flight; the quicker one where the server answers at once."""
-    # Imported late: who uses the other form need not have it.
-    from motor.motor_asyncio import AsyncIOMotorClient
-
-    # Its methods are those of AsyncMongoClient, but for the two awaits that `_aggregate` and `_close` see to.
-    return cast("AsyncMongoClient[Document]", AsyncIOMotorClient(url, **options))
-
-
-def with_pymongo(url: str, **options: Any) -> "AsyncMongoClient[Document]":
-    """PyMongo's AsyncMongoClient: no threads; what Motor's users are told to move to."""
-    from pymongo import AsyncMongoClient
-
-    return AsyncMongoClient(url, **options)
-
-
-async def _aggregate(collection: "AsyncCollection[Document]", pipeline: Sequence[Document]) -> list[Document]:
-    cursor: Any = collection.aggregate(pipeline)
-    if inspect.isawaitable(cursor):
-        cursor = await cursor
-    found: list[Document] = await cursor.to_list(None)
-    return found
-
-
-async def _close(client: "AsyncMongoClient[Document]") -> None:
-    if inspect.iscoroutinefunction(client.close):
-        await client.close()
-    else:
-        await asyncio.to_thread(cast("Callable[[], None]", client.close))
-
-
-@contextlib.contextmanager
-def _answering() -> Iterator[None]:
-    """A server that is away, or cannot now, is `Unavailable`; what it refuses for good stays what it is."""
-    try:
-        yield
-    except (ConnectionFailure, ExecutionTimeout, WriteConcernError) as error:
-        raise Unavailable(f"MongoDB does not answer: {_first_line(error)}") from error
-    except OperationFailure as error:
-        if error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"):
-            raise Unavailable(f"MongoDB cannot answer now: {_first_line(error)}") from error
-        raise
-    except InvalidOperation as error:
-        if "after close" in str(error):
-            raise Unavailable("the store is stopped") from error
-        raise
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
-
-
-# -------------------------------------------------------------------------------------------- collections
-
-
-class _Database:
-    """The collections of one store, and what all repositories do with them."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._database: AsyncDatabase[Document] | None = None
-
-    def use(self, database: "AsyncDatabase[Document] | None") -> None:
-        self._database = database
-
-    def collection(self, name: str) -> "AsyncCollection[Document]":
-        if self._database is None:
-            raise Unavailable("the store is stopped")
-        return self._database[self._prefix + name]
-
-    async def declare(self) -> None:
-        """Make the indexes that are missing."""
-        for name, indexes in _INDEXES.items():
-            models = []
-            for index, fields in indexes.items():
-                options: Document = {"name": index}
-                if (name, index) in _PARTIAL:
-                    options["partialFilterExpression"] = _PARTIAL[name, index]
-                keys = [
-                    (field.removeprefix("-"), DESCENDING if field.startswith("-") else ASCENDING) for field in fields
-                ]
-                models.append(IndexModel(keys, **options))
-            await self.collection(name).create_indexes(models)
-
-    async def write(self, name: str, writes: Sequence[Write]) -> None:
-        """Do all, in any order. Raises `Unavailable`, or the error of a document that cannot be stored."""
-        collection = self.collection(name)
-        for at in range(0, len(writes), _BULK):
-            left = writes[at : at + _BULK]
-            while left:
-                with _answering():
-                    try:
-                        await collection.bulk_write(left, ordered=False)
-                    except BulkWriteError as error:
-                        left = _again(error, left)
-                    else:
-                        break
-
-    async def find(
-        self,
-        name: str,
-        question: Document,
-        *,
-        fields: Sequence[str] | None = None,
-        sort: Sequence[tuple[str, int]] = (),
-        limit: int = 0,
-    ) -> list[Document]:
-        """Documents, all of them at once."""
-        with _answering():
-            cursor = self.collection(name).find(question, fields)
-            if sort:
-                cursor = cursor.sort(list(sort))
-            if limit:
-                cursor = cursor.limit(limit)
-            return await cursor.to_list(None)
-
-    async def find_in(
-        self, name: str, field: str, values: Sequence[str], *, fields: Sequence[str] | None = None
-    ) -> AsyncIterator[Document]:
-        """Documents whose field has one of the values."""
-        for at in range(0, len(values), _BULK):
-            for document in await self.find(name, {field: {"$in": values[at : at + _BULK]}}, fields=fields):
-                yield document
-
-    async def groups(self, name: str, pipeline: Sequence[Document]) -> list[Document]:
-        """The answer of an aggregation."""
-        with _answering():
-            return await _aggregate(self.collection(name), pipeline)
-
-    async def count(self, name: str, question: Document) -> int:
-        """How many documents."""
-        with _answering():
-            return await self.collection(name).count_documents(question)
-
-    async def write_unless_forgotten(self, name: str, field: str, writes: Sequence[tuple[str, Write]]) -> None:
-        """Writes, each with the task it is about; `field` holds the task in the collection."""
-        tasks = list({task for task, _ in writes})
-        gone = await self._forgotten(name, tasks)
-        await self.write(name, [write for task, write in writes if task not in gone])
-        # One that was deleted meanwhile may have been removed before this came.
-        late = await self._forgotten(name, [task for task in tasks if task not in gone])
-        await self._remove(name, field, list(late))
-
-    async def forget(self, name: str, field: str, tasks: Sequence[str]) -> None:
-        """Remove what is about the tasks, for good."""
-        await self.write("forgotten", [InsertOne({"_id": f"{name}:{task}"}) for task in dict.fromkeys(tasks)])
-        await self._remove(name, field, tasks)
-
-    async def _forgotten(self, name: str, tasks: Sequence[str]) -> frozenset[str]:
-        marks = [f"{name}:{task}" for task in tasks]
-        return frozenset(
-            [mark["_id"].removeprefix(f"{name}:") async for mark in self.find_in("forgotten", "_id", marks)]
-        )
-
-    async def _remove(self, name: str, field: str, tasks: Sequence[str]) -> None:
-        for at in range(0, len(tasks), _BULK):
-            with _answering():
-                await self.collection(name).delete_many({field: {"$in": tasks[at : at + _BULK]}})
-
-
-def _again(error: BulkWriteError, writes: Sequence[Write]) -> list[Write]:
-    """Which writes of a bulk are to be repeated: upserts that met another one's insert."""
-    details: Mapping[str, Any] = error.details or {}
-    again: list[Write] = []
-    transient = bool(details.get("writeConcernErrors"))
-    for one in details.get("writeErrors", ()):
-        write = writes[one["index"]]
-        if one["code"] == _DUPLICATE and dict(one.get("keyPattern", {"_id": 1})) == {"_id": 1}:
-            if isinstance(write, UpdateOne):
-                again.append(write)
-        elif one["code"] in _TRANSIENT:
-            transient = True
-        else:
-            raise error
-    if transient:
-        raise Unavailable("MongoDB did not take all of a batch") from error
-    return again
-
-
-def _later(fields: tuple[str, str], after: PageKey | None) -> Document:
-    """What comes after a key. The first condition alone bounds the index, the second is exact."""
-    if after is None:
-        return {}
-    ms, name = fields
-    behind = [{ms: {"$gt": after.ms}}, {ms: after.ms, name: {"$gt": after.id}}]
-    return {ms: {"$gte": after.ms}, "$or": behind}
 
 
 # ------------------------------------------------------------------------------------------- repositories
 
 
 class _MongoTasks(Tasks):
-    def __init__(self, database: _Database) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, tasks: Sequence[StoredTask]) -> None:
@@ -345,7 +143,7 @@ class _MongoTasks(Tasks):
             return await self._page_of(wanted, limit=limit, after=after)
         if model is not None:
             raise ValueError("a model without a state: name the state, too")
-        question = {"project": project, **of_run, **_later(("first_ms", "_id"), after)}
+        question = {"project": project, **of_run, **later(("first_ms", "_id"), after)}
         found = await self._database.find(
             "tasks", question, sort=[("first_ms", ASCENDING), ("_id", ASCENDING)], limit=limit
         )
@@ -359,7 +157,7 @@ class _MongoTasks(Tasks):
         while len(page) < limit:
             found = await self._database.find(
                 "outcomes",
-                {**wanted, **_later(("task_ms", "task"), after)},
+                {**wanted, **later(("task_ms", "task"), after)},
                 fields=("task_ms", "task"),
                 sort=[("task_ms", ASCENDING), ("task", ASCENDING)],
                 limit=max(limit, 100),
@@ -411,7 +209,7 @@ def _task(one: Document) -> StoredTask:
 
 
 class _MongoOutcomes(Outcomes):
-    def __init__(self, database: _Database) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, outcomes: Sequence[StoredOutcome]) -> None:
@@ -505,7 +303,7 @@ def _outcome(one: Document) -> StoredOutcome:
 
 
 class _MongoLines(Lines):
-    def __init__(self, database: _Database) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, lines: Sequence[StoredLine]) -> None:
@@ -546,7 +344,7 @@ class _MongoLines(Lines):
 
 
 class _MongoRuns(Runs):
-    def __init__(self, database: _Database) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def open(self, run: str, project: str, at_ms: int) -> None:
@@ -560,7 +358,7 @@ class _MongoRuns(Runs):
             raise ValueError(f"{state} is not a final state")
         await self._update(run, {})
         end = {"state": state.value, "at_ms": at_ms, "reason": reason}
-        with _answering():
+        with answering():
             answer = await self._database.collection("runs").update_one(
                 {"_id": run, "end": None}, {"$set": {"end": end}}
             )
@@ -634,7 +432,7 @@ def _annotation(one: Document) -> StoredAnnotation:
 
 
 class _MongoAnnotations(Annotations):
-    def __init__(self, database: _Database) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, annotations: Sequence[StoredAnnotation]) -> None:
@@ -665,7 +463,7 @@ class _MongoExamples(Examples):
         ("_id", DESCENDING),
     )
 
-    def __init__(self, database: _Database) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, annotations: Sequence[StoredAnnotation]) -> None:
@@ -717,7 +515,7 @@ def _usable(project: str) -> Document:
 
 
 class _MongoSubmissions(Submissions):
-    def __init__(self, database: _Database) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def put(self, submissions: Sequence[Submission]) -> None:
@@ -782,7 +580,7 @@ class MongoStore(Store):
         self._stop_seconds = stop_seconds
         self._check_seconds = check_seconds
         self._client: AsyncMongoClient[Document] | None = None
-        self._database = _Database(prefix)
+        self._database = Database(prefix, _INDEXES)
         self._log = structlog.get_logger(__name__)
         self.tasks: Tasks = _MongoTasks(self._database)
         self.outcomes: Outcomes = _MongoOutcomes(self._database)
@@ -804,12 +602,12 @@ class MongoStore(Store):
                 )
             )
         except (ConfigurationError, InvalidURI, ValueError) as error:
-            raise Refused(f"the store's address cannot be used: {_first_line(error)}") from error
+            raise Refused(f"the store's address cannot be used: {first_line(error)}") from error
         deadline = self._clock.monotonic() + self._start_seconds
         pause = 0.1
         while True:
             try:
-                with _answering():
+                with answering():
                     await self._database.declare()
             except Unavailable as error:
                 if self._clock.monotonic() + pause > deadline:
@@ -821,9 +619,9 @@ class MongoStore(Store):
             except OperationFailure as error:
                 await self.stop()
                 if error.code in _NOT_ALLOWED:
-                    raise Refused(f"the store's server does not let us in: {_first_line(error)}") from error
+                    raise Refused(f"the store's server does not let us in: {first_line(error)}") from error
                 if error.code in _DIFFERENT_INDEX:
-                    raise Refused(f"an index of the store differs from ours: {_first_line(error)}") from error
+                    raise Refused(f"an index of the store differs from ours: {first_line(error)}") from error
                 raise
             else:
                 return
@@ -835,7 +633,7 @@ class MongoStore(Store):
         if client is not None:
             with contextlib.suppress(TimeoutError, PyMongoError):
                 async with asyncio.timeout(self._stop_seconds):
-                    await _close(client)
+                    await close_client(client)
 
     async def check(self) -> None:
         """Raises `Unavailable` if nothing could be read now."""

@@ -15,19 +15,12 @@
 # ruff: noqa: S608 - what is put into statements here are names of this file; values are always bound
 
 import asyncio
-import contextlib
-import os
-import queue
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
-from prelabel_runtime.errors import Refused, Unavailable
-from prelabel_runtime.sqlite_writer import SqliteWriter, unanswered
+from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -49,15 +42,21 @@ from prelabel_runtime.store.base import (
     Submissions,
     Tasks,
 )
+from prelabel_runtime.store.sqlite_file import (
+    GIVEN,
+    File,
+    Row,
+    Schema,
+    forget,
+    forgotten,
+    ids,
+    insert,
+    keep_greatest,
+    upsert,
+)
 
 __all__ = ["SqliteStore"]
 
-Row = tuple[Any, ...]
-
-_FORMAT: Final = 1
-_APPLICATION: Final = 0x50524C53
-_CHUNKS: Final = (256, 32, 4, 1)
-"""Rows per statement: few sizes, so that each is compiled once."""
 _START: Final = PageKey(-(2**63), "")
 _FINAL: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED)
 
@@ -129,199 +128,7 @@ _INDEXES: Final = {
 }
 """Every index but those of the keys, by name. Those that end in `_once` are unique."""
 
-
-class _File:
-    """The connections. What the repositories need is `write` and `rows`."""
-
-    def __init__(self, path: Path, *, readers: int, write_seconds: float, read_seconds: float) -> None:
-        self._path = path
-        self._read_seconds = read_seconds
-        self._readers = readers
-        self.writer = SqliteWriter(self._writing, name="store-write", wait_seconds=write_seconds)
-        self._reading: ThreadPoolExecutor | None = None
-        self._idle: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
-
-    async def start(self) -> None:
-        if self._reading is not None:
-            raise RuntimeError("a store is started once")
-        reading = ThreadPoolExecutor(self._readers, thread_name_prefix="store-read")
-        try:
-            await asyncio.get_running_loop().run_in_executor(reading, self._prepare)
-        except BaseException:
-            reading.shutdown(wait=False)
-            raise
-        for _ in range(self._readers):
-            self._idle.put(None)
-        self._reading = reading
-        self.writer.start()
-
-    async def stop(self, seconds: float) -> None:
-        reading, self._reading = self._reading, None
-        if reading is None:
-            return
-        await self.writer.stop(seconds)
-        reading.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._close_idle, seconds)
-
-    def _close_idle(self, seconds: float) -> None:
-        with contextlib.suppress(queue.Empty):
-            for _ in range(self._readers):
-                connection = self._idle.get(timeout=seconds)
-                if connection is not None:
-                    connection.close()
-
-    async def rows(self, columns: str, source: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Any]:
-        """`SELECT columns source`, as lists, read in one step."""
-        if self._reading is None:
-            raise Unavailable("the store is stopped")
-        query = f"SELECT json_group_array(json_array({columns})) FROM ({source})"
-        reading = asyncio.get_running_loop().run_in_executor(self._reading, self._ask, query, values)
-        try:
-            async with asyncio.timeout(self._read_seconds):
-                answer = await reading
-        except TimeoutError as error:
-            raise Unavailable(f"the store did not answer in {self._read_seconds:g} s") from error
-        rows: list[Any] = orjson.loads(answer)
-        return rows
-
-    def _ask(self, query: str, values: Mapping[str, Any] | Sequence[Any]) -> str:
-        connection = self._idle.get()
-        try:
-            if connection is None:
-                connection = self._connect()
-            with contextlib.closing(connection.execute(query, values)) as cursor:
-                answer: str = cursor.fetchone()[0]
-        except Exception as error:
-            if connection is not None:
-                connection.close()
-            self._idle.put(None)
-            if unanswered(error):
-                raise Unavailable(f"the store's file cannot be read: {error}") from error
-            raise
-        self._idle.put(connection)
-        return answer
-
-    def _prepare(self) -> None:
-        try:
-            # What SQLite creates beside it gets the same rights: the data of tasks is nobody else's to read.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise Refused(f"{self._path} cannot be opened ({error.strerror}): name a file to be written") from error
-        try:
-            connection = self._writing()
-            with contextlib.closing(connection):
-                application = connection.execute("PRAGMA application_id").fetchone()[0]
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
-                tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-                if tables and application != _APPLICATION:
-                    raise Refused(f"{self._path} is not a store file of Prelabel: name another one")
-                if version not in (0, _FORMAT):
-                    raise Refused(f"{self._path} has format {version}, this version reads {_FORMAT}: update Prelabel")
-                connection.executescript(_TABLES)
-                for name, columns in _INDEXES.items():
-                    unique = "UNIQUE" if name.endswith("_once") else ""
-                    connection.execute(f"CREATE {unique} INDEX IF NOT EXISTS {name} ON {columns}")
-                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {_FORMAT}")
-        except sqlite3.OperationalError as error:
-            if "unable to open" in str(error):
-                raise Refused(f"{self._path} cannot be opened: name a file in a folder that can be written") from error
-            raise Unavailable(f"the store's file does not answer: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise Refused(f"{self._path} is not a store file of Prelabel: {error}") from error
-
-    def _writing(self) -> sqlite3.Connection:
-        connection = self._connect()
-        try:
-            connection.execute("PRAGMA cache_size = -65536")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 2000")
-            connection.execute("PRAGMA journal_size_limit = 67108864")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=5.0, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        try:
-            connection.execute("PRAGMA page_size = 8192")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA cache_size = -16384")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-# ------------------------------------------------------------------------------------------------- statements
-
-
-def _insert(connection: sqlite3.Connection, head: str, width: int, tail: str, rows: Sequence[Row]) -> None:
-    """Run `head VALUES (…), (…) tail` for all rows, in few statements."""
-    marks = f"({', '.join('?' * width)})"
-    for chunk in _chunks(rows):
-        connection.execute(
-            f"{head} (VALUES {', '.join([marks] * len(chunk))}) {tail}",
-            [value for row in chunk for value in row],
-        )
-
-
-def _chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    at = 0
-    for size in _CHUNKS:
-        while len(rows) - at >= size:
-            yield rows[at : at + size]
-            at += size
-
-
-def _upsert(table: str, columns: str, key: str, tail: str) -> tuple[str, int, str]:
-    """The three parts that `_insert` wants, for an upsert."""
-    width = columns.count(",") + 1
-    # "WHERE true" tells SQLite's parser that ON CONFLICT belongs to the INSERT.
-    return (
-        f"INSERT INTO {table} ({columns}) SELECT * FROM",
-        width,
-        f"WHERE true ON CONFLICT ({key}) DO {tail}",
-    )
-
-
-def _keep_greatest(columns: Iterable[str], order: Sequence[str], also: Mapping[str, str] | None = None) -> str:
-    """DO UPDATE that takes `columns` from the new row if its `order` is greater; `also` merges by column.
-
-    order: expressions in which {} stands before each column's name.
-    """
-    new, old = (", ".join(one.format(row) for one in order) for row in ("excluded.", ""))
-    greater = f"({new}) > ({old})"
-    parts = [f"{name} = CASE WHEN {greater} THEN excluded.{name} ELSE {name} END" for name in columns]
-    merged = {name: f"{function}({name}, excluded.{name})" for name, function in (also or {}).items()}
-    parts += [f"{name} = {value}" for name, value in merged.items()]
-    changed = " OR ".join([greater, *(f"{name} <> {value}" for name, value in merged.items())])
-    return f"UPDATE SET {', '.join(parts)} WHERE {changed}"
-
-
-def _ids(values: Iterable[str]) -> str:
-    return orjson.dumps(list(values)).decode()
-
-
-_GIVEN: Final = "(SELECT value FROM json_each(?))"
-
-
-def _forgotten(connection: sqlite3.Connection, kind: str, tasks: Iterable[str]) -> frozenset[str]:
-    found = connection.execute(
-        f"SELECT json_group_array(task) FROM forgotten WHERE kind = ? AND task IN {_GIVEN}",
-        (kind, _ids(set(tasks))),
-    ).fetchone()[0]
-    return frozenset(orjson.loads(found))
-
-
-def _forget(connection: sqlite3.Connection, kind: str, tasks: Sequence[str]) -> str:
-    """Remember that nothing about these tasks may come back; the tasks as a parameter for `_GIVEN`."""
-    given = _ids(tasks)
-    connection.execute("INSERT OR IGNORE INTO forgotten SELECT ?, value FROM json_each(?)", (kind, given))
-    return given
+_SCHEMA: Final = Schema(_TABLES, _INDEXES)
 
 
 # ----------------------------------------------------------------------------------------------- repositories
@@ -329,11 +136,11 @@ def _forget(connection: sqlite3.Connection, kind: str, tasks: Sequence[str]) -> 
 
 class _SqliteTasks(Tasks):
     _COLUMNS = "uid, project, id, revision, first_ms, config, body"
-    _PUT = _upsert(
+    _PUT = upsert(
         "tasks",
         _COLUMNS,
         "uid",
-        _keep_greatest(
+        keep_greatest(
             ("id", "revision", "config", "body"),
             ("{}revision", "{}config", "{}body"),
             also={"first_ms": "min"},
@@ -341,7 +148,7 @@ class _SqliteTasks(Tasks):
     )
     _JOIN = "INSERT INTO task_runs (run, first_ms, task) SELECT column1, first_ms, uid FROM"
 
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: File) -> None:
         self._file = file
 
     async def put(self, tasks: Sequence[StoredTask]) -> None:
@@ -349,14 +156,14 @@ class _SqliteTasks(Tasks):
             await self._file.writer.write(self._put, tasks)
 
     def _put(self, connection: sqlite3.Connection, tasks: Sequence[StoredTask]) -> None:
-        gone = _forgotten(connection, "tasks", (task.uid for task in tasks))
+        gone = forgotten(connection, "tasks", (task.uid for task in tasks))
         kept = [task for task in tasks if task.uid not in gone]
-        _insert(
+        insert(
             connection,
             *self._PUT,
             [(t.uid, t.project, t.id, t.revision, t.first_ms, t.config, t.body) for t in kept],
         )
-        _insert(
+        insert(
             connection,
             self._JOIN,
             2,
@@ -369,9 +176,9 @@ class _SqliteTasks(Tasks):
             await self._file.writer.write(self._delete, uids)
 
     def _delete(self, connection: sqlite3.Connection, uids: Sequence[str]) -> None:
-        given = _forget(connection, "tasks", uids)
-        connection.execute(f"DELETE FROM tasks WHERE uid IN {_GIVEN}", (given,))
-        connection.execute(f"DELETE FROM task_runs WHERE task IN {_GIVEN}", (given,))
+        given = forget(connection, "tasks", uids)
+        connection.execute(f"DELETE FROM tasks WHERE uid IN {GIVEN}", (given,))
+        connection.execute(f"DELETE FROM task_runs WHERE task IN {GIVEN}", (given,))
 
     async def get(self, project: str, uid: str) -> StoredTask | None:
         task = (await self.get_many([uid])).get(uid)
@@ -382,8 +189,8 @@ class _SqliteTasks(Tasks):
             return {}
         found = await self._file.rows(
             self._COLUMNS,
-            f"SELECT * FROM tasks WHERE uid IN {_GIVEN}",
-            [_ids(uids)],
+            f"SELECT * FROM tasks WHERE uid IN {GIVEN}",
+            [ids(uids)],
         )
         return {row[0]: StoredTask(*row) for row in found}
 
@@ -445,11 +252,11 @@ class _SqliteOutcomes(Outcomes):
     _COLUMNS = (
         "request, project, task, revision, model, provider, task_ms, rank, state, offset, at_ms, version, score, body"
     )
-    _PUT = _upsert(
+    _PUT = upsert(
         "outcomes",
         _COLUMNS,
         "request",
-        _keep_greatest(
+        keep_greatest(
             ("rank", "state", "offset", "at_ms", "version", "score", "body"),
             ("{}rank", "-{}offset", "{}state", "{}at_ms", "{}body"),
             also={"revision": "max", "task_ms": "min"},
@@ -460,7 +267,7 @@ class _SqliteOutcomes(Outcomes):
         SELECT column1, state, task_ms, task, model, request FROM
     """
 
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: File) -> None:
         self._file = file
 
     async def put(self, outcomes: Sequence[StoredOutcome]) -> None:
@@ -468,7 +275,7 @@ class _SqliteOutcomes(Outcomes):
             await self._file.writer.write(self._put, outcomes)
 
     def _put(self, connection: sqlite3.Connection, outcomes: Sequence[StoredOutcome]) -> None:
-        gone = _forgotten(connection, "outcomes", (outcome.task for outcome in outcomes))
+        gone = forgotten(connection, "outcomes", (outcome.task for outcome in outcomes))
         kept = [outcome for outcome in outcomes if outcome.task not in gone]
         rows = [
             (
@@ -478,8 +285,8 @@ class _SqliteOutcomes(Outcomes):
             )
             for o in kept
         ]  # fmt: skip
-        _insert(connection, *self._PUT, rows)
-        _insert(
+        insert(connection, *self._PUT, rows)
+        insert(
             connection,
             self._JOIN,
             2,
@@ -493,19 +300,19 @@ class _SqliteOutcomes(Outcomes):
 
     def _supersede(self, connection: sqlite3.Connection, pairs: Sequence[tuple[str, str]]) -> None:
         # A table of its own, since the mark may come before what it marks.
-        _insert(connection, *self._MARK, pairs)
+        insert(connection, *self._MARK, pairs)
 
-    _MARK = _upsert("superseded", "request, successor", "request", _keep_greatest(["successor"], ["{}successor"]))
+    _MARK = upsert("superseded", "request, successor", "request", keep_greatest(["successor"], ["{}successor"]))
 
     async def delete_of_tasks(self, tasks: Sequence[str]) -> None:
         if tasks:
             await self._file.writer.write(self._delete, tasks)
 
     def _delete(self, connection: sqlite3.Connection, tasks: Sequence[str]) -> None:
-        given = _forget(connection, "outcomes", tasks)
-        requests = f"(SELECT request FROM outcomes WHERE task IN {_GIVEN})"
+        given = forget(connection, "outcomes", tasks)
+        requests = f"(SELECT request FROM outcomes WHERE task IN {GIVEN})"
         connection.execute(f"DELETE FROM outcome_runs WHERE request IN {requests}", (given,))
-        connection.execute(f"DELETE FROM outcomes WHERE task IN {_GIVEN}", (given,))
+        connection.execute(f"DELETE FROM outcomes WHERE task IN {GIVEN}", (given,))
 
     async def of_tasks(self, tasks: Sequence[str]) -> Mapping[str, Sequence[StoredOutcome]]:
         if not tasks:
@@ -513,8 +320,8 @@ class _SqliteOutcomes(Outcomes):
         found = await self._file.rows(
             f"{self._COLUMNS}, successor",
             f"SELECT o.*, s.successor FROM outcomes AS o LEFT JOIN superseded AS s USING (request) "
-            f"WHERE o.task IN {_GIVEN}",
-            [_ids(tasks)],
+            f"WHERE o.task IN {GIVEN}",
+            [ids(tasks)],
         )
         by_task: dict[str, list[StoredOutcome]] = {}
         for row in found:
@@ -576,9 +383,9 @@ def _outcome(row: Sequence[Any]) -> StoredOutcome:
 
 class _SqliteLines(Lines):
     _COLUMNS = "key, project, run, line, task, at_ms, body"
-    _PUT = _upsert("lines", f"{_COLUMNS}, refused", "key", "NOTHING")
+    _PUT = upsert("lines", f"{_COLUMNS}, refused", "key", "NOTHING")
 
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: File) -> None:
         self._file = file
 
     async def put(self, lines: Sequence[StoredLine]) -> None:
@@ -586,7 +393,7 @@ class _SqliteLines(Lines):
             await self._file.writer.write(self._put, lines)
 
     def _put(self, connection: sqlite3.Connection, lines: Sequence[StoredLine]) -> None:
-        _insert(
+        insert(
             connection,
             *self._PUT,
             [(o.key, o.project, o.run, o.line, o.task, o.at_ms, o.body, o.task is None) for o in lines],
@@ -610,7 +417,7 @@ class _SqliteLines(Lines):
 
 class _SqliteRuns(Runs):
     _COLUMNS = "run, project, opened_ms, total, ended, ended_ms, reason, announced"
-    _PUT = _upsert(
+    _PUT = upsert(
         "runs",
         "run, project, opened_ms, total",
         "run",
@@ -618,7 +425,7 @@ class _SqliteRuns(Runs):
         "excluded.opened_ms), total = max(coalesce(total, excluded.total), coalesce(excluded.total, total))",
     )
 
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: File) -> None:
         self._file = file
 
     async def open(self, run: str, project: str, at_ms: int) -> None:
@@ -628,7 +435,7 @@ class _SqliteRuns(Runs):
         await self._file.writer.write(self._put, [(run, project, at_ms, total)])
 
     def _put(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        _insert(connection, *self._PUT, rows)
+        insert(connection, *self._PUT, rows)
 
     async def finish(self, run: str, state: RunState, at_ms: int, reason: str = "") -> bool:
         if state not in _FINAL:
@@ -710,14 +517,14 @@ def _annotation(row: Sequence[Any]) -> StoredAnnotation:
 class _Annotated:
     """A table of annotations: `annotations`, which projection owns, or `examples`, which training owns."""
 
-    def __init__(self, file: _File, table: str) -> None:
+    def __init__(self, file: File, table: str) -> None:
         self._file = file
         self._table = table
-        self._upsert = _upsert(
+        self._upsert = upsert(
             table,
             _ANNOTATED,
             "annotation",
-            _keep_greatest(
+            keep_greatest(
                 (
                     "project",
                     "task",
@@ -738,23 +545,23 @@ class _Annotated:
             await self._file.writer.write(self._put, annotations)
 
     def _put(self, connection: sqlite3.Connection, annotations: Sequence[StoredAnnotation]) -> None:
-        gone = _forgotten(connection, self._table, (one.task for one in annotations))
-        _insert(connection, *self._upsert, [_annotation_row(one) for one in annotations if one.task not in gone])
+        gone = forgotten(connection, self._table, (one.task for one in annotations))
+        insert(connection, *self._upsert, [_annotation_row(one) for one in annotations if one.task not in gone])
 
     async def forget(self, tasks: Sequence[str]) -> None:
         if tasks:
             await self._file.writer.write(self._forget, tasks)
 
     def _forget(self, connection: sqlite3.Connection, tasks: Sequence[str]) -> None:
-        given = _forget(connection, self._table, tasks)
-        connection.execute(f"DELETE FROM {self._table} WHERE task IN {_GIVEN}", (given,))
+        given = forget(connection, self._table, tasks)
+        connection.execute(f"DELETE FROM {self._table} WHERE task IN {GIVEN}", (given,))
 
     async def found(self, query: str, values: Sequence[Any]) -> Sequence[StoredAnnotation]:
         return [_annotation(row) for row in await self._file.rows(_ANNOTATED, query, values)]
 
 
 class _SqliteAnnotations(Annotations):
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: File) -> None:
         self._table = _Annotated(file, "annotations")
 
     async def put(self, annotations: Sequence[StoredAnnotation]) -> None:
@@ -762,8 +569,8 @@ class _SqliteAnnotations(Annotations):
 
     async def of_tasks(self, tasks: Sequence[str]) -> Mapping[str, Sequence[StoredAnnotation]]:
         by_task: dict[str, list[StoredAnnotation]] = {}
-        query = f"SELECT * FROM annotations WHERE NOT deleted AND task IN {_GIVEN}"
-        for one in await self._table.found(query, [_ids(tasks)]):
+        query = f"SELECT * FROM annotations WHERE NOT deleted AND task IN {GIVEN}"
+        for one in await self._table.found(query, [ids(tasks)]):
             by_task.setdefault(one.task, []).append(one)
         for annotations in by_task.values():
             annotations.sort(key=lambda one: (one.at_ms, one.offset, one.annotation))
@@ -783,7 +590,7 @@ class _SqliteExamples(Examples):
         ) ORDER BY task LIMIT ?
     """
 
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: File) -> None:
         self._file = file
         self._table = _Annotated(file, "examples")
 
@@ -811,14 +618,14 @@ class _SqliteExamples(Examples):
 
 class _SqliteSubmissions(Submissions):
     _COLUMNS = "uid, revision, content, config"
-    _PUT = _upsert(
+    _PUT = upsert(
         "submissions",
         _COLUMNS,
         "uid",
-        _keep_greatest(("revision", "content", "config"), ("{}revision", "{}content", "{}config")),
+        keep_greatest(("revision", "content", "config"), ("{}revision", "{}content", "{}config")),
     )
 
-    def __init__(self, file: _File) -> None:
+    def __init__(self, file: File) -> None:
         self._file = file
 
     async def put(self, submissions: Sequence[Submission]) -> None:
@@ -826,15 +633,15 @@ class _SqliteSubmissions(Submissions):
             await self._file.writer.write(self._put, submissions)
 
     def _put(self, connection: sqlite3.Connection, submissions: Sequence[Submission]) -> None:
-        _insert(connection, *self._PUT, [(o.uid, o.revision, o.content, o.config) for o in submissions])
+        insert(connection, *self._PUT, [(o.uid, o.revision, o.content, o.config) for o in submissions])
 
     async def get_many(self, uids: Sequence[str]) -> Mapping[str, Submission]:
         if not uids:
             return {}
         found = await self._file.rows(
             self._COLUMNS,
-            f"SELECT * FROM submissions WHERE uid IN {_GIVEN}",
-            [_ids(uids)],
+            f"SELECT * FROM submissions WHERE uid IN {GIVEN}",
+            [ids(uids)],
         )
         return {row[0]: Submission(*row) for row in found}
 
@@ -861,7 +668,7 @@ class SqliteStore(Store):
         check_seconds: float = 3.0,
     ) -> None:
         self._check_seconds = check_seconds
-        self._file = _File(path, readers=readers, write_seconds=write_seconds, read_seconds=read_seconds)
+        self._file = File(path, _SCHEMA, readers=readers, write_seconds=write_seconds, read_seconds=read_seconds)
         self._stop_seconds = stop_seconds
         self.tasks: Tasks = _SqliteTasks(self._file)
         self.outcomes: Outcomes = _SqliteOutcomes(self._file)
