@@ -14,6 +14,7 @@ from pydantic import Field
 from . import names
 from .annotations import Annotation
 from .base import Json, Milliseconds, Model, Name, NotEmpty, Score, Slug, TaskId
+from .blobs import BlobRef
 from .errors import FieldError
 from .names import Lane
 from .projects import Project
@@ -142,6 +143,8 @@ class TaskSubmitted(_ByTask):
     TYPE = "prelabel.task.submitted.v1"
     id: TaskId | None = None
     data: Annotated[dict[Name, Json], NotEmpty()]
+    blobs: dict[Name, BlobRef] = Field(default_factory=dict)
+    """Fields that are too large for an event; in `data` they are null."""
     meta: dict[str, Json] = Field(default_factory=dict)
     lane: AnyLane = Lane.BULK
     run: str | None = None
@@ -198,6 +201,8 @@ class TaskAccepted(_ByTask):
     id: TaskId | None = None
     revision: Annotated[int, Field(ge=0)]
     data: dict[Name, Json]
+    blobs: dict[Name, BlobRef] = Field(default_factory=dict)
+    """Fields that are too large for an event; in `data` they are null."""
     meta: dict[str, Json] = Field(default_factory=dict)
     config: str
     """Content hash of the project as it was."""
@@ -271,6 +276,8 @@ class PredictionRequested(_ByRequest):
     TYPE = "prelabel.prediction.requested.v1"
     data: dict[Name, Json]
     """The fields that the model's questions are asked about."""
+    blobs: dict[Name, BlobRef] = Field(default_factory=dict)
+    """Fields that are too large for an event; in `data` they are null."""
     generation: str = ""
     deadline_ms: Milliseconds | None = None
 
@@ -286,6 +293,8 @@ class PredictionCreated(_ByRequest):
     version: str
     """The model version: what was loaded and by what content."""
     regions: Regions = ()
+    regions_blob: BlobRef | None = None
+    """Regions that are too large for an event: `regions` is empty, and they are kept in the blob store."""
     score: Score | None = None
     """The lowest score of the regions that have one."""
     label_set: str

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from . import names
 from .annotations import Annotation
+from .blobs import blob_of
 from .errors import FieldError
 from .events import (
     AnnotationDeleted,
@@ -138,6 +139,7 @@ TASK = names.task_uid(PROJECT.id, "letter-17")
 RUN = names.run_id(PROJECT.id, "upload-2026-01-01")
 CONFIG = PROJECT.config_hash
 INPUT = names.content_hash({"text": TEXT})
+LARGE = blob_of(TEXT * 20_000).ref
 REQUEST = names.request_id(TASK, INPUT, "names", CONFIG)
 TONE_REQUEST = names.request_id(TASK, INPUT, "tone", CONFIG)
 ANNOTATION = names.derived("annotation", TASK, "a-1")
@@ -278,6 +280,13 @@ def _tasks() -> Iterator[EventData]:
         deadline_ms=NOON_MS + 5000,
         door=names.inbound("archive"),
     )
+    yield TaskSubmitted(
+        project=PROJECT.id,
+        task=names.task_uid(PROJECT.id, "novel"),
+        id="novel",
+        data={"text": None, "author": "Ada"},
+        blobs={"text": LARGE},
+    )
     yield RunOpened(project=PROJECT.id, run=RUN)
     yield RunSealed(project=PROJECT.id, run=RUN, total=3000)
     yield TaskAccepted(
@@ -329,6 +338,7 @@ def _predictions() -> Iterator[EventData]:
     )
     yield PredictionCreated.model_validate({**rules, **created, "version": "1.0.0", "regions": CHOICES})
     yield PredictionCreated.model_validate({**spacy, **created, "regions": EVERY_KIND})
+    yield PredictionCreated.model_validate({**spacy, **created, "regions_blob": LARGE})
     yield PredictionFailed.model_validate(
         {**spacy, "reason": "worker_crashed", "detail": "the model's process ended with signal 11"}
     )

@@ -6,7 +6,7 @@ import orjson
 from pydantic import Field, ValidationInfo, field_validator
 
 from .base import Json, Model, Name, NotEmpty, TaskId
-from .limits import MAX_DATA_BYTES, MAX_META_BYTES
+from .limits import MAX_BLOB_BYTES, MAX_META_BYTES
 
 
 class Task(Model):
@@ -21,7 +21,7 @@ class Task(Model):
     @field_validator("data", "meta")
     @classmethod
     def _size(cls, value: dict[str, Json], info: ValidationInfo) -> dict[str, Json]:
-        size, limit = json_size(value), MAX_DATA_BYTES if info.field_name == "data" else MAX_META_BYTES
+        size, limit = json_size(value), MAX_BLOB_BYTES if info.field_name == "data" else MAX_META_BYTES
         if size > limit:
             raise ValueError(f"{info.field_name} is {size} bytes as JSON, the limit is {limit}")
         return value
