@@ -11,6 +11,7 @@ from prelabel_all_in_one.settings import AllInOneSettings
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.settings import InferenceSettings
+from prelabel_runtime.egress_policy import EgressSettings
 from prelabel_runtime.settings import Frozen, RuntimeSettings
 from prelabel_training.settings import TrainingSettings
 from pydantic_core import PydanticUndefined
@@ -18,6 +19,7 @@ from pydantic_core import PydanticUndefined
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Every process", RuntimeSettings),
+    ("Calls to the outside, of every process that makes some", EgressSettings),
     ("All in one", AllInOneSettings),
     ("Ingestion", IngestionSettings),
     ("Projection", ProjectionSettings),

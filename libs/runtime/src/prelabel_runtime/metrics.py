@@ -53,6 +53,13 @@ class Metrics:
         self.http_seconds = Histogram(
             "prelabel_http_seconds", "Answering HTTP", ["route", "method", "status"], buckets=_SECONDS, registry=r
         )
+        # Calls to the outside.
+        self.egress_requests = Counter(
+            "prelabel_egress_requests", "Outbound calls by purpose and result", ["purpose", "result"], registry=r
+        )
+        self.egress_seconds = Histogram(
+            "prelabel_egress_seconds", "An outbound call, whole", ["purpose"], buckets=_SECONDS, registry=r
+        )
         # Models.
         self.predicted = Counter(
             "prelabel_predictions", "Outcomes by provider and state", ["provider", "outcome"], registry=r
