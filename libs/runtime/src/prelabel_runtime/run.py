@@ -21,6 +21,7 @@ from prelabel_contract import names
 from starlette.types import ASGIApp
 
 from . import log, process
+from .blobs import Blobs, NoBlobs, open_blobs
 from .bus.base import Bus, TopicSpec
 from .clock import Clock, SystemClock
 from .errors import Fatal, Refused, Unavailable
@@ -46,6 +47,7 @@ class Runtime:
     bus: Bus
     store: Store
     metrics: Metrics
+    blobs: Blobs = field(default_factory=NoBlobs)
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.SystemRandom)
     random_bytes: Callable[[int], bytes] = os.urandom
@@ -168,6 +170,7 @@ async def _backends(runtime: Runtime, stopping: asyncio.Event) -> AsyncIterator[
         finally:
             await runtime.store.stop()
     finally:
+        runtime.blobs.stop()
         await runtime.bus.stop()
 
 
@@ -356,6 +359,7 @@ def run(
             bus=open_bus(chosen, SystemClock()),
             store=open_store(chosen, SystemClock()),
             metrics=Metrics(),
+            blobs=open_blobs(chosen.blobs),
         )
         with asyncio.Runner(loop_factory=process.event_loop()) as runner:
             runner.run(serve(runtime, build, name=name, ready=ready))

@@ -56,6 +56,11 @@ class RuntimeSettings(ProcessSettings):
     """The store: sqlite:///FILE (embedded) or mongodb://HOST:PORT/DATABASE."""
     mongo_driver: Literal["motor", "pymongo"] = "motor"
     """The MongoDB driver: motor, or PyMongo's own asynchronous client."""
+    blobs: str = ""
+    """Where what is too large for an event is kept, the same for all services: a folder, or s3://, gs://, abfs://.
+
+    Each of the three needs a driver package and finds its credentials itself. Empty: nowhere, and tasks whose data is
+    over 192 KiB are refused."""
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{0,60}$")] = ""
     """Put before the name of every topic and consumer group."""
     partitions: Annotated[int, Field(ge=1, le=1000)] = 12

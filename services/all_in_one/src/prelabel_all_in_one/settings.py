@@ -23,6 +23,8 @@ class AllInOneSettings(RuntimeSettings):
     """The bus; empty: log.db in the data folder."""
     store: str = ""
     """The store; empty: results.db in the data folder."""
+    blobs: str = ""
+    """Where what is too large for an event is kept; empty: blobs in the data folder."""
     providers: tuple[Slug, ...] = ()
     """The providers to run, as JSON: ["rules", "spacy"]. Empty: all that are installed."""
     sample: bool = True
@@ -37,6 +39,7 @@ class AllInOneSettings(RuntimeSettings):
         object.__setattr__(self, "data", folder)
         object.__setattr__(self, "bus", self.bus or f"sqlite:///{folder / 'log.db'}")
         object.__setattr__(self, "store", self.store or f"sqlite:///{folder / 'results.db'}")
+        object.__setattr__(self, "blobs", self.blobs or str(folder / "blobs"))
         if self.api_key is None and self.api_key_file is None:
             object.__setattr__(self, "api_key_file", folder / "api-key")
         return self
