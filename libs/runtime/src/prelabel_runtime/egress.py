@@ -17,7 +17,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import httpcore
 import httpx
@@ -25,6 +25,7 @@ import httpx
 from . import log
 from .clock import Clock, SystemClock
 from .egress_policy import (
+    LOOPBACK_NOTICE,
     EgressError,
     EgressPolicy,
     EgressSettings,
@@ -35,6 +36,7 @@ from .egress_policy import (
 )
 from .errors import Refused
 from .metrics import Metrics
+from .settings import RuntimeSettings
 
 __all__ = [
     "Answer",
@@ -237,6 +239,15 @@ class Egress:
         self._resolver = None if resolve else _Resolver()
         guard = _Guard(policy, resolve or cast(Resolve, self._resolver), dialler or httpcore.AnyIOBackend())
         self._transport = _Transport(context or _tls(settings), settings.connections, 30.0, guard)
+
+    @classmethod
+    def of(cls, settings: RuntimeSettings, *, purpose: str, metrics: Metrics, clock: Clock) -> Self:
+        """For a service with these settings; what it may call comes from the environment. Raises `Refused`."""
+        outbound = EgressSettings()
+        policy = EgressPolicy.of(outbound, loopback=settings.one_process)
+        if settings.one_process:
+            _log.info(LOOPBACK_NOTICE, purpose=purpose)
+        return cls(policy, outbound, purpose=purpose, metrics=metrics, clock=clock)
 
     async def request(
         self,

@@ -1,7 +1,7 @@
 """Settings that every service shares. One frozen class, one prefix (PRELABEL_), a sentence under each."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from prelabel_contract.errors import pointer
 from pydantic import Field, SecretStr, ValidationError

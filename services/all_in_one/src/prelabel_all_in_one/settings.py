@@ -1,7 +1,7 @@
 """Settings of the one-process form."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from prelabel_contract.base import Slug
 from prelabel_runtime.settings import RuntimeSettings
@@ -16,6 +16,7 @@ class AllInOneSettings(RuntimeSettings):
     """As every service's, with everything kept in one folder."""
 
     model_config = SettingsConfigDict(env_prefix="PRELABEL_")
+    one_process: ClassVar[bool] = True
 
     data: Path = Path("data")
     """The folder that holds the log, the results, the key and the sample model."""
