@@ -46,6 +46,7 @@ __all__ = [
     "EgressPolicy",
     "EgressSettings",
     "Forbidden",
+    "NotSent",
     "Streamed",
     "Target",
     "TooSlow",
@@ -68,6 +69,10 @@ class Unreachable(EgressError):
     """No answer: DNS, connecting, TLS or the connection failed. The same call may do better later."""
 
     result = "unreachable"
+
+
+class NotSent(Unreachable):
+    """No connection: nothing of the call has left this machine."""
 
 
 class TooSlow(EgressError):
@@ -386,7 +391,7 @@ class Upstreams:
         `target` is the path with its query, as it is to be sent. Headers are sent as they are; without Host the
         origin's is, and without Content-Length a body that is a stream goes in chunks. `idle_seconds` is the longest
         wait for the next bytes. Leaving the block early closes the connection.
-        Raises `Unreachable`, `TooSlow`, `BadAnswer`.
+        Raises `NotSent`, `Unreachable`, `TooSlow`, `BadAnswer`.
         """
         request = httpx.Request(
             method,
@@ -405,7 +410,10 @@ class Upstreams:
         )
         late = f"nothing came for {idle_seconds:g} s"
         with _named(late):
-            response = await self._transport.handle_async_request(request)
+            try:
+                response = await self._transport.handle_async_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+                raise NotSent(str(error)[:300] or type(error).__name__) from None
         try:
             yield Streamed(response.status_code, response.headers.raw, _chunks(response, late))
         finally:
