@@ -50,6 +50,8 @@ class ProcessSettings(Frozen):
 class RuntimeSettings(ProcessSettings):
     """Where the bus and the store are, who may call."""
 
+    one_process: ClassVar[bool] = False
+    """Everything runs in this one process on somebody's own machine, whose loopback may then be called."""
     bus: str = "sqlite:///data/log.db"
     """The bus: sqlite:///FILE (embedded) or kafka://HOST:PORT[,HOST:PORT…]."""
     store: str = "sqlite:///data/results.db"
