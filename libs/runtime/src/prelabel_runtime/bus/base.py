@@ -28,7 +28,8 @@ Readers have no group and commit nothing: they follow topics from the beginning 
 (replies), and can say when they have caught up with what was there when asked.
 
 Looking back. `offsets` says where a topic begins, ends, or was at a moment; `fetch` hands out records once more from
-any place, to whoever keeps places of its own. Neither moves a group or a reader.
+any place, to whoever keeps places of its own. `topics` says which topics there are, `committed` how far a group is that
+may be somebody else's. None of them moves a group or a reader.
 
 Starting. `start` waits for the broker with back-off until its own limit, then raises `Unavailable`. Nothing is opened
 before. `stop` finishes what was handed to `publish`, closes, and is bounded in time even when the broker is away.
@@ -235,6 +236,16 @@ class Bus(ABC):
 
         What retention or compaction has removed is passed over: the offsets of the records tell. May hand out fewer
         than there are. Raises `Unavailable`.
+        """
+
+    @abstractmethod
+    async def topics(self) -> frozenset[str]:
+        """The topics of this deployment that are there now and that we may see. Raises `Unavailable`."""
+
+    @abstractmethod
+    async def committed(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """How far a group is, whoever its members are: the next offset it will read; partitions it has no word of are
+        left out. Raises `Unavailable`.
         """
 
     @abstractmethod

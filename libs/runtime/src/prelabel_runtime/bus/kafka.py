@@ -167,6 +167,10 @@ class _Names:
     def here(self, name: str) -> str:
         return name.removeprefix(self._prefix)
 
+    def ours(self, name: str) -> bool:
+        """Whether a name on the broker is of this deployment."""
+        return name.startswith(self.there(""))
+
     def partition_there(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._prefix + partition.topic, partition.number)
 
@@ -432,6 +436,38 @@ class KafkaBus(Bus):
 
     async def fetch(self, partition: Partition, offset: int, limit: int) -> Sequence[Record]:
         return await self._lookup().fetch(partition, offset, limit)
+
+    async def topics(self) -> frozenset[str]:
+        names = await self._ask(lambda: self._admin().list_topics(), "list its topics")
+        return frozenset(self._names.here(name) for name in names if self._names.ours(name))
+
+    async def committed(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
+        places = [
+            TopicPartition(self._names.there(topic), number)
+            for topic, numbers in (await self._find(self._producer(), set(topics))).items()
+            for number in numbers
+        ]
+        known = await self._ask(
+            lambda: self._admin().list_consumer_group_offsets(self._names.there(group), partitions=places),
+            "tell how far a group is",
+        )
+        return {self._names.partition_here(place): done.offset for place, done in known.items() if done.offset >= 0}
+
+    async def _ask(self, question: Callable[[], Awaitable[_T]], what: str) -> _T:
+        """The broker's answer. Raises `Unavailable` when there is none in time."""
+        last: Exception | None = None
+        try:
+            async with asyncio.timeout(self._settings.probe_timeout):
+                while True:
+                    try:
+                        return await question()
+                    except errors.KafkaError as error:
+                        if not error.retriable:
+                            raise
+                        last = error  # a coordinator may be on its way
+                    await self._clock.sleep(self._settings.retry_backoff)
+        except (TimeoutError, errors.KafkaError, OSError) as error:
+            raise Unavailable(f"Kafka does not {what}: {type(last or error).__name__}") from error
 
     def _lookup(self) -> "_Lookup":
         if self._looking is None:

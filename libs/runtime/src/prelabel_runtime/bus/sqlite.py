@@ -669,6 +669,16 @@ class SqliteBus(Bus):
             return [topic.tail[at] for at in range(offset, min(offset + limit, topic.end))]
         return (await self.history(topic, offset, limit))[:limit]
 
+    async def topics(self) -> frozenset[str]:
+        """The topics that were provisioned."""
+        self._running()
+        return frozenset(self._topics)
+
+    async def committed(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """How far a group is."""
+        found = {topic.place: self.committed_by((topic.id, group)) for topic in (self.find(name) for name in topics)}
+        return {place: done.offset for place, done in found.items() if done is not None}
+
     def _since(self, topic: _Topic, at_ms: int) -> int | None:
         """Runs in the reading thread."""
         with self._reading_file() as connection:
@@ -742,7 +752,7 @@ class SqliteBus(Bus):
         """Give its places up."""
         self._members = {place: other for place, other in self._members.items() if other is not member}
 
-    def committed(self, group: _GroupKey) -> Committed | None:
+    def committed_by(self, group: _GroupKey) -> Committed | None:
         """What the group has committed there."""
         return self._committed.get(group)
 
@@ -927,7 +937,7 @@ class _SqliteConsumer(Consumer):
         self._joined = True
         self._on_revoke = on_revoke
         for topic in topics:
-            done = self._bus.committed((topic.id, self._group))
+            done = self._bus.committed_by((topic.id, self._group))
             self._cursor.follow(topic, done.offset if done else topic.first)
         self.polled_at = self._clock.monotonic()
         try:
@@ -972,7 +982,7 @@ class _SqliteConsumer(Consumer):
         return frozenset(self._cursor.topics)
 
     async def committed(self, partition: Partition) -> Committed | None:
-        return self._bus.committed((self._bus.find(partition.topic).id, self._group))
+        return self._bus.committed_by((self._bus.find(partition.topic).id, self._group))
 
     async def commit(self, offsets: Mapping[Partition, Committed]) -> None:
         if offsets:

@@ -553,6 +553,26 @@ class BusTests:
         assert await bus.offsets([topic], 0) == await bus.offsets([topic], "beginning")
         assert await bus.offsets([topic], "beginning") != old
 
+    async def test_topics_are_listed_with_those_that_came_later(self, bus: Bus, new_topic: MakeTopic) -> None:
+        first = await new_topic()
+        assert first in await bus.topics()
+        later = await new_topic()
+        assert {first, later} <= await bus.topics()
+        assert fresh("topic") not in await bus.topics()
+
+    async def test_a_groups_progress_is_seen_from_outside(self, bus: Bus, new_topic: MakeTopic) -> None:
+        topic, group = await new_topic(), fresh("group")
+        assert await bus.committed(group, [topic]) == {}
+        await bus.publish([message(topic, "one key", number) for number in range(5)])
+        async with joined(bus, [topic], group) as member:
+            read = await drain(member.consumer, 5)
+            await member.consumer.commit(ends_of(read[:3]))
+            done = {read[2].place: read[2].offset + 1}
+            assert await bus.committed(group, [topic]) == done
+        # The members are gone, what they committed is not.
+        assert await bus.committed(group, [topic]) == done
+        assert await bus.committed(fresh("group"), [topic]) == {}
+
     async def test_readers_and_groups_do_not_disturb_each_other(self, bus: Bus, new_topic: MakeTopic) -> None:
         topic = await new_topic()
         await bus.publish([message(topic, "k", number) for number in range(5)])

@@ -99,6 +99,14 @@ class WatchedBus(Bus):
         """As below."""
         return await self._inner.fetch(partition, offset, limit)
 
+    async def topics(self) -> frozenset[str]:
+        """As below."""
+        return await self._inner.topics()
+
+    async def committed(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """As below."""
+        return await self._inner.committed(group, topics)
+
     async def check(self) -> None:
         """As below."""
         await self._inner.check()
