@@ -25,7 +25,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .deliveries import Deliveries, Endpoints, Recoveries
 
 
 class State(StrEnum):
@@ -367,6 +370,9 @@ class Store(ABC):
     annotations: Annotations
     examples: Examples
     submissions: Submissions
+    endpoints: "Endpoints"
+    deliveries: "Deliveries"
+    recoveries: "Recoveries"
 
     @abstractmethod
     async def start(self) -> None:

@@ -28,6 +28,7 @@ from pymongo.errors import (
 
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Refused, Unavailable
+from prelabel_runtime.store import deliveries_mongo
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -580,7 +581,7 @@ class MongoStore(Store):
         self._stop_seconds = stop_seconds
         self._check_seconds = check_seconds
         self._client: AsyncMongoClient[Document] | None = None
-        self._database = Database(prefix, _INDEXES)
+        self._database = Database(prefix, {**_INDEXES, **deliveries_mongo.INDEXES})
         self._log = structlog.get_logger(__name__)
         self.tasks: Tasks = _MongoTasks(self._database)
         self.outcomes: Outcomes = _MongoOutcomes(self._database)
@@ -589,6 +590,9 @@ class MongoStore(Store):
         self.annotations: Annotations = _MongoAnnotations(self._database)
         self.examples: Examples = _MongoExamples(self._database)
         self.submissions: Submissions = _MongoSubmissions(self._database)
+        self.endpoints = deliveries_mongo.MongoEndpoints(self._database)
+        self.deliveries = deliveries_mongo.MongoDeliveries(self._database)
+        self.recoveries = deliveries_mongo.MongoRecoveries(self._database)
 
     async def start(self) -> None:
         """Connect and declare the indexes. Raises `Refused` where waiting is no use: address, credentials."""

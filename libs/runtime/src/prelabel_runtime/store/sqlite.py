@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.store import deliveries_sqlite
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -128,7 +129,7 @@ _INDEXES: Final = {
 }
 """Every index but those of the keys, by name. Those that end in `_once` are unique."""
 
-_SCHEMA: Final = Schema(_TABLES, _INDEXES)
+_SCHEMA: Final = Schema(_TABLES, _INDEXES) + deliveries_sqlite.SCHEMA
 
 
 # ----------------------------------------------------------------------------------------------- repositories
@@ -677,6 +678,9 @@ class SqliteStore(Store):
         self.annotations: Annotations = _SqliteAnnotations(self._file)
         self.examples: Examples = _SqliteExamples(self._file)
         self.submissions: Submissions = _SqliteSubmissions(self._file)
+        self.endpoints = deliveries_sqlite.SqliteEndpoints(self._file)
+        self.deliveries = deliveries_sqlite.SqliteDeliveries(self._file)
+        self.recoveries = deliveries_sqlite.SqliteRecoveries(self._file)
 
     async def start(self) -> None:
         """Open the file, making it where it is missing. Raises `Refused` where it is none of ours."""
