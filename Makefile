@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 LIBS := libs/contract libs/runtime libs/provider
-SERVICES := services/ingestion services/projection services/training services/all_in_one
+SERVICES := services/ingestion services/projection services/training services/gateway services/all_in_one
 PROVIDERS := services/inference/echo services/inference/rules services/inference/spacy
 PACKAGES := $(LIBS) $(SERVICES) $(PROVIDERS)
 EDITABLE = $(foreach package,$(1),-e $(package))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prelabel_all_in_one.settings import AllInOneSettings
+from prelabel_gateway.settings import GatewaySettings
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.settings import InferenceSettings
@@ -25,6 +26,7 @@ CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Projection", ProjectionSettings),
     ("Inference, of any provider", InferenceSettings),
     ("Training", TrainingSettings),
+    ("Gateway, which reads of the first table only where it listens, how it stops and what it logs", GatewaySettings),
 )
 
 

@@ -60,6 +60,10 @@ class Metrics:
         self.egress_seconds = Histogram(
             "prelabel_egress_seconds", "An outbound call, whole", ["purpose"], buckets=_SECONDS, registry=r
         )
+        # The gateway.
+        self.gateway_failures = Counter(
+            "prelabel_gateway_failures", "Requests that a service failed, by why", ["service", "result"], registry=r
+        )
         # Models.
         self.predicted = Counter(
             "prelabel_predictions", "Outcomes by provider and state", ["provider", "outcome"], registry=r

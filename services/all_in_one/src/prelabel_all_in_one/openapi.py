@@ -1,6 +1,7 @@
 """`python -m prelabel_all_in_one.openapi [--check]`: the API of every service as committed documents.
 
-Run it at the root of the repository: it writes docs/openapi/<service>.json, or says which of them differ.
+Run it at the root of the repository: it writes docs/openapi/<service>.json and the gateway's copies, by which it finds
+the service that answers, or says which of them differ.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from prelabel_runtime.service import Service
 from prelabel_runtime.settings import RuntimeSettings
 
 FOLDER = Path("docs/openapi")
+CARRIED = Path("services/gateway/src/prelabel_gateway/openapi")
+ALL = "all_in_one"
 
 
 def main() -> int:
@@ -34,8 +37,8 @@ def main() -> int:
     check = parser.parse_args().check
     differing = [path for path, text in documents() if not path.is_file() or path.read_bytes() != text]
     if not check:
-        FOLDER.mkdir(parents=True, exist_ok=True)
         for path, text in documents():
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text)
         return 0
     for path in differing:
@@ -46,10 +49,12 @@ def main() -> int:
 def documents() -> Iterator[tuple[Path, bytes]]:
     """Each service's document, and that of all in one. Nothing is opened for it."""
     services = _services()
-    for name, some in (*((service.name, [service]) for service in services), ("all_in_one", services)):
+    for name, some in (*((service.name, [service]) for service in services), (ALL, services)):
         routers = [router for service in some for router in service.routers]
         document = application(routers, title=f"Prelabel {name.replace('_', ' ')}").openapi()
-        yield FOLDER / f"{name}.json", orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+        text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
+        for folder in (FOLDER,) if name == ALL else (FOLDER, CARRIED):
+            yield folder / f"{name}.json", text
 
 
 def _services() -> Sequence[Service]:
