@@ -125,7 +125,7 @@ async def _upload(runtime: Runtime, tasks: int) -> None:
         for start in range(0, tasks, 400):
             yield one * min(400, tasks - start)
 
-    door = Door("bench", "http", runtime.clock.now_ms, runtime.new_id, run=runtime.new_id())
+    door = Door("bench", "http", runtime.blobs, runtime.clock.now_ms, runtime.new_id, run=runtime.new_id())
     upload = Upload(runtime.bus, door, runtime.store.submissions, runtime.metrics)
     await upload.open()
     async for batch in lines(body()):
@@ -142,7 +142,7 @@ async def _run_dry(loop: Loop) -> None:
 
 
 def _inference(runtime: Runtime, configs: Table[ConfigPublished]) -> Subscription:
-    inference = Inference("instant", InstantWorker("instant"), configs, runtime.clock, runtime.metrics)
+    inference = Inference("instant", InstantWorker("instant"), configs, runtime.blobs, runtime.clock, runtime.metrics)
     return Subscription(
         group=names.inference_group("instant", Lane.BULK),
         topics=(names.requests("instant", Lane.BULK),),

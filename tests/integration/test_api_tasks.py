@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prelabel_contract import names
 from prelabel_contract.events import PredictionRequested, RunCompleted, TaskAccepted
-from prelabel_contract.limits import MAX_DATA_BYTES, MAX_LINE_BYTES, MAX_META_BYTES
+from prelabel_contract.limits import MAX_BLOB_BYTES, MAX_LINE_BYTES, MAX_META_BYTES
 
 from tests.rig.in_process import Here, spec, task
 
@@ -54,7 +54,7 @@ async def test_bad_lines_are_told_with_their_numbers_and_the_others_are_taken(he
     lines[40] = b'{"data": {"text": "\\ud800"}}'
     lines[50] = b'{"data": {"n": NaN}}'
     lines[60] = task("x" * MAX_LINE_BYTES)
-    lines[70] = task("x" * MAX_DATA_BYTES)
+    lines[70] = task("x" * MAX_BLOB_BYTES)
     lines[80] = b""
     lines[90] = b"[" * 400 + b"]" * 400
     answer = await here.upload(project, lines)
@@ -66,7 +66,7 @@ async def test_bad_lines_are_told_with_their_numbers_and_the_others_are_taken(he
     assert told[31]["errors"][0]["pointer"] == "/idd"
     assert told[21]["errors"][0]["pointer"] == "/data"
     assert told[61]["reason"] == "too_large"
-    assert str(MAX_DATA_BYTES) in told[71]["errors"][0]["detail"]
+    assert str(MAX_BLOB_BYTES) in told[71]["errors"][0]["detail"]
     assert answer.headers["location"] == receipt["links"]["run"]
     run = await here.until(f"{project}/runs/{receipt['run']}", lambda r: r["state"] == "completed")
     assert (run["total"], run["accepted"], run["rejected"]) == (299, 291, 8)
@@ -138,7 +138,7 @@ async def test_the_same_id_with_other_content_is_a_new_revision_that_supersedes(
         ({"data": []}, "/data", ""),
         ({"id": "", "data": {"text": "x"}}, "/id", ""),
         ({"id": 7, "data": {"text": "x"}}, "/id", ""),
-        ({"data": {"text": "x" * MAX_DATA_BYTES}}, "/data", str(MAX_DATA_BYTES)),
+        ({"data": {"text": "x" * MAX_BLOB_BYTES}}, "/data", str(MAX_BLOB_BYTES)),
         ({"data": {"text": "x"}, "meta": {"m": "x" * MAX_META_BYTES}}, "/meta", str(MAX_META_BYTES)),
         ({"data": {"n": 2**64}}, "/data/n", "64 bits"),
     ],

@@ -99,6 +99,9 @@ async def test_what_cannot_be_read_is_dead_lettered_with_its_reason_and_the_rest
     await here.predicted(PROJECT, f"after-{name}")
 
 
+MANY_LARGE_FIELDS = {f"field {n}": "x" * 6_000 for n in range(60)}
+
+
 @pytest.mark.parametrize(
     ("name", "data", "source", "reason", "says"),
     [
@@ -106,7 +109,7 @@ async def test_what_cannot_be_read_is_dead_lettered_with_its_reason_and_the_rest
         ("r2", {"project": PROJECT, "lane": "interactive"}, "crm", "forbidden_lane", "bulk, backfill"),
         ("r3", {"project": PROJECT, "lane": "bulk"}, "archive", "forbidden_lane", "backfill"),
         ("r4", {"project": "not-there-yet"}, "crm", "unknown_project", "no project"),
-        ("r5", {"project": PROJECT, "data": {"text": "x" * 200_000}}, "crm", "invalid", "the limit is"),
+        ("r5", {"project": PROJECT, "data": MANY_LARGE_FIELDS}, "crm", "too_large", "32 largest fields"),
         ("r6", {"project": PROJECT, "meta": {"m": "x" * 5000}}, "crm", "invalid", "the limit is"),
     ],
 )

@@ -18,6 +18,7 @@ from prelabel_contract.events import AnyEvent, EventData
 from prelabel_ingestion.settings import IngestionSettings, Source
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.settings import InferenceSettings
+from prelabel_runtime.blobs import open_blobs
 from prelabel_runtime.bus.base import Record
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.metrics import Metrics
@@ -156,6 +157,7 @@ async def prelabel_here(
     settings = RuntimeSettings(
         bus=f"sqlite:///{folder / 'log.db'}",
         store=f"sqlite:///{folder / 'results.db'}",
+        blobs=str(folder / "blobs"),
         port=free_port(),
         health_port=free_port(),
         api_key=KEY,
@@ -163,7 +165,11 @@ async def prelabel_here(
     clock = SystemClock()
     bus = open_bus(settings, clock)
     runtime = Runtime(
-        settings, WatchedBus(bus, before) if before is not None else bus, open_store(settings, clock), Metrics()
+        settings,
+        WatchedBus(bus, before) if before is not None else bus,
+        open_store(settings, clock),
+        Metrics(),
+        open_blobs(settings.blobs),
     )
     ready, stopping = asyncio.Event(), asyncio.Event()
 

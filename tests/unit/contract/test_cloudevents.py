@@ -134,6 +134,7 @@ def test_binary_mode_out_carries_the_attributes_as_headers() -> None:
         "project": "letters",
         "task": "t",
         "data": {"text": "Ada"},
+        "blobs": {},
         "meta": {},
         "lane": "bulk",
         "door": "http",

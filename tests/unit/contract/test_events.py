@@ -19,7 +19,7 @@ from prelabel_contract.events import (
     event,
 )
 from prelabel_contract.examples import examples
-from prelabel_contract.limits import MAX_DATA_BYTES, MAX_EVENT_BYTES, MAX_META_BYTES, MAX_PROJECT_BYTES
+from prelabel_contract.limits import MAX_BLOB_BYTES, MAX_DATA_BYTES, MAX_EVENT_BYTES, MAX_META_BYTES, MAX_PROJECT_BYTES
 from prelabel_contract.names import Lane
 from prelabel_contract.projects import Project
 from prelabel_contract.regions import REGIONS
@@ -105,7 +105,7 @@ def test_the_largest_task_fits_into_every_event_about_it(fill: str) -> None:
         assert MAX_DATA_BYTES < size < MAX_EVENT_BYTES
 
 
-@pytest.mark.parametrize(("field", "limit"), [("data", MAX_DATA_BYTES), ("meta", MAX_META_BYTES)])
+@pytest.mark.parametrize(("field", "limit"), [("data", MAX_BLOB_BYTES), ("meta", MAX_META_BYTES)])
 def test_a_task_over_a_limit_is_refused_with_both_sizes(field: str, limit: int) -> None:
     body: dict[str, Any] = {"data": {"text": ""}, field: {"text": "x" * limit}}
     with pytest.raises(ValidationError) as refused:

@@ -12,6 +12,7 @@ from prelabel_contract import names
 from prelabel_contract.events import ConfigPublished, Event, PredictionRequested, event
 from prelabel_contract.projects import Project
 from prelabel_provider.inference import LOAD_ATTEMPTS, Inference
+from prelabel_runtime.blobs import NoBlobs
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.errors import Unavailable
@@ -69,7 +70,7 @@ async def inference_of(
     published = event(ConfigPublished(hash=config.config_hash, project=config), id="c", source="/t", time_ms=1)
     await bus.publish(messages([published]))
     await table.start()
-    return Inference("ledger", make_worker(), table, SystemClock(), Metrics())
+    return Inference("ledger", make_worker(), table, NoBlobs(), SystemClock(), Metrics())
 
 
 async def test_a_model_that_kills_its_process_by_being_loaded_fails_alone_after_some_tries(

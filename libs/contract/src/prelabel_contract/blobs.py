@@ -68,6 +68,13 @@ def split(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Blob]]:
     return {name: None if name in moved else value for name, value in data.items()}, moved
 
 
+def hashed(data: Mapping[str, Any], refs: Mapping[str, BlobRef]) -> dict[str, Any]:
+    """What the hash of split data is made of: the same for the same data, without reading what is kept beside."""
+    if not refs:
+        return dict(data)
+    return {"data": dict(data), "blobs": {name: ref.sha256 for name, ref in refs.items()}}
+
+
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 

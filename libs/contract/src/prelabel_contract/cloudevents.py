@@ -65,6 +65,8 @@ def decode(
     cls = _class_of(attributes, types)
     if cls is None:
         return None
+    if "dataref" in attributes:  # we write none, and fetch nothing from where somebody else tells us to
+        raise InvalidEvent("dataref", "data behind a dataref is not fetched: send it in the event, or over HTTP")
     try:
         fields = cls.model_validate_json(data, context=READING)
     except ValidationError as error:

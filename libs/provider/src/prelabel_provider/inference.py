@@ -6,11 +6,13 @@ tasks from being predicted (no worker, no configuration to be read) pauses the l
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prelabel_contract import cloudevents, names
+from prelabel_contract.blobs import blob_of
+from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import (
     AnyEvent,
     ConfigPublished,
@@ -25,8 +27,9 @@ from prelabel_contract.limits import MAX_EVENT_BYTES
 from prelabel_contract.names import Lane
 from prelabel_contract.projects import ModelSpec, Project
 from prelabel_runtime import log
+from prelabel_runtime.blobs import BlobError, Blobs
 from prelabel_runtime.clock import Clock
-from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.errors import TryAgain, Unavailable
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Reply
 from prelabel_runtime.tables import Table
@@ -47,6 +50,11 @@ LOAD_ATTEMPTS = 3
 """Times that a model may kill its process by being loaded, before requests to it fail."""
 MAX_PREPARED = 256
 """Models of configurations that are kept prepared."""
+LARGE_BYTES = 32 * 1024 * 1024
+"""Data from the blob store that is held, and given to a model, at once."""
+BLOB_PATIENCE_MS = 10_000
+"""So long after its task was accepted a blob may be missing: some stores show late what they took."""
+BLOB_RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,7 @@ class Inference:
     provider: str
     worker: ModelWorker
     configs: Table[ConfigPublished]
+    blobs: Blobs
     clock: Clock
     metrics: Metrics
     turns: Turns = field(default_factory=Turns)
@@ -88,6 +97,35 @@ class Inference:
     joined: Joined = field(default_factory=Joined)
 
     async def predict(self, batch: Sequence[Requested]) -> Sequence[Reply]:
+        """One outcome per request. Those whose data must be fetched come after the others, as many as fit at once."""
+        if not any(e.data.blobs for e in batch):
+            return await self._predicted(batch)
+        replies: dict[int, Reply] = {}
+        for places in _portions(batch):
+            found = {place: await self._whole(batch[place]) for place in places}
+            whole = {place: e for place, e in found.items() if isinstance(e, Event)}
+            replies.update(zip(whole, await self._predicted(list(whole.values())), strict=True))
+            for place, error in found.items():
+                if isinstance(error, PredictionFailed):
+                    replies[place] = await self._told(batch[place], error)
+                elif isinstance(error, TryAgain):
+                    replies[place] = error
+        return [replies[place] for place in range(len(batch))]
+
+    async def _whole(self, requested: Requested) -> Requested | PredictionFailed | TryAgain:
+        """A request with all of its data."""
+        data = requested.data
+        if not data.blobs:
+            return requested
+        try:
+            fields = await self.blobs.whole(data.project, data.task, data.data, data.blobs)
+        except BlobError as error:
+            if self.clock.now_ms() - data.accepted_ms < BLOB_PATIENCE_MS:
+                return TryAgain(error.detail, after=BLOB_RETRY_SECONDS)
+            return _failed(data, "blob", error.detail)
+        return replace(requested, data=data.model_copy(update={"data": fields}))
+
+    async def _predicted(self, batch: Sequence[Requested]) -> Sequence[Reply]:
         """One outcome per request; one that is under way already waits for that answer."""
         asked = [(e, *self.joined.ask(e.data.request)) for e in batch]
         first = [e.data for e, _, is_first in asked if is_first]
@@ -98,7 +136,7 @@ class Inference:
             raise
         self.joined.end((data.request, outcome) for data, outcome in zip(first, outcomes, strict=True))
         try:
-            return [self._told(e, _for(e.data, await asyncio.shield(answer))) for e, answer, _ in asked]
+            return [await self._told(e, _for(e.data, await asyncio.shield(answer))) for e, answer, _ in asked]
         finally:
             self.joined.forget()
 
@@ -192,11 +230,11 @@ class Inference:
             dropped=dict(aligned.dropped),
         )
 
-    def _told(self, request: Requested, outcome: Outcome) -> list[AnyEvent]:
+    async def _told(self, request: Requested, outcome: Outcome) -> list[AnyEvent]:
         """The outcome on its topic, and a copy to whoever waits for it."""
         told = self._event(outcome)
-        if isinstance(outcome, PredictionCreated) and len(outcome.regions) > MANY and _too_large(told):
-            outcome = _failed(request.data, "output_too_large", "too many regions for one event")
+        if isinstance(outcome, PredictionCreated) and _perhaps_large(request.data, outcome) and _too_large(told):
+            outcome = await self._shed(request.data, outcome)
             told = self._event(outcome)
         state = "created"
         if isinstance(outcome, PredictionFailed):
@@ -210,6 +248,15 @@ class Inference:
             return [told]
         copy = self._event(told.data, topic=names.REPLIES, key=request.data.correlation)
         return [told, copy]
+
+    async def _shed(self, request: PredictionRequested, outcome: PredictionCreated) -> Outcome:
+        """A prediction that fits into an event: its regions are stored, and named."""
+        regions = blob_of(outcome.model_dump(mode="json", include={"regions"}, exclude_none=True)["regions"])
+        try:
+            await self.blobs.put(outcome.project, outcome.task, regions)
+        except InvalidEvent:
+            return _failed(request, "output_too_large", "too many regions for one event", version=outcome.version)
+        return outcome.model_copy(update={"regions": (), "regions_blob": regions.ref})
 
     def _event(self, data: Outcome, *, topic: str | None = None, key: str | None = None) -> AnyEvent:
         return event(
@@ -227,6 +274,27 @@ def _for(data: PredictionRequested, outcome: Outcome) -> Outcome:
     if (outcome.correlation, outcome.revision, outcome.run) == (data.correlation, data.revision, data.run):
         return outcome
     return outcome.model_copy(update=_same(data))
+
+
+def _portions(batch: Sequence[Requested]) -> Iterator[list[int]]:
+    """Places in the batch: what is there already, then the rest in portions that are not too much to hold."""
+    sizes = [sum(ref.bytes for ref in e.data.blobs.values()) for e in batch]
+    yield [place for place, size in enumerate(sizes) if not size]
+    some: list[int] = []
+    held = 0
+    for place, size in enumerate(sizes):
+        if size and some and held + size > LARGE_BYTES:
+            yield some
+            some, held = [], 0
+        if size:
+            some.append(place)
+            held += size
+    yield some
+
+
+def _perhaps_large(request: PredictionRequested, outcome: PredictionCreated) -> bool:
+    """Worth a look: few regions about little data always fit."""
+    return len(outcome.regions) > MANY or bool(request.blobs)
 
 
 def _too_large(told: AnyEvent) -> bool:

@@ -50,7 +50,7 @@ def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Servi
     """One provider's inference."""
     worker = ModelWorker(provider, python=Catalog(settings.environments).python(provider), limits=settings.limits())
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
-    inference = Inference(provider, worker, configs, runtime.clock, runtime.metrics)
+    inference = Inference(provider, worker, configs, runtime.blobs, runtime.clock, runtime.metrics)
     return Service(
         name=f"inference-{provider}",
         parts=(configs, Announced(worker, runtime.bus, runtime.clock, runtime.new_id())),

@@ -1,6 +1,7 @@
 """The route that predicts while you wait."""
 
 import asyncio
+import contextlib
 import re
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import AnyEvent, PredictionCreated, PredictionFailed, TaskAccepted, TaskRejected
 from prelabel_contract.names import Lane
 from prelabel_contract.tasks import Task
+from prelabel_runtime.blobs import BlobError
 from prelabel_runtime.http.access import ANNOTATORS, allow
 from prelabel_runtime.http.answers import answer
 
@@ -40,7 +42,7 @@ def routes(doors: Doors) -> APIRouter:
         door = doors.door(project, lane=Lane.INTERACTIVE, idempotency_key=bare(idempotency_key))
         task = door.parse(await json_of(request))
         correlation = doors.runtime.new_id()
-        submitted = door.submit(task, correlation=correlation)
+        submitted = await door.submit(task, correlation=correlation)
         uid = submitted.data.task
         with doors.replies.expect(correlation) as inbox:
             await doors.publish(submitted)
@@ -51,7 +53,7 @@ def routes(doors: Doors) -> APIRouter:
             except TimeoutError:
                 location = f"/v1/projects/{project}/tasks/{uid}/predictions"
                 return answer({"task": uid, "predictions": None}, status=202, headers={"Location": location})
-        return answer({"task": uid, "id": task.id, "predictions": [_shown(o) for o in outcomes]})
+        return answer({"task": uid, "id": task.id, "predictions": [await _shown(o, doors) for o in outcomes]})
 
     return router
 
@@ -77,7 +79,11 @@ def _wait(prefer: str | None, otherwise: float) -> float:
     return min(float(found.group(1)), LONGEST_WAIT) if found else otherwise
 
 
-def _shown(data: PredictionCreated | PredictionFailed) -> dict[str, Any]:
+async def _shown(data: PredictionCreated | PredictionFailed, doors: Doors) -> dict[str, Any]:
     known_to_caller = {"correlation", "lane", "run", "accepted_ms", "meta", "project", "task", "id"}
     shown = data.model_dump(mode="json", exclude_none=True, exclude=known_to_caller)
+    if isinstance(data, PredictionCreated) and data.regions_blob is not None:
+        with contextlib.suppress(BlobError):  # the reference stays, and tells that something is missing
+            shown["regions"] = await doors.runtime.blobs.value(data.project, data.task, data.regions_blob)
+            del shown["regions_blob"]
     return {"outcome": "created" if isinstance(data, PredictionCreated) else data.outcome, **shown}

@@ -81,7 +81,11 @@ def routes(doors: Doors) -> APIRouter:
 
 async def _one(doors: Doors, project: str, lane: Lane, key: str | None, value: Any) -> Response:
     door = doors.door(project, lane=lane, idempotency_key=key)
-    submitted = door.submit(door.parse(value))
+    task = door.parse(value)
+    try:
+        submitted = await door.submit(task)
+    except InvalidEvent as error:
+        raise invalid(error, 413) from None
     uid = submitted.data.task
     if key is not None and reuses_key(submitted.data, (await doors.dispatcher.submissions.get_many([uid])).get(uid)):
         raise REUSED

@@ -50,7 +50,14 @@ class Doors:
     def door(self, project: str, **more: Any) -> Door:
         """Where tasks of a project come in."""
         clock = self.runtime.clock
-        return Door(project=project, name="http", now_ms=clock.now_ms, new_id=self.runtime.new_id, **more)
+        return Door(
+            project=project,
+            name="http",
+            blobs=self.runtime.blobs,
+            now_ms=clock.now_ms,
+            new_id=self.runtime.new_id,
+            **more,
+        )
 
     def made(self, data: EventData, *, topic: str | None = None) -> AnyEvent:
         """An event of a door's own."""

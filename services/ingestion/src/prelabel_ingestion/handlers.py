@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from prelabel_contract import names
+from prelabel_contract.blobs import hashed
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import (
     AnnotationSubmitted,
@@ -32,6 +33,7 @@ from prelabel_contract.events import (
 from prelabel_contract.names import Lane
 from prelabel_contract.projects import ModelSpec, Project
 from prelabel_contract.tasks import Task
+from prelabel_runtime.blobs import Blobs
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import TryAgain
 from prelabel_runtime.service import Reply
@@ -55,6 +57,7 @@ class Dispatcher:
     projects: Table[ProjectChanged]
     configs: Table[ConfigPublished]
     submissions: Submissions
+    blobs: Blobs
     clock: Clock
 
     async def tasks(self, batch: Sequence[Event[TaskSubmitted]]) -> Sequence[Reply]:
@@ -102,6 +105,7 @@ class Dispatcher:
             id=data.id,
             revision=known.revision,
             data=data.data,
+            blobs=data.blobs,
             meta=data.meta,
             config=known.config,
             requests=refs,
@@ -133,6 +137,7 @@ class Dispatcher:
         known = (await self.submissions.get_many([uid])).get(uid)
         config = known.config if known is not None else ""
         await self.submissions.put([Submission(uid, revision=deleted.offset, content=DELETED, config=config)])
+        await self.blobs.delete_of_task(deleted.data.project, uid)
         return [_event(deleted.data, names.derived("task.deleted", deleted.id), deleted.time_ms)]
 
 
@@ -142,7 +147,8 @@ def request(
     """The request to one model: the fields that its questions are about, under an id that a repetition meets again."""
     asked = dict.fromkeys(name for question in project.questions_of(model) for name in question.fields)
     fields = {name: data.data[name] for name in asked if name in data.data}
-    input_hash = names.content_hash(fields)
+    blobs = {name: data.blobs[name] for name in asked if name in data.blobs}
+    input_hash = names.content_hash(hashed(fields, blobs))
     return PredictionRequested(
         project=data.project,
         task=data.task,
@@ -159,6 +165,7 @@ def request(
         config=known.config,
         input_hash=input_hash,
         data=fields,
+        blobs=blobs,
         deadline_ms=data.deadline_ms,
     )
 
@@ -231,11 +238,16 @@ class InboundDoor:
         except ValidationError as error:
             wrong = InvalidEvent.from_validation(error, what="task")
             return [self._refuse(inbound, uid, wrong.reason, *wrong.errors)]
+        try:
+            fitting, blobs = await self.dispatcher.blobs.shed(data.project, uid, data.data)
+        except InvalidEvent as error:
+            return [self._refuse(inbound, uid, error.reason, *error.errors)]
         submitted = TaskSubmitted(
             project=data.project,
             task=uid,
             id=data.id,
-            data=data.data,
+            data=dict(fitting),
+            blobs=blobs,
             meta=data.meta,
             lane=Lane(data.lane),
             run=data.run,

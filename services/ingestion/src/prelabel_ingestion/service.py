@@ -18,20 +18,22 @@ from .doors import Doors
 from .handlers import Dispatcher, InboundDoor
 from .replies import Replies
 from .settings import IngestionSettings
+from .sweeping import Sweeper
 from .tables import Tables
 
 
 def build(runtime: Runtime, settings: IngestionSettings) -> Service:
     """The doors and the dispatcher."""
     tables = Tables.on(runtime.bus, runtime.rng)
-    dispatcher = Dispatcher(tables.projects, tables.configs, runtime.store.submissions, runtime.clock)
+    dispatcher = Dispatcher(tables.projects, tables.configs, runtime.store.submissions, runtime.blobs, runtime.clock)
     replies = Replies(runtime.bus, runtime.rng)
     doors = Doors(runtime, tables, dispatcher, replies, settings)
+    sweeper = Sweeper(runtime.blobs, runtime.store.submissions, runtime.clock, days=settings.sweep_days)
     inbound = [InboundDoor(name, source, dispatcher) for name, source in settings.inbound.items()]
     return Service(
         name="ingestion",
         routers=(api.routes(doors),),
-        parts=(tables.projects, tables.configs, tables.providers, replies),
+        parts=(tables.projects, tables.configs, tables.providers, replies, sweeper),
         subscriptions=(
             Subscription(
                 group="dispatcher",

@@ -29,5 +29,7 @@ class IngestionSettings(Frozen):
     """Inbound topics to read, as JSON: {"crm": {"projects": ["mails"]}} reads prelabel.inbound.crm."""
     wait_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
     """How long an interactive prediction is waited for unless "Prefer: wait=N" says otherwise."""
+    sweep_days: Annotated[float, Field(ge=0, le=3650)] = 30.0
+    """Blobs of tasks that were never submitted, or are deleted, go when they are so old; 0: they stay."""
     dispatch_records: Annotated[int, Field(ge=1, le=5000)] = 500
     """Tasks the dispatcher handles at once."""

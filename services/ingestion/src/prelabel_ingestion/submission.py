@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from prelabel_contract import names
+from prelabel_contract.blobs import hashed
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnyEvent, TaskRejected, TaskSubmitted, event
 from prelabel_contract.names import Lane
 from prelabel_contract.tasks import Task
+from prelabel_runtime.blobs import Blobs
 from prelabel_runtime.store.base import Submission
 from pydantic import ValidationError
 
@@ -20,7 +22,7 @@ REUSED = InvalidEvent(
 
 def content_of(data: TaskSubmitted) -> str:
     """The hash of what a task says: the same means that nothing changed."""
-    return names.content_hash({"data": data.data, "meta": data.meta})
+    return names.content_hash({"data": hashed(data.data, data.blobs), "meta": data.meta})
 
 
 def reuses_key(data: TaskSubmitted, known: Submission | None) -> bool:
@@ -34,6 +36,7 @@ class Door:
 
     project: str
     name: str
+    blobs: Blobs
     now_ms: Callable[[], int]
     new_id: Callable[[], str]
     lane: Lane = Lane.BULK
@@ -62,13 +65,19 @@ class Door:
             return names.task_uid_of_line(self.project, self.idempotency_key, line)
         return self.new_id()
 
-    def submit(self, task: Task, line: int = 1, *, correlation: str | None = None) -> AnyEvent:
-        """The record for the dispatcher."""
+    async def submit(self, task: Task, line: int = 1, *, correlation: str | None = None) -> AnyEvent:
+        """The record for the dispatcher, after what is too large for it was stored.
+
+        Raises `InvalidEvent` for what cannot be stored, `Unavailable` where the blob store does not answer.
+        """
+        uid = self.uid(task, line)
+        fitting, blobs = await self.blobs.shed(self.project, uid, task.data)
         data = TaskSubmitted(
             project=self.project,
-            task=self.uid(task, line),
+            task=uid,
             id=task.id,
-            data=task.data,
+            data=dict(fitting),
+            blobs=blobs,
             meta=task.meta,
             lane=self.lane,
             run=self.run,

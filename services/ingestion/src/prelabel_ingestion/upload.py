@@ -1,6 +1,6 @@
 """Uploads: many tasks in one request, streamed, in bounded memory, safe to send again."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +109,7 @@ class Upload:
         return self.receipt
 
     async def _take(self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]) -> None:
-        taken = await self._without_reused(list(self._taken(batch, parse)))
+        taken = await self._without_reused([await self._taken(number, parse, value) for number, value in batch])
         await self._bus.publish([message for _, message, _ in taken])
         for published, _, error in taken:
             if error is None:
@@ -125,13 +125,12 @@ class Upload:
         self._metrics.submitted.labels(door).inc(len(taken) - refused)
         self._metrics.refused.labels(door, "invalid").inc(refused)
 
-    def _taken(self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]) -> Iterator[Taken]:
-        for number, value in batch:
-            try:
-                made = self._door.submit(parse(value), number)
-                yield made, messages([made])[0], None
-            except InvalidEvent as error:
-                yield self._refused(error, number)
+    async def _taken(self, number: int, parse: Callable[[Any], Any], value: Any) -> Taken:
+        try:
+            made = await self._door.submit(parse(value), number)
+            return made, messages([made])[0], None
+        except InvalidEvent as error:
+            return self._refused(error, number)
 
     async def _without_reused(self, taken: list[Taken]) -> list[Taken]:
         """A key that was sent with another content before must not overwrite it."""

@@ -24,7 +24,11 @@ def routes(reading: Reading) -> APIRouter:
         state: State | None = None,
         predictions: bool = False,
     ) -> Response:
-        """Tasks in the order in which they were accepted; `predictions=true` adds what the models said."""
+        """Tasks in the order in which they were accepted; `predictions=true` adds what the models said.
+
+        Data that is too large for an event is left out here: null in `data`, its size and beginning in `blobs`, and
+        regions likewise in `regions_blob`. A single task and the export have all of it.
+        """
         await reading.project(project)
         page = await reading.page(project, Filter(run, model, state), limit=limit + 1, after=key_of(cursor))
         tasks = [task for _, task in page[:limit]]
@@ -34,13 +38,16 @@ def routes(reading: Reading) -> APIRouter:
     @router.get("/tasks/{task}", dependencies=[allow("task.get", READERS)])
     async def get_task(project: str, task: str) -> Response:
         """One task, by its uid or its caller's id, with predictions and annotations."""
-        return answer((await reading.in_full([await reading.task(project, task)]))[0])
+        shown = (await reading.in_full([await reading.task(project, task)]))[0]
+        return answer(await reading.whole(project, shown))
 
     @router.get("/tasks/{task}/predictions", dependencies=[allow("prediction.list", READERS)])
     async def get_predictions(project: str, task: str) -> Response:
         """What every model said about a task, or that it has not said it yet."""
         found = await reading.task(project, task)
         shown = (await reading.with_predictions([found]))[0]
+        shown.pop("blobs", None)  # not asked for
+        shown = await reading.whole(project, shown)
         return answer({"task": found.uid, "predictions": shown["predictions"]})
 
     @router.get("/counts", dependencies=[allow("project.count", READERS)])

@@ -118,6 +118,8 @@ _END: dict[type[RunCompleted | RunFailed | RunCancelled], RunState] = {
 
 def _task(data: TaskAccepted) -> StoredTask:
     body = {"data": data.data, "meta": data.meta, "door": data.door}
+    if data.blobs:
+        body["blobs"] = {name: ref.model_dump() for name, ref in data.blobs.items()}
     return StoredTask(
         uid=data.task,
         project=data.project,

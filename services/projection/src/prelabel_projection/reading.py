@@ -2,14 +2,16 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from prelabel_contract import names
 from prelabel_contract.base import MAX_INT
+from prelabel_contract.blobs import BlobRef
 from prelabel_contract.events import ProjectChanged
+from prelabel_runtime.blobs import BlobError, Blobs
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.http.problems import Problem, not_found
 from prelabel_runtime.store.base import PageKey, State, Store, StoredAnnotation, StoredOutcome, StoredRun, StoredTask
@@ -38,6 +40,7 @@ class Reading:
     """The store, read for callers. What is not there, or not in this project, raises a 404."""
 
     store: Store
+    blobs: Blobs
     projects: Table[ProjectChanged]
     clock: Clock
 
@@ -87,29 +90,71 @@ class Reading:
         return shown
 
     async def export(self, project: str, wanted: Filter) -> AsyncIterator[bytes]:
-        """Every task in full, as NDJSON, in memory for a page."""
+        """Every task in full, as NDJSON, in memory for a page; of what is large, one task at a time."""
         after: PageKey | None = None
         while page := await self.page(project, wanted, limit=EXPORT_PAGE, after=after):
-            lines = await self.in_full([task for _, task in page])
-            yield b"".join(orjson.dumps(line) + b"\n" for line in lines)
+            small: list[bytes] = []
+            for line in await self.in_full([task for _, task in page]):
+                if not _refers(line):
+                    small.append(orjson.dumps(line) + b"\n")
+                    continue
+                yield b"".join(small)
+                small = []
+                yield orjson.dumps(await self.whole(project, line)) + b"\n"
+            yield b"".join(small)
             after = page[-1][0]
+
+    async def whole(self, project: str, shown: dict[str, Any]) -> dict[str, Any]:
+        """A task as JSON, with what is kept in the blob store.
+
+        What cannot be had stays null, and its reference tells why. Raises `Unavailable` where the store does not
+        answer.
+        """
+        left = await self._fetched(project, shown["task"], shown.pop("blobs", {}), into=shown["data"])
+        if left:
+            shown["blobs"] = left
+        for said in shown["predictions"]:
+            if (ref := said.pop("regions_blob", None)) is not None:
+                left = await self._fetched(project, shown["task"], {"regions": ref}, into=said)
+                if left:
+                    said["regions_blob"] = left["regions"]
+        return shown
+
+    async def _fetched(
+        self, project: str, task: str, refs: Mapping[str, Mapping[str, Any]], *, into: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Fill in values by their references; returns the references that lead to nothing."""
+        left: dict[str, Any] = {}
+        for name, ref in refs.items():
+            try:
+                into[name] = await self.blobs.value(project, task, BlobRef.model_validate(ref))
+            except BlobError as error:
+                left[name] = {**ref, "error": error.reason}
+        return left
 
 
 # ---------------------------------------------------------------------------------------------------------- as JSON
 
 
 def shown_task(task: StoredTask) -> dict[str, Any]:
-    """A task."""
+    """A task. What is kept in the blob store is null in `data`, and told in `blobs`: how large, and how it begins."""
     body = orjson.loads(task.body)
+    blobs = {"blobs": body["blobs"]} if "blobs" in body else {}
     return {
         "task": task.uid,
         "id": task.id,
         "data": body["data"],
+        **blobs,
         "meta": body["meta"],
         "revision": task.revision,
         "accepted_ms": task.first_ms,
         "config": task.config,
     }
+
+
+def _refers(shown: Mapping[str, Any]) -> bool:
+    """Something of it is in the blob store."""
+    return "blobs" in shown or any("regions_blob" in said for said in shown["predictions"])
 
 
 def shown_outcome(outcome: StoredOutcome, task: StoredTask) -> dict[str, Any]:

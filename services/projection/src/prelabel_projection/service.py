@@ -36,7 +36,7 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     watcher = RunWatcher(runtime.store, runtime.bus, settings, runtime.clock, runtime.metrics, runtime.rng)
     return Service(
         name="projection",
-        routers=(api.routes(Reading(runtime.store, projects, runtime.clock)),),
+        routers=(api.routes(Reading(runtime.store, runtime.blobs, projects, runtime.clock)),),
         parts=(projects, watcher),
         subscriptions=(
             Subscription(
