@@ -358,6 +358,9 @@ class Streamed:
     """The body as it comes over the wire, not decoded. Raises `Unreachable`, `TooSlow`, `BadAnswer`."""
 
 
+_SCHEMES = ("http", "https")
+
+
 class Upstreams:
     """Streaming calls to a fixed set of the operator's own origins, and no others. No address is judged."""
 
@@ -367,8 +370,11 @@ class Upstreams:
         """`origins`: "http://HOST:PORT" or "https://HOST:PORT". Raises `Refused`."""
         self._origins: dict[str, httpx.URL] = {}
         for origin in origins:
-            url = httpx.URL(origin)
-            if url.scheme not in ("http", "https") or not url.host or url.path != "/" or url.userinfo or url.query:
+            try:
+                url = httpx.URL(origin)
+            except httpx.InvalidURL:
+                url = httpx.URL("")
+            if url.scheme not in _SCHEMES or not url.host or url.path != "/" or url.userinfo or url.query:
                 raise Refused(f"{origin!r} is no origin like http://HOST:PORT")
             self._origins[origin] = url
         # Shorter than uvicorn keeps a connection (5 s), so that no request is sent into one that is being closed.
