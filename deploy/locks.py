@@ -7,7 +7,14 @@ from pathlib import Path
 
 LIBS = ("libs/contract", "libs/runtime", "libs/provider")
 OURS = (
-    *(*LIBS, "services/ingestion", "services/projection", "services/training", "services/all_in_one"),
+    *(
+        *LIBS,
+        "services/ingestion",
+        "services/projection",
+        "services/training",
+        "services/gateway",
+        "services/all_in_one",
+    ),
     *("services/inference/echo", "services/inference/rules", "services/inference/spacy"),
 )
 LOCKS = {
