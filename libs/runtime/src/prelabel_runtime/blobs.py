@@ -1,6 +1,6 @@
 """The blob store: what is too large for an event, kept under its content's hash until its task goes.
 
-Promises, kept by every file system behind it (tests/integration/test_blobs.py):
+Promises, kept by every file system behind it (tests/unit/runtime/test_blobs.py):
 
 - `put` returns once the blob is durable under its name; a blob that can be read is whole. Putting it again changes
   nothing but its age.
