@@ -12,7 +12,7 @@ from deploy.local.probes import kafka_answers
 from deploy.local.server import Server, say_nothing
 
 # The node's identity inside its data; no two nodes here ever meet, so one fixed id serves all.
-_CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
+CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 _FORMATTED = "formatted"
 
 
@@ -51,7 +51,7 @@ class KafkaServer(Server):
 
     def format(self, installation: Installation) -> None:
         settings = self._write_settings(installation.folder / _FORMATTED)
-        format_data = ["format", "--ignore-formatted", "--cluster-id", _CLUSTER_ID, "--config", str(settings)]
+        format_data = ["format", "--ignore-formatted", "--cluster-id", CLUSTER_ID, "--config", str(settings)]
         run(
             installation.command("kafka.tools.StorageTool", *format_data, heap_mib=self.heap_mib),
             "formatting Kafka's storage",

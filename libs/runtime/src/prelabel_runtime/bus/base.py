@@ -248,6 +248,13 @@ class Bus(ABC):
         left out. Raises `Unavailable`.
         """
 
+    async def missing(self, *, reads: Collection[str], writes: Collection[str]) -> Sequence[str]:
+        """What is not there, or not allowed, of the topics that somebody wants to read and write: a phrase for each.
+
+        Raises `Unavailable`. A bus without rights says nothing: what is not there, publishing and reading tell.
+        """
+        return ()
+
     @abstractmethod
     async def check(self) -> None:
         """Raises `Unavailable` if nothing could be published now."""

@@ -31,7 +31,6 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka import TopicPartition as SubscribedPartition
 from faststream.kafka.publisher.producer import AioKafkaFastProducerImpl
 from faststream.middlewares import AckPolicy
-from faststream.security import BaseSecurity
 
 from prelabel_runtime.bus.base import (
     Bus,
@@ -45,7 +44,10 @@ from prelabel_runtime.bus.base import (
     Record,
     TopicSpec,
 )
+from prelabel_runtime.bus.kafka_rights import Operation, operations_allowed
+from prelabel_runtime.bus.kafka_security import NOT_ALLOWED, KafkaSecurity
 from prelabel_runtime.clock import Clock, SystemClock
+from prelabel_runtime.credentials import KafkaCredentials
 from prelabel_runtime.errors import Fatal, Refused, Unavailable
 
 __all__ = ["KafkaBus", "KafkaSecurity", "KafkaSettings"]
@@ -79,17 +81,6 @@ _REQUEST_BYTES = 1024 * 1024
 
 # From so many records in one call on, batches of our own are worth it.
 _MANY = 32
-
-
-@dataclass(frozen=True, slots=True)
-class KafkaSecurity:
-    """How to reach the brokers. The one place where SASL and TLS will be added."""
-
-    protocol: Literal["plaintext"] = "plaintext"
-
-    def for_faststream(self) -> BaseSecurity | None:
-        """FastStream hands this to the producer, the admin client and every consumer alike."""
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +195,7 @@ class KafkaBus(Bus):
     ) -> None:
         self._servers = [servers] if isinstance(servers, str) else list(servers)
         self._clock = clock or SystemClock()
-        self._security = security or KafkaSecurity()
+        self._security = security or KafkaSecurity(KafkaCredentials.model_construct())
         self._settings = settings or KafkaSettings()
         self._deadline = deadline
         self._start_limit = start_limit
@@ -225,10 +216,12 @@ class KafkaBus(Bus):
         broker, producer = self._new_broker()
         try:
             await broker.start()
-        except BaseException:
+        except BaseException as error:
             if producer.client is not None:
                 await self._part(producer.client.stop())
             await self._part(broker.stop())
+            if isinstance(error, errors.KafkaConnectionError) and (reason := await self._asked_why()):
+                raise Refused(reason) from None
             raise
         self._broker, self._sender = broker, producer.client
 
@@ -351,6 +344,8 @@ class KafkaBus(Bus):
             raise Unavailable("Kafka did not acknowledge in time") from None
         except _PRODUCER_LOST as error:
             raise Fatal(f"Kafka's producer has lost its place: {type(error).__name__}") from error
+        except NOT_ALLOWED as error:
+            raise self._denied(error, "WRITE to") from None
         except errors.KafkaError as error:
             if type(error) is errors.KafkaError:  # the client's sending task has ended
                 raise Fatal("Kafka's producer has ended") from error
@@ -477,14 +472,58 @@ class KafkaBus(Bus):
 
     async def check(self) -> None:
         producer = self._producer()
-        answered = False
+        answered, reason = False, None
         try:
             async with asyncio.timeout(self._settings.probe_timeout):
                 answered = await producer.client.force_metadata_update()
+                reason = None if answered else await self._asked_why()
         except TimeoutError:
             pass
+        self._refusal = reason
         if not answered:
-            raise Unavailable("Kafka does not answer")
+            raise Unavailable(reason or "Kafka does not answer")
+
+    async def missing(self, *, reads: Collection[str], writes: Collection[str]) -> Sequence[str]:
+        wanted = {**dict.fromkeys(reads, Operation.READ), **dict.fromkeys(writes, Operation.WRITE)}
+        both = frozenset(reads) & frozenset(writes)
+        asked = [self._names.there(topic) for topic in sorted(wanted)]
+        try:
+            async with asyncio.timeout(self._settings.request_timeout):
+                allowed = await operations_allowed(self._producer().client, asked)
+        except NotImplementedError:
+            return ()  # brokers that cannot tell
+        except (errors.KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka does not tell our rights: {type(error).__name__}") from error
+        lines = []
+        for topic in sorted(wanted):
+            name = self._names.there(topic)
+            granted = allowed.get(name)
+            needed = (Operation.READ, Operation.WRITE) if topic in both else (wanted[topic],)
+            if granted is None:
+                lines.append(f"there is no topic {name}")
+            elif lacking := [one.name for one in needed if one not in granted]:
+                lines.append(f"{self._security.who} has no right to {' and '.join(lacking)} topic {name}")
+        return lines
+
+    def _denied(self, error: Exception, deed: str, group: str | None = None) -> Refused:
+        """What somebody has to be allowed, in one line."""
+        if isinstance(error, errors.ClusterAuthorizationFailedError):
+            what = "WRITE to any topic" if deed == "WRITE to" else "administer the cluster"
+        elif isinstance(error, errors.GroupAuthorizationFailedError):
+            what = f"READ group {group or _named(error)}"
+        else:
+            what = f"{deed} topic {_named(error)}" + (f" for group {group}" if group else "")
+        return Refused(
+            f"Kafka: {self._security.who} has no right to {what}; `prelabel topics plan` shows what is needed"
+        )
+
+    async def _asked_why(self) -> str | None:
+        """Why the brokers refuse us; None where they do not, or are away."""
+        try:
+            async with asyncio.timeout(self._settings.probe_timeout):
+                return await self._security.refusal(self._servers, timeout=self._settings.probe_timeout)
+        except TimeoutError:
+            return None
 
     def _producer(self) -> AIOKafkaProducer:
         if self._sender is None:
@@ -520,10 +559,19 @@ class KafkaBus(Bus):
             **options,
         )
 
-    async def _persist(self, action: Callable[[], Awaitable[None]], trouble: str, *, extra: float = 0.0) -> None:
+    async def _persist(
+        self,
+        action: Callable[[], Awaitable[None]],
+        trouble: str,
+        *,
+        deed: str = "CREATE",
+        group: str | None = None,
+        extra: float = 0.0,
+    ) -> None:
         """Repeats an action with growing pauses until it succeeds or `start_limit` is over; then
-        `Unavailable`.
+        `Unavailable`. What is not allowed is `Refused` at once.
 
+        deed, group: what to say that it was.
         extra: seconds beyond the limit that an action which is under way may still take.
         """
         deadline = self._clock.monotonic() + self._start_limit
@@ -533,6 +581,8 @@ class KafkaBus(Bus):
             try:
                 async with asyncio.timeout(left + extra):
                     return await action()
+            except NOT_ALLOWED as error:
+                raise self._denied(error, deed, group) from None
             except (errors.KafkaError, TimeoutError, OSError) as error:
                 if self._clock.monotonic() + pause >= deadline:
                     raise Unavailable(f"{trouble}: {type(error).__name__}") from error
@@ -593,7 +643,7 @@ class _Source:
         self._silent = 0.0
         self._unasked = 0.0
         self._errors: deque[float] = deque(maxlen=self._settings.errors_allowed)
-        self._broken: Fatal | None = None
+        self._broken: Fatal | Refused | None = None
 
     @property
     def _client(self) -> AIOKafkaConsumer | None:
@@ -606,6 +656,11 @@ class _Source:
             raise RuntimeError("this consumer is not started, or stopped")
         return client
 
+    @property
+    def _group(self) -> str | None:
+        """The group on the broker; None for a reader."""
+        return None
+
     async def _bounded(self, asked: Awaitable[_T], what: str, limit: float) -> _T:
         """The answer to a question. Raises `Unavailable` when there is none within `limit` seconds."""
         try:
@@ -615,6 +670,8 @@ class _Source:
             raise Unavailable(f"Kafka does not {what}") from None
         except (errors.CommitFailedError, errors.IllegalStateError):
             raise
+        except NOT_ALLOWED as error:
+            raise self._bus._denied(error, "READ", self._group) from None
         except errors.KafkaError as error:
             raise Unavailable(f"Kafka does not {what}: {type(error).__name__}") from error
 
@@ -703,7 +760,7 @@ class _Source:
         self._sought.clear()
         return handed
 
-    def _judge(self, error: Exception) -> Unavailable | Fatal:
+    def _judge(self, error: Exception) -> Unavailable | Fatal | Refused:
         """Tells errors that time may mend from those that it never will.
 
         When the client's heartbeat or coordination task has ended, every later call is told so, for ever:
@@ -717,7 +774,11 @@ class _Source:
             now = self._clock.monotonic()
             self._errors.append(now)
             if len(self._errors) == self._errors.maxlen and now - self._errors[0] <= self._settings.stuck_after:
-                self._broken = Fatal(f"this consumer cannot read any more: {name}")
+                self._broken = (
+                    self._bus._denied(error, "READ", self._group)
+                    if isinstance(error, NOT_ALLOWED)
+                    else Fatal(f"this consumer cannot read any more: {name}")
+                )
                 return self._broken
         return Unavailable(f"Kafka does not let this consumer read: {name}")
 
@@ -750,6 +811,10 @@ class _Source:
             await self._bus.check()
         except Unavailable:
             self._silent = 0.0
+            if self._bus._refusal is not None:
+                # Another password may be in the file by now: a new process reads it.
+                self._broken = Refused(self._bus._refusal)
+                raise self._broken from None
             raise
         self._unasked = 0.0
         if patience is not None and self._silent > patience:
@@ -781,17 +846,27 @@ class KafkaConsumer(_Source, Consumer):
     def __init__(self, bus: KafkaBus, topics: Sequence[str], group: str) -> None:
         super().__init__(bus)
         self._topics = [bus._names.there(topic) for topic in topics]
-        self._group = bus._names.there(group)
+        self._named = bus._names.there(group)
         self._mine: frozenset[Partition] = frozenset()
         self._releasing = asyncio.Lock()
         self._assigned = asyncio.Event()
         self._on_assign: Listener | None = None
         self._on_revoke: Listener | None = None
 
+    @property
+    def _group(self) -> str:
+        return self._named
+
     async def start(self, *, on_assign: Listener, on_revoke: Listener) -> None:
         self._on_assign, self._on_revoke = on_assign, on_revoke
         # Joining waits for the other members to finish what they hold.
-        await self._bus._persist(self._join, "Kafka lets nobody join the group", extra=self._settings.rebalance_timeout)
+        await self._bus._persist(
+            self._join,
+            "Kafka lets nobody join the group",
+            deed="READ",
+            group=self._group,
+            extra=self._settings.rebalance_timeout,
+        )
         self._raise_if_broken()
         self.polled_at = self._clock.monotonic()
 
@@ -948,7 +1023,7 @@ class KafkaReader(_Source, Reader):
         self._positions: dict[Partition, int] = {}
 
     async def start(self) -> None:
-        await self._bus._persist(self._begin, "Kafka has nothing to read")
+        await self._bus._persist(self._begin, "Kafka has nothing to read", deed="READ")
         self.polled_at = self._clock.monotonic()
 
     async def _begin(self) -> None:
@@ -1086,6 +1161,12 @@ def _forget(future: "asyncio.Future[Any]") -> None:
         future.cancel()
     elif not future.cancelled():
         future.exception()
+
+
+def _named(error: Exception) -> str:
+    """The topics or the group that an error of the client names."""
+    what = error.args[0] if error.args else "of that name"
+    return ", ".join(sorted(map(str, what))) if isinstance(what, (set, frozenset, list, tuple)) else str(what)
 
 
 def _ms(seconds: float) -> int:
