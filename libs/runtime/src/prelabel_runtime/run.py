@@ -27,7 +27,7 @@ from .clock import Clock, SystemClock
 from .errors import Fatal, Refused, Unavailable
 from .health import Health, probes
 from .http import app as http_app
-from .http.keys import Keys
+from .http.keys import AccessTable, Keys
 from .loop import Loop
 from .metrics import Metrics
 from .retry import backoff
@@ -51,6 +51,11 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.SystemRandom)
     random_bytes: Callable[[int], bytes] = os.urandom
+    access: AccessTable = field(init=False)
+    """Keys and sessions; followed by every process that answers."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "access", AccessTable(self.bus, rng=self.rng))
 
     def new_id(self) -> str:
         """A version 7 UUID of this moment."""
@@ -328,7 +333,7 @@ def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequ
     routers = [router for service in services for router in service.routers]
     if not routers:
         return (), None
-    keys = Keys(runtime.bus, runtime.settings.key(), clock=runtime.clock, rng=runtime.rng)
+    keys = Keys(runtime.access, runtime.settings.key(), bus=runtime.bus, clock=runtime.clock, new_id=runtime.new_id)
     api = http_app.build(
         routers, title=f"Prelabel {name}", identify=keys.identify, metrics=runtime.metrics, clock=runtime.clock
     )

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from prelabel_contract import cloudevents
 from prelabel_contract.errors import InvalidEvent
-from prelabel_contract.events import EventData
+from prelabel_contract.events import AnyEvent, Event, EventData
 
 from . import log
 from .bus.base import Bus, Partition, Record
@@ -95,11 +95,15 @@ class Table(Part, Generic[T]):
                 self._rows.pop((record.key or b"").decode(errors="replace"), None)
                 continue
             try:
-                event = cloudevents.decode(
+                event: AnyEvent | None = cloudevents.decode(
                     record.headers, record.value, topic=record.topic, key=record.key, offset=record.offset
                 )
             except InvalidEvent as error:
                 _log.warning("state record skipped", topic=record.topic, offset=record.offset, reason=error.reason)
                 continue
             if event is not None and isinstance(event.data, self._kind):
-                self._rows[event.key] = event.data
+                self.accept(event)
+
+    def accept(self, read: Event[T]) -> None:
+        """Keep what was read."""
+        self._rows[read.key] = read.data

@@ -14,6 +14,11 @@ def described(model: type[BaseModel], *, many: bool = False) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": one_or(model, many=many)}}}}
 
 
+def inline(model: type[BaseModel]) -> dict[str, Any]:
+    """The same for a body that only one route takes: its schema stands where it is used."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
 def one_or(model: type[BaseModel], *, many: bool) -> dict[str, Any]:
     """The schema of one thing, or of one or an array of them."""
     return {"anyOf": [ref(model), {"type": "array", "items": ref(model)}]} if many else ref(model)

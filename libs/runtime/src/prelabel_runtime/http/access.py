@@ -6,13 +6,13 @@ A rule says which roles may call, and how far their keys must reach. What a call
 were not there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from fastapi import Depends, Request
-from fastapi.routing import APIRoute
+from fastapi import Depends, FastAPI, Request
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 
 from .problems import Problem, not_found
@@ -47,6 +47,10 @@ READERS = frozenset(Role)
 ANNOTATORS = frozenset(Role)
 
 
+BOOTSTRAP = "bootstrap"
+"""The id of the key from the settings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls. `projects` is None for all of them."""
@@ -55,6 +59,9 @@ class Caller:
     name: str
     role: str
     projects: frozenset[str] | None = None
+    kind: str = "key"
+    """key, or session."""
+    expires_ms: int | None = None
 
     def reaches(self, project: str) -> bool:
         """Whether the project is one of the caller's."""
@@ -62,9 +69,21 @@ class Caller:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who calls this route. The guard has seen to it that there is somebody."""
-    caller: Caller = request.state.caller
+    """Who calls this route. Raises a 401 for nobody."""
+    caller: Caller | None = request.state.caller
+    if caller is None:
+        raise no_key()
     return caller
+
+
+def no_key() -> Problem:
+    """Nobody that is known here asks for something that needs a key."""
+    return Problem(
+        401,
+        "no_key",
+        'no key that is known here: send the API key as "Authorization: Bearer KEY"',
+        headers={"WWW-Authenticate": 'Bearer realm="prelabel"'},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +94,11 @@ class Rule:
     roles: frozenset[Role]
     reach: Reach = Reach.PROJECT
     audited: bool = False
+
+    def described(self) -> dict[str, Any]:
+        """As `x-prelabel-rule` in OpenAPI."""
+        roles = [] if self.reach is Reach.ANYONE else sorted(self.roles)
+        return {"action": self.action, "roles": roles, "reach": str(self.reach), "audited": self.audited}
 
     async def __call__(self, request: Request) -> None:
         """Let the request through, or raise the problem that says why not."""
@@ -102,19 +126,43 @@ def changes(action: str, roles: Iterable[Role], reach: Reach = Reach.PROJECT) ->
     return Depends(Rule(action, frozenset(roles), reach, audited=True))
 
 
-def rule_of(route: BaseRoute) -> Rule:
-    """The rule of a route. Raises TypeError where it has none, several, or one that its path cannot keep."""
-    assert isinstance(route, APIRoute)  # noqa: S101
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """A route as it is reached, with its rule."""
+
+    path: str
+    methods: frozenset[str]
+    rule: Rule
+    original: BaseRoute
+    """The route as it was written, which may not know the prefixes before its path."""
+
+
+def ruled(app: FastAPI) -> Sequence[Ruled]:
+    """Every route of an application with its rule; its own description, which any key may read, is none.
+
+    Raises TypeError for a route that has no rule, several, or one that its path cannot keep; for one that the
+    description would not show; and for one that could carry no rule.
+    """
+    return [_ruled(route) for route in iter_route_contexts(app.routes) if route.path != app.openapi_url]
+
+
+def _ruled(route: RouteContext) -> Ruled:
+    methods = frozenset(route.methods or ())
+    path = route.path or ""
+    where = f"{', '.join(sorted(methods))} {path}"
+    if not isinstance(route.original_route, APIRoute) or not route.include_in_schema:
+        raise TypeError(f"{where} can name no rule, or is not described: write it with a router's get(), post(), …")
     rules = [d.dependency for d in route.dependencies if isinstance(d.dependency, Rule)]
-    where = f"{', '.join(sorted(route.methods or ()))} {route.path}"
     if len(rules) != 1:
         raise TypeError(f"{where} has {len(rules)} rules: name one with allow() or changes()")
-    if (rules[0].reach is Reach.PROJECT) != ("{project}" in route.path):
-        raise TypeError(f"{where} has the reach {rules[0].reach}, which does not fit its path")
-    return rules[0]
+    (rule,) = rules
+    if (rule.reach is Reach.PROJECT) != ("{project}" in path):
+        raise TypeError(f"{where} has the reach {rule.reach}, which does not fit its path")
+    if rule.reach is Reach.ANYONE and "{" in path:
+        raise TypeError(f"{where} is for anyone, so its path must be one path")
+    return Ruled(path, methods, rule, route.original_route)
 
 
-def public_paths(routes: Iterable[BaseRoute]) -> frozenset[str]:
-    """The paths that need no key. Raises TypeError for a route without a rule."""
-    ruled = [(route.path, rule_of(route)) for route in routes if isinstance(route, APIRoute)]
-    return frozenset(path for path, rule in ruled if rule.reach is Reach.ANYONE)
+def public_paths(routes: Iterable[Ruled]) -> frozenset[str]:
+    """The paths that need no key."""
+    return frozenset(route.path for route in routes if route.rule.reach is Reach.ANYONE)

@@ -1,6 +1,7 @@
 """The application around the routes: a key on every one of them, limits, problems, metrics."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -12,7 +13,7 @@ from ..clock import Clock
 from ..errors import Unavailable
 from ..metrics import Metrics
 from . import openapi, problems
-from .access import Caller, public_paths
+from .access import Caller, no_key, public_paths, ruled
 from .problems import Problem
 
 
@@ -22,7 +23,7 @@ def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
     problems.install(app)
     for router in routers:
         app.include_router(router)
-    public_paths(app.routes)  # raises for a route without a rule
+    ruled(app)  # raises for a route without a rule
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -40,7 +41,9 @@ Identify = Callable[[Scope], Awaitable[Caller | None]]
 def build(routers: Iterable[APIRouter], *, title: str, identify: Identify, metrics: Metrics, clock: Clock) -> ASGIApp:
     """One application of some services' routes."""
     app = application(routers, title=title)
-    return Measured(Guarded(BodyLimit(app), identify, public_paths(app.routes)), metrics, clock)
+    routes = ruled(app)
+    paths = {id(route.original): route.path for route in routes}
+    return Measured(Guarded(BodyLimit(app), identify, public_paths(routes)), metrics, clock, paths)
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -68,12 +71,7 @@ class Guarded:
         except Unavailable as error:
             return problems.unavailable(error)
         if caller is None and scope["path"] not in self._public:
-            return Problem(
-                401,
-                "no_key",
-                'no key that is known here: send the API key as "Authorization: Bearer KEY"',
-                headers={"WWW-Authenticate": 'Bearer realm="prelabel"'},
-            )
+            return no_key()
         scope.setdefault("state", {})["caller"] = caller
         return None
 
@@ -114,8 +112,11 @@ class BodyLimit:
 class Measured:
     """Times every answer by route."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, clock: Clock, paths: Mapping[int, str] = MappingProxyType({})
+    ) -> None:
         self._app = app
+        self._paths = paths
         self._metrics = metrics
         self._clock = clock
 
@@ -136,7 +137,8 @@ class Measured:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", "")
+            found = scope.get("route")
+            route = self._paths.get(id(found)) or getattr(found, "path", "")
             seconds = self._clock.monotonic() - started
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._metrics.http_seconds.labels(route, method, str(status)).observe(seconds)

@@ -14,6 +14,8 @@ from prelabel_contract.tasks import Task
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from .access import Reach, ruled
+
 _AT = "#/components/schemas/"
 _BODIES: tuple[type[BaseModel], ...] = (Task, Project, Annotation)
 
@@ -61,7 +63,18 @@ def describe(app: FastAPI) -> dict[str, Any]:
         "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
     }
     document["security"] = [{"key": []}]
+    _rules(document, app)
     return document
+
+
+def _rules(document: dict[str, Any], app: FastAPI) -> None:
+    """Say at every operation who may call it."""
+    for route in ruled(app):
+        for method in route.methods:
+            operation = document["paths"][route.path][method.lower()]
+            operation["x-prelabel-rule"] = route.rule.described()
+            if route.rule.reach is Reach.ANYONE:
+                operation["security"] = []
 
 
 def _reached(start: Any, schemas: dict[str, Any]) -> set[str]:
