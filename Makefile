@@ -2,9 +2,10 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 LIBS := libs/contract libs/runtime libs/provider
+CLIENT := libs/client
 SERVICES := services/ingestion services/projection services/training services/gateway services/all_in_one
 PROVIDERS := services/inference/echo services/inference/rules services/inference/spacy
-PACKAGES := $(LIBS) $(SERVICES) $(PROVIDERS)
+PACKAGES := $(LIBS) $(CLIENT) $(SERVICES) $(PROVIDERS)
 EDITABLE = $(foreach package,$(1),-e $(package))
 SOURCES := libs services deploy tests
 

@@ -1,0 +1,1 @@
+"""The `prelabel` command. What is slow to import is imported where it is used: help must come at once."""

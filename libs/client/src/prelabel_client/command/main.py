@@ -1,0 +1,44 @@
+"""`prelabel`: the command."""
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from .annotate import annotate
+from .exits import MEANINGS, ending
+from .predict import predict
+from .profile import profile
+from .project import project
+from .status import runs, status
+from .submit import submit
+from .tasks import export, predictions, tasks
+from .up import down, up
+
+
+def application() -> typer.Typer:
+    """All commands."""
+    codes = "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items())
+    app = typer.Typer(
+        name="prelabel",
+        help="Prelabel from the command line: run it, hand tasks in, look at what the models say.",
+        epilog=f"Exit codes: {codes}.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    alone: tuple[Callable[..., None], ...] = (
+        *(up, down, status),
+        *(submit, predict, tasks, predictions, export, runs, annotate),
+    )
+    for command in alone:
+        app.command()(command)
+    for name, group in (("project", project), ("profile", profile)):
+        app.add_typer(group, name=name)
+    return app
+
+
+def main() -> None:
+    """Run the command, and exit as `exits` says."""
+    sys.exit(ending(lambda: application()(standalone_mode=False, prog_name="prelabel")))
