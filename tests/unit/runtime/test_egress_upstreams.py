@@ -136,10 +136,7 @@ async def test_leaving_early_closes_the_connection() -> None:
         await reader.read()
         gone.set()
 
-    async with (
-        server(connected) as port,
-        upstreams(port) as (client, origin),
-        client.stream("GET", origin, b"/") as answer,
-    ):
-        await anext(answer.chunks)
+    async with server(connected) as port, upstreams(port) as (client, origin):
+        async with client.stream("GET", origin, b"/") as answer:
+            await anext(answer.chunks)
         await asyncio.wait_for(gone.wait(), 5)
