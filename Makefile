@@ -15,7 +15,7 @@ SOURCES := libs services deploy tests
 ##@ Use it
 
 run: .state/run $(if $(WITH),.state/with-$(WITH)) ## Everything in one process on SQLite, with a sample project: WITH=<provider> gives one an environment of its own
-	$(if $(WITH),PRELABEL_INFERENCE_ENVIRONMENTS='{"$(WITH)": "$(CURDIR)/.venvs/$(WITH)/bin/python"}') $(PY) -m prelabel_all_in_one
+	$(if $(WITH),PRELABEL_INFERENCE_ENVIRONMENTS='{"$(WITH)": "$(CURDIR)/.venvs/$(WITH)/bin/python"}') .venv/bin/prelabel up
 
 demo: .state/$(if $(REAL),dev,run) ## The main job, unattended, shown: 3,000 texts, two models, a page of results. REAL=1: on Kafka, every service a process
 	$(if $(REAL),@sh deploy/local/tools.sh)

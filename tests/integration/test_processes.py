@@ -2,8 +2,6 @@
 
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -116,20 +114,6 @@ def test_a_bus_that_never_answers_ends_it_with_exit_code_3(start: Start) -> None
     assert process.wait(30) == 3
     assert "does not answer" in process.log.read_text().splitlines()[-1]
     assert "Traceback" not in process.log.read_text()
-
-
-def test_a_question_to_nobody_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    asked = subprocess.run(
-        [sys.executable, "-m", "prelabel_all_in_one", "results"],
-        env={"PRELABEL_DATA": str(tmp_path), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert asked.returncode == 2
-    assert "nothing has been started" in asked.stderr
-    assert asked.stderr.count("\n") == 1
 
 
 def _on_sqlite(folder: Path) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The first start: a key, a model trained on this machine, a sample project that uses it."""
 
-import asyncio
 import fcntl
 import json
 import os
@@ -11,16 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from prelabel_client import AsyncClient
 from prelabel_runtime.errors import Refused
 from prelabel_runtime.run import Runtime
 
-from .ask import ADDRESS_FILE, KEY_FILE, Here
 from .sample.areas import area_rules
 from .sample.corpus import Corpus, load_corpus
 from .settings import SAMPLE, AllInOneSettings
 
 RULES_FILE = "areas.json"
 """In the sample model's folder; the last thing that is written there."""
+ADDRESS_FILE = "address"
+KEY_FILE = "api-key"
 _NAMES = ("MODULE", "TYPE", "EXCEPTION", "FUNCTION")
 
 
@@ -118,36 +119,28 @@ def _progress(line: str) -> None:
 
 
 async def welcome(runtime: Runtime) -> None:
-    """Set up the sample project and say what to try."""
+    """Set up the sample project, say where everything is, and leave the address where `prelabel up` looks for it."""
     settings = runtime.settings
     assert isinstance(settings, AllInOneSettings)  # noqa: S101 - this process's own
-    here = Here(f"http://{settings.host}:{settings.port}", settings.key())
-    (settings.data / ADDRESS_FILE).write_text(here.address)
+    address = f"http://{settings.host}:{settings.port}"
     if settings.sample:
         folder = settings.data / "sample-model"
         rules = json.loads((folder / RULES_FILE).read_text())
-        body = json.dumps(sample_project(folder, rules)).encode()
-        await asyncio.to_thread(here.call, "PUT", f"/v1/projects/{SAMPLE}", body)
-    sys.stdout.write(_banner(here, settings))
+        async with AsyncClient(address, settings.key()) as client:
+            await client.put_project(SAMPLE, sample_project(folder, rules))
+    sys.stdout.write(_banner(address, settings))
     sys.stdout.flush()
+    (settings.data / ADDRESS_FILE).write_text(address)
 
 
-def _banner(here: Here, settings: AllInOneSettings) -> str:
-    command = f"{_shown(Path(sys.executable))} -m prelabel_all_in_one"
-    if settings.data != Path("data").absolute():
-        command = f"PRELABEL_DATA={_shown(settings.data)} {command}"
+def _banner(address: str, settings: AllInOneSettings) -> str:
     return f"""
-Prelabel runs at {here.address}
-key               {here.key}
+Prelabel runs at {address}
+key               {settings.key()}
 
-Try, in another terminal:
-
-  {command} predict "Raises TypeError when asyncio.run() is given no coroutine."
-  printf 'Return a dict of headers.\\nOpen a socket.\\n' | {command} submit -
-  {command} results
-
-Any HTTP client does the same: send the key as "Authorization: Bearer KEY". The API describes itself, to who has
-the key, at {here.address}/openapi.json. Stop with Ctrl-C; what was accepted is kept in {_shown(settings.data)}.
+The command `prelabel` talks to it: `prelabel up` has told it where, else `prelabel profile add` does. Any HTTP client
+does the same: send the key as "Authorization: Bearer KEY". The API describes itself, to who has the key, at
+{address}/openapi.json. Stop with Ctrl-C; what was accepted is kept in {_shown(settings.data)}.
 
 """
 

@@ -53,7 +53,7 @@ class Out:
     def note(self, text: str) -> None:
         """A line beside the result, for people; not with --json."""
         if not self.json:
-            sys.stderr.write(_encodable(clean(text)) + "\n")
+            sys.stderr.write(text.translate(_CONTROLS) + "\n")
 
     def rows(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, nothing: str = "") -> None:
         """A table on a terminal; elsewhere lines of cells between tabs, as they come."""

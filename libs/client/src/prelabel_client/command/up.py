@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,7 @@ def _started(data: Path, environment: dict[str, str], *, detach: bool) -> Iterat
     command = [sys.executable, "-m", MODULE]
     if not detach:
         with subprocess.Popen(command, env=environment) as process:  # noqa: S603 - our own module
+            signal.signal(signal.SIGTERM, lambda *_: process.terminate())
             try:
                 yield process
             finally:
@@ -178,13 +180,25 @@ def _keep(out: Out, name: str, found: Connection, sample: bool) -> None:
     if out.json:
         out.value({"address": found.address, "health": found.health, "profile": name})
         return
-    out.note(f"Prelabel is ready at {found.address}; the profile {name!r} knows its key. In another terminal:")
-    if sample:
-        out.note('  prelabel predict "Raises TypeError when asyncio.run() is given no coroutine."')
-        out.note("  prelabel submit FILE --watch")
-    else:
-        out.note("  prelabel project create NAME --labels a,b,c")
-    out.note("  prelabel tasks")
+    command = _called()
+    first = (
+        'predict "Raises TypeError when asyncio.run() is given no coroutine."'
+        if sample
+        else "project create NAME --labels a,b,c"
+    )
+    out.note(f"Ready; {command} finds it by the profile {name!r}. In another terminal:")
+    out.note("")
+    for words in (first, "submit FILE --watch", "tasks", "--help"):
+        out.note(f"  {command} {words}")
+    out.note("")
+
+
+def _called() -> str:
+    """How this command is called from here."""
+    called = Path(sys.argv[0])
+    if shutil.which("prelabel") == str(called) or called.name != "prelabel":
+        return "prelabel"
+    return os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)
 
 
 def _pid(file: Path) -> int | None:
