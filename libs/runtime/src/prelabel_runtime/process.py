@@ -131,7 +131,9 @@ def outcome(name: str, error: BaseException) -> int:
     if isinstance(cause, Refused):
         return _tell(name, str(cause), EXIT_REFUSED)
     if isinstance(cause, Unavailable):
-        return _tell(name, f"{cause.what} does not answer", EXIT_UNAVAILABLE)
+        # Some say what does not answer, most say it all.
+        whole = any(word in cause.what for word in (" not ", " no ", " is ", ": "))
+        return _tell(name, cause.what if whole else f"{cause.what} does not answer", EXIT_UNAVAILABLE)
     _log.critical("ended by a defect", error=type(cause).__name__, detail=str(cause), exc_info=cause)
     return EXIT_DEFECT
 

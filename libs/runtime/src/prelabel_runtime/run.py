@@ -24,6 +24,7 @@ from . import log, process
 from .blobs import Blobs, NoBlobs, open_blobs
 from .bus.base import Bus, TopicSpec
 from .clock import Clock, SystemClock
+from .credentials import KafkaCredentials, MongoCredentials
 from .errors import Fatal, Refused, Unavailable
 from .health import Health, probes
 from .http import app as http_app
@@ -35,6 +36,7 @@ from .service import Part, Service, Subscription
 from .settings import RuntimeSettings
 from .store.base import Store
 from .streak import Streak
+from .topics import topic_spec, wait_for_topics
 
 _log = log.get("prelabel.run")
 
@@ -76,12 +78,13 @@ def open_bus(settings: RuntimeSettings, clock: Clock) -> Bus:
 
         return SqliteBus(_file(settings.bus, rest), clock=clock)
     if scheme == "kafka" and rest:
-        from .bus.kafka import KafkaBus, KafkaSettings
+        from .bus.kafka import KafkaBus, KafkaSecurity, KafkaSettings
 
         return KafkaBus(
             rest.rstrip("/").split(","),
             prefix=settings.prefix,
             clock=clock,
+            security=KafkaSecurity.of(KafkaCredentials()),
             deadline=settings.delivery_seconds,
             start_limit=settings.start_seconds,
             instance=settings.instance or None,
@@ -105,11 +108,19 @@ def open_store(settings: RuntimeSettings, clock: Clock) -> Store:
         database = urlsplit(settings.store).path.strip("/")
         if not database:
             raise Refused("PRELABEL_STORE names no database: write mongodb://HOST:PORT/DATABASE")
+        credentials = MongoCredentials()
+        credentials.check(settings.store)
+        driver = with_motor if settings.mongo_driver == "motor" else with_pymongo
+
+        def let_in(url: str, **options: Any) -> Any:
+            with credentials.options() as shown:
+                return driver(url, **options, **shown)
+
         return MongoStore(
             settings.store,
             clock=clock,
             database=database,
-            driver=with_motor if settings.mongo_driver == "motor" else with_pymongo,
+            driver=let_in,
             start_seconds=settings.start_seconds,
         )
     shown = scheme + "://…" if rest else settings.store  # the rest may hold a password
@@ -208,6 +219,7 @@ async def _run_services(
 ) -> None:
     if runtime.settings.create_topics or runtime.settings.bus.startswith("sqlite:"):
         await _unless(stopping, runtime.bus.provision(topics_of(services, runtime.settings.partitions)))
+    await _unless(stopping, wait_for_topics(runtime.bus, services, runtime.clock, runtime.settings.start_seconds))
     parts = [part for service in services for part in service.parts]
     server = process.server(api) if api is not None else None
     async with contextlib.AsyncExitStack() as started:
@@ -269,7 +281,7 @@ async def _supervise(runtime: Runtime, subscription: Subscription, health: Healt
         try:
             await loop.run()
         except BaseExceptionGroup as errors:
-            if fatal := errors.subgroup(Fatal):
+            if fatal := errors.subgroup((Fatal, Refused)):
                 raise process.first(fatal) from None
             if stopping.is_set() and errors.split(Unavailable)[1] is None:
                 return  # the records stay uncommitted
@@ -310,22 +322,6 @@ def topics_of(services: Sequence[Service], partitions: int) -> list[TopicSpec]:
             wanted.update(subscription.topics)
             wanted.update((names.retry(subscription.group), names.dead_letters(subscription.group)))
     return [topic_spec(name, partitions) for name in sorted(wanted)]
-
-
-_DAY = 86_400_000
-
-
-def topic_spec(name: str, partitions: int) -> TopicSpec:
-    """How a topic of Prelabel's should be provisioned. State and human-rate topics have one partition: one order."""
-    topic = names.parse_topic(name)
-    retention = {names.Kept.DAYS: 14 * _DAY, names.Kept.MINUTES: 3_600_000}.get(topic.kept)
-    single = topic.kept is names.Kept.COMPACTED or topic.kind in ("retry", "deadletters", "replies")
-    return TopicSpec(
-        name,
-        partitions=1 if single else partitions,
-        compacted=topic.kept is names.Kept.COMPACTED,
-        retention_ms=retention,
-    )
 
 
 def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequence[Service], ASGIApp | None]:

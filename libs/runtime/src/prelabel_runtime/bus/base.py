@@ -96,6 +96,16 @@ class TopicSpec:
     """None: unlimited. Does not apply to compacted topics."""
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A topic that cannot be used: because it is not there, or because we may not."""
+
+    topic: str
+    allowed: bool
+    said: str
+    """The same as a phrase, with the names that the bus knows."""
+
+
 class NotAssigned(Exception):
     """The partition has gone to another member: what was done there will be done again."""
 
@@ -248,8 +258,8 @@ class Bus(ABC):
         left out. Raises `Unavailable`.
         """
 
-    async def missing(self, *, reads: Collection[str], writes: Collection[str]) -> Sequence[str]:
-        """What is not there, or not allowed, of the topics that somebody wants to read and write: a phrase for each.
+    async def missing(self, *, reads: Collection[str], writes: Collection[str]) -> Sequence[Missing]:
+        """What is not there, or not allowed, of the topics that somebody wants to read and write.
 
         Raises `Unavailable`. A bus without rights says nothing: what is not there, publishing and reading tell.
         """

@@ -38,6 +38,7 @@ from prelabel_runtime.bus.base import (
     Consumer,
     Listener,
     Message,
+    Missing,
     NotAssigned,
     Partition,
     Reader,
@@ -483,27 +484,28 @@ class KafkaBus(Bus):
         if not answered:
             raise Unavailable(reason or "Kafka does not answer")
 
-    async def missing(self, *, reads: Collection[str], writes: Collection[str]) -> Sequence[str]:
-        wanted = {**dict.fromkeys(reads, Operation.READ), **dict.fromkeys(writes, Operation.WRITE)}
-        both = frozenset(reads) & frozenset(writes)
-        asked = [self._names.there(topic) for topic in sorted(wanted)]
+    async def missing(self, *, reads: Collection[str], writes: Collection[str]) -> Sequence[Missing]:
+        topics = sorted({*reads, *writes})
         try:
             async with asyncio.timeout(self._settings.request_timeout):
-                allowed = await operations_allowed(self._producer().client, asked)
+                allowed = await operations_allowed(
+                    self._producer().client, [self._names.there(topic) for topic in topics]
+                )
         except NotImplementedError:
             return ()  # brokers that cannot tell
         except (errors.KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka does not tell our rights: {type(error).__name__}") from error
-        lines = []
-        for topic in sorted(wanted):
+        found = []
+        for topic in topics:
             name = self._names.there(topic)
             granted = allowed.get(name)
-            needed = (Operation.READ, Operation.WRITE) if topic in both else (wanted[topic],)
+            needed = [Operation.READ] * (topic in reads) + [Operation.WRITE] * (topic in writes)
             if granted is None:
-                lines.append(f"there is no topic {name}")
+                found.append(Missing(topic, True, f"there is no topic {name}"))
             elif lacking := [one.name for one in needed if one not in granted]:
-                lines.append(f"{self._security.who} has no right to {' and '.join(lacking)} topic {name}")
-        return lines
+                said = f"{self._security.who} has no right to {' and '.join(lacking)} topic {name}"
+                found.append(Missing(topic, False, said))
+        return found
 
     def _denied(self, error: Exception, deed: str, group: str | None = None) -> Refused:
         """What somebody has to be allowed, in one line."""

@@ -1,0 +1,71 @@
+"""How each topic should be, and that those a process needs are there and allowed before it starts."""
+
+from collections.abc import Sequence
+
+from prelabel_contract import names, topics
+
+from . import log
+from .bus.base import Bus, Missing, TopicSpec
+from .clock import Clock
+from .errors import Refused, Unavailable
+from .service import Service
+
+_log = log.get("prelabel.topics")
+
+DAY_MS = 86_400_000
+_SHOWN = 5
+
+
+def topic_spec(name: str, partitions: int) -> TopicSpec:
+    """How a topic of Prelabel's should be provisioned. State and human-rate topics have one partition: one order."""
+    topic = names.parse_topic(name)
+    retention = {names.Kept.DAYS: 14 * DAY_MS, names.Kept.MINUTES: 3_600_000}.get(topic.kept)
+    single = topic.kept is names.Kept.COMPACTED or topic.kind in ("retry", "deadletters", "replies")
+    return TopicSpec(
+        name,
+        partitions=1 if single else partitions,
+        compacted=topic.kept is names.Kept.COMPACTED,
+        retention_ms=retention,
+    )
+
+
+async def wait_for_topics(bus: Bus, services: Sequence[Service], clock: Clock, limit: float) -> None:
+    """Return when every topic that the services use is there.
+
+    Raises `Refused` for one that this process has no right to use, `Unavailable` for one that is not there after
+    `limit` seconds.
+    """
+    reads, writes = _used(services)
+    deadline = clock.monotonic() + limit
+    pause, told = 0.2, False
+    while missing := await bus.missing(reads=reads, writes=writes):
+        if not all(one.allowed for one in missing):
+            raise Refused(f"Kafka: {_listed([one for one in missing if not one.allowed])}; see prelabel topics plan")
+        if clock.monotonic() >= deadline:
+            raise Unavailable(f"{_listed(missing)}; `prelabel topics apply` or PRELABEL_CREATE_TOPICS=true makes them")
+        if not told:
+            _log.warning("waiting for topics that are not there yet", topics=[one.topic for one in missing])
+            told = True
+        await clock.sleep(pause)
+        pause = min(2 * pause, 5.0)
+
+
+def _used(services: Sequence[Service]) -> tuple[set[str], set[str]]:
+    """The topics that services read and write. Of kinds of which there are several: those that their groups have."""
+    called = {service.name for service in services}
+    providers = [name.removeprefix("inference-") for name in called if name.startswith("inference-")]
+    rows = [row for row in topics.resolve(topics.Deployment(tuple(providers))) if row.service in called]
+    reads = {topic for row in rows for topic in row.follows}
+    writes = {topic for row in rows for topic in row.writes}
+    own = set()
+    for subscription in (subscription for service in services for subscription in service.subscriptions):
+        again = names.retry(subscription.group)
+        reads |= {*subscription.topics, again}
+        own |= {*subscription.topics, again, names.dead_letters(subscription.group)}
+    others = {topic for topic in reads | writes if names.parse_topic(topic).parts} - own
+    return reads - others, writes - others
+
+
+def _listed(missing: Sequence[Missing]) -> str:
+    more = f" (and {len(missing) - _SHOWN} more)" if len(missing) > _SHOWN else ""
+    return "; ".join(one.said for one in missing[:_SHOWN]) + more
