@@ -28,7 +28,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from .dead_letters import DeadLetters, LetterClaims
     from .deliveries import Deliveries, Endpoints, Recoveries
+    from .generations import Contents, Generations
+    from .jobs import Jobs
 
 
 class State(StrEnum):
@@ -360,23 +363,87 @@ class Submissions(ABC):
         """Those that are known."""
 
 
-class Store(ABC):
-    """All repositories over one database. A service uses those that it owns."""
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """One generation of what the projection writes: all of it, and nothing else, can be rebuilt from the log.
 
+    Everything else in a store is not projected: examples, submissions, the webhooks' places and deliveries, claims,
+    jobs, and which generation is live.
+    """
+
+    generation: int
     tasks: Tasks
     outcomes: Outcomes
     lines: Lines
     runs: Runs
     annotations: Annotations
+    dead_letters: "DeadLetters"
+    contents: "Contents"
+
+
+class Store(ABC):
+    """All repositories over one database. A service uses those that it owns.
+
+    `tasks` to `dead_letters` are those of the live generation, as far as this process knows. Whoever keeps one of them
+    for longer than a call may go on with a generation that is not live any more: ask the store each time.
+    """
+
+    projected: Projected
+    """The generation that this process uses."""
+    generations: "Generations"
+    claims: "LetterClaims"
+    jobs: "Jobs"
     examples: Examples
     submissions: Submissions
     endpoints: "Endpoints"
     deliveries: "Deliveries"
     recoveries: "Recoveries"
 
+    @property
+    def tasks(self) -> Tasks:
+        """Tasks."""
+        return self.projected.tasks
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """Outcomes of requests."""
+        return self.projected.outcomes
+
+    @property
+    def lines(self) -> Lines:
+        """Lines of uploads."""
+        return self.projected.lines
+
+    @property
+    def runs(self) -> Runs:
+        """Runs."""
+        return self.projected.runs
+
+    @property
+    def annotations(self) -> Annotations:
+        """Annotations."""
+        return self.projected.annotations
+
+    @property
+    def dead_letters(self) -> "DeadLetters":
+        """The index of dead letters."""
+        return self.projected.dead_letters
+
+    @abstractmethod
+    async def generation(self, number: int) -> Projected:
+        """A generation, made if it is not there. What this process uses stays as it is."""
+
+    @abstractmethod
+    async def use(self, number: int) -> None:
+        """From now on this process uses that generation."""
+
+    @abstractmethod
+    async def drop(self, number: int) -> None:
+        """Remove a generation with all that is in it. Raises ValueError for the one that this process uses."""
+
     @abstractmethod
     async def start(self) -> None:
-        """Connect and declare the indexes; waits with back-off, then raises `Unavailable`.
+        """Connect, declare the indexes, use the live generation; waits with back-off, then raises `Unavailable`.
 
         Raises `Refused` where waiting is no use: a bad address, no access, a database that is not ours.
         """

@@ -15,7 +15,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from pymongo import ReadPreference, WriteConcern
@@ -28,7 +28,7 @@ from pymongo.errors import (
 
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Refused, Unavailable
-from prelabel_runtime.store import deliveries_mongo
+from prelabel_runtime.store import dead_letters_mongo, deliveries_mongo, jobs_mongo
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -37,6 +37,7 @@ from prelabel_runtime.store.base import (
     Lines,
     Outcomes,
     PageKey,
+    Projected,
     Runs,
     RunState,
     State,
@@ -50,6 +51,7 @@ from prelabel_runtime.store.base import (
     Submissions,
     Tasks,
 )
+from prelabel_runtime.store.generations_mongo import PROJECTED, MongoContents, MongoGenerations, drop_projected
 from prelabel_runtime.store.mongo_database import (
     ASCENDING,
     DESCENDING,
@@ -103,6 +105,14 @@ _INDEXES: Final[Indexes] = {
         "of_task": ("best.task",),
     },
 }  # fmt: skip
+_OTHER_INDEXES: Final[Indexes] = {**dead_letters_mongo.INDEXES, **jobs_mongo.INDEXES, **deliveries_mongo.INDEXES}
+_PROJECTED_INDEXES: Final[Indexes] = {
+    name: indexes for name, indexes in {**_INDEXES, **dead_letters_mongo.INDEXES}.items() if name in PROJECTED
+}
+_CONCERNS: Final[Mapping[str, Any]] = {
+    "write_concern": WriteConcern("majority"),
+    "read_preference": ReadPreference.PRIMARY,
+}
 
 
 # ------------------------------------------------------------------------------------------- repositories
@@ -539,6 +549,19 @@ class _MongoSubmissions(Submissions):
         }
 
 
+def _projected(number: int, database: Database) -> Projected:
+    return Projected(
+        number,
+        _MongoTasks(database),
+        _MongoOutcomes(database),
+        _MongoLines(database),
+        _MongoRuns(database),
+        _MongoAnnotations(database),
+        dead_letters_mongo.MongoDeadLetters(database),
+        MongoContents(database),
+    )
+
+
 class MongoStore(Store):
     """The store on MongoDB (see the module's text).
 
@@ -581,13 +604,13 @@ class MongoStore(Store):
         self._stop_seconds = stop_seconds
         self._check_seconds = check_seconds
         self._client: AsyncMongoClient[Document] | None = None
-        self._database = Database(prefix, {**_INDEXES, **deliveries_mongo.INDEXES})
+        self._prefix = prefix
+        self._database = Database(prefix, {**_INDEXES, **_OTHER_INDEXES})
         self._log = structlog.get_logger(__name__)
-        self.tasks: Tasks = _MongoTasks(self._database)
-        self.outcomes: Outcomes = _MongoOutcomes(self._database)
-        self.lines: Lines = _MongoLines(self._database)
-        self.runs: Runs = _MongoRuns(self._database)
-        self.annotations: Annotations = _MongoAnnotations(self._database)
+        self.projected = _projected(0, self._database)
+        self.generations = MongoGenerations(self._database)
+        self.claims = dead_letters_mongo.MongoLetterClaims(self._database)
+        self.jobs = jobs_mongo.MongoJobs(self._database)
         self.examples: Examples = _MongoExamples(self._database)
         self.submissions: Submissions = _MongoSubmissions(self._database)
         self.endpoints = deliveries_mongo.MongoEndpoints(self._database)
@@ -598,13 +621,7 @@ class MongoStore(Store):
         """Connect and declare the indexes. Raises `Refused` where waiting is no use: address, credentials."""
         try:
             self._client = self._driver(self._url, **self._options)
-            self._database.use(
-                self._client.get_database(
-                    self._name,
-                    write_concern=WriteConcern("majority"),
-                    read_preference=ReadPreference.PRIMARY,
-                )
-            )
+            self._database.use(self._client.get_database(self._name, **_CONCERNS))
         except (ConfigurationError, InvalidURI, ValueError) as error:
             raise Refused(f"the store's address cannot be used: {first_line(error)}") from error
         deadline = self._clock.monotonic() + self._start_seconds
@@ -613,6 +630,7 @@ class MongoStore(Store):
             try:
                 with answering():
                     await self._database.declare()
+                await self.use(await self.generations.current())
             except Unavailable as error:
                 if self._clock.monotonic() + pause > deadline:
                     await self.stop()
@@ -629,6 +647,35 @@ class MongoStore(Store):
                 raise
             else:
                 return
+
+    async def generation(self, number: int) -> Projected:
+        """A generation; all but the first have a prefix of their own."""
+        if number == self.projected.generation:
+            return self.projected
+        database = self._beside(number)
+        if number:
+            with answering():
+                await database.declare()
+        return _projected(number, database)
+
+    async def use(self, number: int) -> None:
+        """From now on this process uses that generation."""
+        self.projected = await self.generation(number)
+
+    async def drop(self, number: int) -> None:
+        """Remove a generation's collections."""
+        if number == self.projected.generation:
+            raise ValueError(f"generation {number} is in use")
+        await drop_projected(self._beside(number), shared=number == 0)
+
+    def _beside(self, number: int) -> Database:
+        if number == 0:
+            return self._database
+        if self._client is None:
+            raise Unavailable("the store is stopped")
+        database = Database(f"{self._prefix}g{number}_", _PROJECTED_INDEXES)
+        database.use(self._client.get_database(self._name, **_CONCERNS))
+        return database
 
     async def stop(self) -> None:
         """Close the connections."""

@@ -196,10 +196,10 @@ class Database:
     async def write_unless_forgotten(self, name: str, field: str, writes: Sequence[tuple[str, Write]]) -> None:
         """Writes, each with the task it is about; `field` holds the task in the collection."""
         tasks = list({task for task, _ in writes})
-        gone = await self._forgotten(name, tasks)
+        gone = await self.forgotten(name, tasks)
         await self.write(name, [write for task, write in writes if task not in gone])
         # One that was deleted meanwhile may have been removed before this came.
-        late = await self._forgotten(name, [task for task in tasks if task not in gone])
+        late = await self.forgotten(name, [task for task in tasks if task not in gone])
         await self._remove(name, field, list(late))
 
     async def forget(self, name: str, field: str, tasks: Sequence[str]) -> None:
@@ -207,7 +207,8 @@ class Database:
         await self.write("forgotten", [InsertOne({"_id": f"{name}:{task}"}) for task in dict.fromkeys(tasks)])
         await self._remove(name, field, tasks)
 
-    async def _forgotten(self, name: str, tasks: Sequence[str]) -> frozenset[str]:
+    async def forgotten(self, name: str, tasks: Sequence[str]) -> frozenset[str]:
+        """Those of the tasks about which nothing may come back."""
         marks = [f"{name}:{task}" for task in tasks]
         return frozenset(
             [mark["_id"].removeprefix(f"{name}:") async for mark in self.find_in("forgotten", "_id", marks)]

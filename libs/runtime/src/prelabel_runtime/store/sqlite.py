@@ -15,13 +15,15 @@
 # ruff: noqa: S608 - what is put into statements here are names of this file; values are always bound
 
 import asyncio
+import functools
+import operator
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from prelabel_runtime.errors import Unavailable
-from prelabel_runtime.store import deliveries_sqlite
+from prelabel_runtime.store import dead_letters_sqlite, deliveries_sqlite, generations_sqlite, jobs_sqlite
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -30,6 +32,7 @@ from prelabel_runtime.store.base import (
     Lines,
     Outcomes,
     PageKey,
+    Projected,
     Runs,
     RunState,
     State,
@@ -43,6 +46,7 @@ from prelabel_runtime.store.base import (
     Submissions,
     Tasks,
 )
+from prelabel_runtime.store.generations_sqlite import SqliteContents, SqliteGenerations, drop_projected
 from prelabel_runtime.store.sqlite_file import (
     GIVEN,
     File,
@@ -129,7 +133,17 @@ _INDEXES: Final = {
 }
 """Every index but those of the keys, by name. Those that end in `_once` are unique."""
 
-_SCHEMA: Final = Schema(_TABLES, _INDEXES) + deliveries_sqlite.SCHEMA
+_SCHEMA: Final = functools.reduce(
+    operator.add,
+    (
+        Schema(_TABLES, _INDEXES),
+        generations_sqlite.SCHEMA,
+        dead_letters_sqlite.SCHEMA,
+        dead_letters_sqlite.CLAIMS,
+        jobs_sqlite.SCHEMA,
+        deliveries_sqlite.SCHEMA,
+    ),
+)
 
 
 # ----------------------------------------------------------------------------------------------- repositories
@@ -647,6 +661,19 @@ class _SqliteSubmissions(Submissions):
         return {row[0]: Submission(*row) for row in found}
 
 
+def _projected(number: int, file: File) -> Projected:
+    return Projected(
+        number,
+        _SqliteTasks(file),
+        _SqliteOutcomes(file),
+        _SqliteLines(file),
+        _SqliteRuns(file),
+        _SqliteAnnotations(file),
+        dead_letters_sqlite.SqliteDeadLetters(file),
+        SqliteContents(file),
+    )
+
+
 class SqliteStore(Store):
     """The embedded store (see the module's text). One process owns the file, the one that owns the bus.
 
@@ -669,13 +696,18 @@ class SqliteStore(Store):
         check_seconds: float = 3.0,
     ) -> None:
         self._check_seconds = check_seconds
-        self._file = File(path, _SCHEMA, readers=readers, write_seconds=write_seconds, read_seconds=read_seconds)
+        self._path = path
+        self._open = functools.partial(
+            File, schema=_SCHEMA, readers=readers, write_seconds=write_seconds, read_seconds=read_seconds
+        )
+        self._file = self._open(path)
+        self._beside: dict[int, File] = {}
+        """Generations in files of their own."""
         self._stop_seconds = stop_seconds
-        self.tasks: Tasks = _SqliteTasks(self._file)
-        self.outcomes: Outcomes = _SqliteOutcomes(self._file)
-        self.lines: Lines = _SqliteLines(self._file)
-        self.runs: Runs = _SqliteRuns(self._file)
-        self.annotations: Annotations = _SqliteAnnotations(self._file)
+        self.projected = _projected(0, self._file)
+        self.generations = SqliteGenerations(self._file)
+        self.claims = dead_letters_sqlite.SqliteLetterClaims(self._file)
+        self.jobs = jobs_sqlite.SqliteJobs(self._file)
         self.examples: Examples = _SqliteExamples(self._file)
         self.submissions: Submissions = _SqliteSubmissions(self._file)
         self.endpoints = deliveries_sqlite.SqliteEndpoints(self._file)
@@ -685,15 +717,51 @@ class SqliteStore(Store):
     async def start(self) -> None:
         """Open the file, making it where it is missing. Raises `Refused` where it is none of ours."""
         await self._file.start()
+        await self.use(await self.generations.current())
 
     async def stop(self) -> None:
         """Write what was handed in, and close."""
-        await self._file.stop(self._stop_seconds)
+        for file in (*self._beside.values(), self._file):
+            await file.stop(self._stop_seconds)
+        self._beside.clear()
+
+    async def generation(self, number: int) -> Projected:
+        """A generation; all but the first lie in files beside the store's, PATH.g<number>."""
+        if number == self.projected.generation:
+            return self.projected
+        if number == 0:
+            return _projected(0, self._file)
+        if number not in self._beside:
+            file = self._open(self._beside_path(number))
+            await file.start()
+            self._beside[number] = file
+        return _projected(number, self._beside[number])
+
+    async def use(self, number: int) -> None:
+        """From now on this process uses that generation."""
+        self.projected = await self.generation(number)
+
+    async def drop(self, number: int) -> None:
+        """Remove a generation: its file, or the first one's tables."""
+        if number == self.projected.generation:
+            raise ValueError(f"generation {number} is in use")
+        if number == 0:
+            await self._file.writer.write(drop_projected, [None])
+            return
+        file = self._beside.pop(number, None)
+        if file is not None:
+            await file.stop(self._stop_seconds)
+        path = self._beside_path(number)
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            path.with_name(name).unlink(missing_ok=True)
+
+    def _beside_path(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.g{number}")
 
     async def check(self) -> None:
         """Raises `Unavailable` if nothing could be read now."""
         try:
             async with asyncio.timeout(self._check_seconds):
-                await self._file.rows("1", "SELECT n FROM tasks LIMIT 1")
+                await self._file.rows("one", "SELECT one FROM generation")
         except TimeoutError as error:
             raise Unavailable(f"the store did not answer in {self._check_seconds:g} s") from error
