@@ -19,11 +19,18 @@ ANNOTATION = "prelabel.annotation.submitted.v1"
 
 
 async def send(
-    here: Here, name: str, data: Any, *, kind: str = TASK, source: str = "crm", structured: bool = False
+    here: Here,
+    name: str,
+    data: Any,
+    *,
+    kind: str = TASK,
+    source: str = "crm",
+    structured: bool = False,
+    **attributes: str,
 ) -> None:
     """As an upstream would."""
     await here.client.put(f"/v1/projects/{PROJECT}", json=spec())
-    attributes = {"specversion": "1.0", "type": kind, "source": "/crm", "id": name}
+    attributes |= {"specversion": "1.0", "type": kind, "source": "/crm", "id": name}
     if structured:
         headers = (("content-type", b"application/cloudevents+json; charset=utf-8"),)
         value = json.dumps({**attributes, "data": data}).encode()

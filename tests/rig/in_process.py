@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,11 +152,21 @@ def task(text: str, **more: Any) -> Json:
 
 @contextlib.asynccontextmanager
 async def prelabel_here(
-    folder: Path, *, inbound: Mapping[str, Source], before: Callable[[str], None] | None = None
+    folder: Path,
+    *,
+    inbound: Mapping[str, Source],
+    before: Callable[[str], None] | None = None,
+    kafka: str = "",
 ) -> AsyncIterator[Here]:
-    """Everything, ready; stopped gracefully at the end. `before` is asked before each step of the bus."""
+    """Everything, ready; stopped gracefully at the end. `before` is asked before each step of the bus.
+
+    On SQLite, or on topics of its own on a Kafka at HOST:PORT.
+    """
     settings = RuntimeSettings(
-        bus=f"sqlite:///{folder / 'log.db'}",
+        bus=f"kafka://{kafka}" if kafka else f"sqlite:///{folder / 'log.db'}",
+        prefix=f"t{secrets.token_hex(5)}." if kafka else "",
+        create_topics=True,
+        partitions=2,
         store=f"sqlite:///{folder / 'results.db'}",
         blobs=str(folder / "blobs"),
         port=free_port(),

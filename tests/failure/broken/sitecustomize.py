@@ -9,6 +9,7 @@ Python imports a module of this name at start when its folder is on PYTHONPATH. 
         die_after_publish:GROUP    once: what a batch led to is published, and the process dies before the commit
         poison_exit:GROUP:TEXT     handling a record that contains the text ends the process
         poison_raise:GROUP:TEXT    … raises
+        die_after_blob             once: a blob is stored, and the process dies before what refers to it is published
     PRELABEL_FIRED    a folder: a file with the word's name appears when it did what it says
 
 A folder, not memory, since what is broken dies.
@@ -102,6 +103,19 @@ def die_after_publish(word: str, group: str) -> None:
     Loop.__init__ = broken  # type: ignore[method-assign]
 
 
+def die_after_blob(word: str) -> None:
+    from prelabel_runtime.blobs import Blobs
+
+    put = Blobs.put
+
+    async def broken(self: Any, project: str, task: str, blob: Any) -> None:
+        await put(self, project, task, blob)
+        if _fired(word):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Blobs.put = broken  # type: ignore[method-assign]
+
+
 def poison_exit(word: str, group: str, text: str) -> None:
     _poison(word, group, text, lambda: os._exit(9))
 
@@ -129,7 +143,8 @@ def _poison(word: str, group: str, text: str, harm: Callable[[], None]) -> None:
 
 
 _WAYS: Mapping[str, Callable[..., None]] = {
-    way.__name__: way for way in (commit_first, random_ids, drop, die_after_publish, poison_exit, poison_raise)
+    way.__name__: way
+    for way in (commit_first, random_ids, drop, die_after_publish, die_after_blob, poison_exit, poison_raise)
 }
 
 if "prelabel_provider.worker_main" not in sys.orig_argv:

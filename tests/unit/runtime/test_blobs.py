@@ -141,7 +141,10 @@ class TestFolder(BlobTests):
 
     @pytest.fixture
     def damage(self, url: str) -> Callable[[str, bytes], None]:
-        return lambda path, content: print(Path(url, path).write_bytes(content))
+        def write(path: str, content: bytes) -> None:
+            Path(url, path).write_bytes(content)
+
+        return write
 
     async def test_nobody_else_may_read_it(self, store: Blobs, url: str) -> None:
         await store.put("mails", "t1", BLOB)

@@ -52,9 +52,10 @@ MAX_PREPARED = 256
 """Models of configurations that are kept prepared."""
 LARGE_BYTES = 32 * 1024 * 1024
 """Data from the blob store that is held, and given to a model, at once."""
-BLOB_PATIENCE_MS = 10_000
+BLOB_PATIENCE_MS = 6_000
 """So long after its task was accepted a blob may be missing: some stores show late what they took."""
-BLOB_RETRY_SECONDS = 2.0
+BLOB_RETRY_SECONDS = 1.0
+"""Then 2, then 4: the fourth attempt is beyond that patience, and the retry policy would allow a fifth."""
 
 
 @dataclass(frozen=True, slots=True)
