@@ -729,6 +729,22 @@ class DeadLetterDiscarded(_OfDeadLetter):
     reason: str
 
 
+class DeadLetterResolved(EventData):
+    """After a replay its group has handled a dead letter: said by the group, among its dead letters."""
+
+    TYPE = "prelabel.dead_letter.resolved.v1"
+    letter: str
+    group: str
+
+    @property
+    def topic(self) -> str:
+        return names.dead_letters(self.group)
+
+    @property
+    def key(self) -> str:
+        return self.letter
+
+
 # --------------------------------------------------------------------------------------------------- training
 
 

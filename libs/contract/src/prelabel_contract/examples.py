@@ -18,6 +18,7 @@ from .events import (
     ConfigPublished,
     DeadLetterDiscarded,
     DeadLetterReplayed,
+    DeadLetterResolved,
     EventData,
     Inbound,
     InboundAnnotation,
@@ -452,6 +453,7 @@ def _audit() -> Iterator[EventData]:
     decided = {"letter": letter, "group": "projection", "actor": "bootstrap", "offset": 17}
     yield DeadLetterReplayed.model_validate({**decided, "replay": names.derived("replay", letter)})
     yield DeadLetterDiscarded.model_validate({**decided, "reason": "a test of ours"})
+    yield DeadLetterResolved(letter=letter, group="projection")
 
 
 def _training() -> Iterator[EventData]:

@@ -72,7 +72,7 @@ def asyncapi() -> dict[str, Any]:
             channel["messages"].setdefault(name, {"$ref": f"#/components/messages/{name}"})
     for topic_name in (names.REPLIES, names.retry("group"), names.dead_letters("group")):
         topic = names.parse_topic(topic_name)
-        channels[topic.kind] = _channel(topic_name, topic)
+        channels.setdefault(topic.kind, _channel(topic_name, topic))
     for cls in (PredictionCreated, PredictionFailed):
         channels["replies"]["messages"][cls.TYPE] = {"$ref": f"#/components/messages/{cls.TYPE}"}
     return {
@@ -161,6 +161,7 @@ _KEYS: Mapping[str, str] = {
     "providers": "the provider",
     "access": "its id",
     "audit": "the project, or what it is about",
+    "deadletters": "the original's; of what is said about a letter, the letter's id",
     "inbound": "any",
 }
 

@@ -75,6 +75,16 @@ def run_id(project: str, idempotency_key: str) -> str:
     return derived("run", project, idempotency_key)
 
 
+def delivery_id(source: str, event_id: str, subscription: str) -> str:
+    """The delivery of an event to a webhook subscription: its webhook-id, the same for every attempt."""
+    return "msg_" + derived("delivery", source, event_id, subscription)
+
+
+def letter_id(group: str, partition: int, offset: int) -> str:
+    """The dead letter at a place in a group's dead letters."""
+    return derived("letter", group, partition, offset)
+
+
 def content_hash(value: Any) -> str:
     """SHA-256 (first 32 hex digits) of a JSON value in canonical form: sorted keys, no spaces, UTF-8."""
     return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:32]

@@ -57,9 +57,13 @@ TRAFFIC: tuple[Traffic, ...] = (
     ),
     Traffic(
         "projection",
-        groups=(Group("projection", ("tasks", "predictions", "annotations", "runs")),),
+        groups=(
+            Group("projection", ("tasks", "predictions", "annotations", "runs", "audit")),
+            Group("letters", ("deadletters",)),
+        ),
         follows=("projects", "access"),
-        writes=("runs", "access", "audit"),
+        # A replay goes to the retry topic of whatever group gave the record up.
+        writes=("runs", "access", "audit", "retry"),
     ),
     Traffic(
         "training",
