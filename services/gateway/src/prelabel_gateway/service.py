@@ -1,5 +1,6 @@
 """The gateway, put together."""
 
+import asyncio
 import os
 import random
 
@@ -19,8 +20,10 @@ from .settings import GatewaySettings
 from .upstreams import Answering, Upstream
 
 
-async def serve(process: ProcessSettings, settings: GatewaySettings, clock: Clock) -> None:
-    """Run until told to stop. Raises `Refused`."""
+async def serve(
+    process: ProcessSettings, settings: GatewaySettings, clock: Clock, *, stopping: asyncio.Event | None = None
+) -> None:
+    """Run until `stopping` is set; without one, until a signal. Raises `Refused`."""
     metrics, health = Metrics(), Health(clock)
     documents = load(settings.services, settings.documents)
     upstreams = {name: Upstream(name, origins, settings) for name, origins in settings.services.items()}
@@ -39,6 +42,7 @@ async def serve(process: ProcessSettings, settings: GatewaySettings, clock: Cloc
         settings=process,
         health=health,
         metrics=metrics,
+        stopping=stopping,
         proxy_headers=False,  # whom to believe about a caller is a setting of ours
         ws="none",
     )
