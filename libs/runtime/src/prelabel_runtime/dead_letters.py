@@ -12,7 +12,7 @@ import orjson
 from prelabel_contract import names
 from pydantic import TypeAdapter, ValidationError
 
-from .bus.base import Message, Record
+from .bus.base import Headers, Message, Record
 
 RETRY_HEADER = "prelabel-retry"
 DEAD_LETTER_HEADER = "prelabel-dead-letter"
@@ -33,6 +33,8 @@ class Aside:
     not_before_ms: int = 0
     cut_from: int = 0
     """Bytes of the value where it had to be cut; 0: it is whole."""
+    letter: str = ""
+    """The dead letter that this is a replay of; empty: of none."""
 
 
 MAX_BYTES = 980_000
@@ -49,6 +51,19 @@ def for_retry(record: Record, group: str, aside: Aside) -> Message:
 def for_burial(record: Record, group: str, aside: Aside) -> Message:
     """The record, to be looked at by a person."""
     return _set_aside(record, names.dead_letters(group), DEAD_LETTER_HEADER, aside)
+
+
+def for_replay(letter: Record, group: str, aside: Aside) -> Message:
+    """A dead letter, to be read again by the group that gave it up. Raises ValueError for one that had to be cut."""
+    whole = replace(letter, headers=original_headers(letter))
+    if not fits(whole):
+        raise ValueError("a record so large cannot be read again")
+    return _set_aside(whole, names.retry(group), RETRY_HEADER, aside)
+
+
+def original_headers(record: Record) -> Headers:
+    """The headers as their sender wrote them."""
+    return tuple(h for h in record.headers if h[0] not in (RETRY_HEADER, DEAD_LETTER_HEADER))
 
 
 def read_aside(record: Record, header: str) -> Aside | None:
@@ -81,7 +96,7 @@ def fits(record: Record) -> bool:
 
 
 def _set_aside(record: Record, topic: str, header: str, aside: Aside) -> Message:
-    kept = tuple(h for h in record.headers if h[0] not in (RETRY_HEADER, DEAD_LETTER_HEADER))
+    kept = original_headers(record)
     value = record.value
     if not fits(record):
         room = max(0, MAX_BYTES - (_size(record) - len(value or b"")))

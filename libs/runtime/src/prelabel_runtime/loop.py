@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from prelabel_contract import cloudevents, names
 from prelabel_contract.errors import InvalidEvent
-from prelabel_contract.events import AnyEvent
+from prelabel_contract.events import AnyEvent, DeadLetterResolved, event
 from prelabel_contract.limits import MAX_EVENT_BYTES
 
 from . import dead_letters, log
@@ -370,13 +370,25 @@ class Loop:
                 if item.skipped:
                     self._metrics.skipped.labels(self.group).inc()
                 self._metrics.published.labels(self.group).inc(len(out))
-                return out
+                return [*out, *self._resolved(item.record)]
         self._metrics.failed.labels(self.group, type(reply).__name__).inc()
         if isinstance(reply, TryAgain):
             self._streak.broken()
             return [self._retry(item.record, reply)]
         self._streak.longer(culprit=item.record is self._culprit)
         return [self._bury(item.record, reply.reason, reply.detail)]
+
+    def _resolved(self, record: Record) -> list[Message]:
+        """Word that a dead letter was handled after all, if the record is the replay of one."""
+        before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER) if record.topic == self._retries else None
+        if before is None or not before.letter:
+            return []
+        said = DeadLetterResolved(letter=before.letter, group=self.group)
+        self._metrics.resolved.labels(self.group).inc()
+        _log.info("dead letter handled after its replay", group=self.group, letter=before.letter)
+        event_id = names.derived(said.TYPE, before.letter)
+        source = f"/{self.group}"
+        return [_message(event(said, id=event_id, source=source, time_ms=self._clock.now_ms()))]
 
     def _retry(self, record: Record, error: TryAgain) -> Message:
         before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER)
@@ -403,6 +415,7 @@ class Loop:
 
     def _aside(self, record: Record, reason: str, detail: str, attempts: int, not_before: int = 0) -> Aside:
         topic, partition, offset, timestamp = dead_letters.origin(record)
+        before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER)
         return Aside(
             reason=reason,
             detail=detail[:1000],
@@ -413,6 +426,7 @@ class Loop:
             attempts=attempts,
             at_ms=self._clock.now_ms(),
             not_before_ms=not_before,
+            letter=before.letter if before is not None else "",
         )
 
     # ------------------------------------------------------------------------------------------------- patience

@@ -27,6 +27,9 @@ class Metrics:
         self.dead_lettered = Counter(
             "prelabel_records_dead_lettered", "Records given up", ["group", "reason"], registry=r
         )
+        self.resolved = Counter(
+            "prelabel_dead_letters_resolved", "Dead letters handled after a replay", ["group"], registry=r
+        )
         self.retried = Counter("prelabel_records_retried", "Records sent to the retry topic", ["group"], registry=r)
         self.published = Counter("prelabel_events_published", "Events published", ["group"], registry=r)
         self.batch_size = Histogram(
@@ -47,6 +50,13 @@ class Metrics:
         self.oldest_unresolved = Gauge(
             "prelabel_oldest_unresolved_seconds", "Age of the oldest task that waits for an outcome", registry=r
         )
+        self.dead_letters = Gauge(
+            "prelabel_dead_letters", "Dead letters by what was decided about them", ["group", "state"], registry=r
+        )
+        self.replayed = Counter("prelabel_dead_letters_replayed", "Dead letters replayed", ["group"], registry=r)
+        self.rebuilds = Counter(
+            "prelabel_rebuilds", "Rebuilds of the projection, by how they ended", ["end"], registry=r
+        )
         # Doors.
         self.submitted = Counter("prelabel_tasks_submitted", "Tasks taken in", ["door"], registry=r)
         self.refused = Counter("prelabel_tasks_refused", "Tasks refused at a door", ["door", "reason"], registry=r)
@@ -63,6 +73,26 @@ class Metrics:
         # The gateway.
         self.gateway_failures = Counter(
             "prelabel_gateway_failures", "Requests that a service failed, by why", ["service", "result"], registry=r
+        )
+        # Webhooks.
+        self.webhook_attempts = Counter(
+            "prelabel_webhook_attempts", "Attempts to deliver, by result", ["result"], registry=r
+        )
+        self.webhook_seconds = Histogram(
+            "prelabel_webhook_seconds", "An attempt to deliver", buckets=_SECONDS, registry=r
+        )
+        self.webhook_lag = Gauge(
+            "prelabel_webhook_lag_records", "Records an endpoint has not passed yet", ["subscription"], registry=r
+        )
+        self.webhook_owed = Gauge("prelabel_webhook_owed", "Deliveries that failed and wait", registry=r)
+        self.webhook_oldest = Gauge(
+            "prelabel_webhook_oldest_undelivered_seconds", "Age of the oldest event that waits", registry=r
+        )
+        self.webhook_endpoints = Gauge(
+            "prelabel_webhook_endpoints", "Endpoints served here, by state", ["state"], registry=r
+        )
+        self.webhook_disabled = Counter(
+            "prelabel_webhook_disabled", "Endpoints disabled, by reason", ["reason"], registry=r
         )
         # Models.
         self.predicted = Counter(
