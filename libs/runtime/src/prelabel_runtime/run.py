@@ -28,6 +28,7 @@ from .credentials import KafkaCredentials, MongoCredentials
 from .errors import Fatal, Refused, Unavailable
 from .health import Health, probes
 from .http import app as http_app
+from .http.browser import Hosts
 from .http.keys import AccessTable, Keys
 from .loop import Loop
 from .metrics import Metrics
@@ -57,7 +58,7 @@ class Runtime:
     """Keys and sessions; followed by every process that answers."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "access", AccessTable(self.bus, rng=self.rng))
+        object.__setattr__(self, "access", AccessTable(self.bus, clock=self.clock, rng=self.rng))
 
     def new_id(self) -> str:
         """A version 7 UUID of this moment."""
@@ -329,7 +330,14 @@ def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequ
     routers = [router for service in services for router in service.routers]
     if not routers:
         return (), None
-    keys = Keys(runtime.access, runtime.settings.key(), bus=runtime.bus, clock=runtime.clock, new_id=runtime.new_id)
+    keys = Keys(
+        runtime.access,
+        runtime.settings.key(),
+        Hosts.of(runtime.settings),
+        bus=runtime.bus,
+        clock=runtime.clock,
+        new_id=runtime.new_id,
+    )
     api = http_app.build(
         routers, title=f"Prelabel {name}", identify=keys.identify, metrics=runtime.metrics, clock=runtime.clock
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from prelabel_contract.base import Name, Slug
 from prelabel_contract.events import KeyChanged, KeyUsed
 from prelabel_runtime.http.access import Caller
-from prelabel_runtime.http.credentials import Credential, hash_of, prefix_of
+from prelabel_runtime.http.credentials import Credential, prefix_of
 from prelabel_runtime.http.problems import Problem
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,7 +53,7 @@ def made_key(
         id=credential.id,
         kind=kind,
         name=name,
-        hash=hash_of(credential.key),
+        hash=credential.hash,
         role=role,
         projects=reach,
         created_ms=now_ms,

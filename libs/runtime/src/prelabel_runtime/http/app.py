@@ -14,6 +14,7 @@ from ..errors import Unavailable
 from ..metrics import Metrics
 from . import openapi, problems
 from .access import Caller, no_key, public_paths, ruled
+from .browser import Secured
 from .problems import Problem
 
 
@@ -35,7 +36,7 @@ def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
 
 
 Identify = Callable[[Scope], Awaitable[Caller | None]]
-"""Who is behind a request; None if nobody that is known here."""
+"""Who is behind a request; None if nobody that is known here. Raises `Unavailable`, or a `Problem` to be answered."""
 
 
 def build(routers: Iterable[APIRouter], *, title: str, identify: Identify, metrics: Metrics, clock: Clock) -> ASGIApp:
@@ -43,7 +44,8 @@ def build(routers: Iterable[APIRouter], *, title: str, identify: Identify, metri
     app = application(routers, title=title)
     routes = ruled(app)
     paths = {id(route.original): route.path for route in routes}
-    return Measured(Guarded(BodyLimit(app), identify, public_paths(routes)), metrics, clock, paths)
+    guarded = Guarded(BodyLimit(app), identify, public_paths(routes))
+    return Measured(Secured(guarded), metrics, clock, paths)
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -70,6 +72,8 @@ class Guarded:
             caller = await self._identify(scope)
         except Unavailable as error:
             return problems.unavailable(error)
+        except Problem as problem:
+            return problem
         if caller is None and scope["path"] not in self._public:
             return no_key()
         scope.setdefault("state", {})["caller"] = caller

@@ -26,6 +26,11 @@ class Credential:
     id: str
     key: str
 
+    @property
+    def hash(self) -> str:
+        """What is kept of it."""
+        return hash_of(self.key)
+
     def __repr__(self) -> str:
         """Without the key: a representation ends up in logs."""
         return f"Credential({self.id!r})"

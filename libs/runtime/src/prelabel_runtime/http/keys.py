@@ -23,6 +23,7 @@ from ..loop import messages
 from ..service import Part
 from ..tables import Table
 from .access import BOOTSTRAP, Caller, Role
+from .browser import Hosts, session_of
 from .credentials import hash_of, id_in
 
 _log = log.get("prelabel.keys")
@@ -36,8 +37,10 @@ TELL_SECONDS = 300.0
 class AccessTable(Table[EventData]):
     """All that the `access` topic says. Of several uses of a one-time link, the first is kept."""
 
-    def __init__(self, bus: Bus, *, rng: random.Random) -> None:
+    def __init__(self, bus: Bus, *, clock: Clock, rng: random.Random) -> None:
         super().__init__(bus, names.ACCESS, EventData, rng=rng)
+        self._clock = clock
+        self._looks = Looks(self, clock)
 
     def accept(self, read: Event[EventData]) -> None:
         """Keep the newest, or the first."""
@@ -61,24 +64,42 @@ class AccessTable(Table[EventData]):
         row = self.get(f"link/{link_id}")
         return row if isinstance(row, LinkUsed) else None
 
-    def holds(self, row: KeyChanged, now_ms: int) -> bool:
-        """Whether it opens anything now. A session, or a link, ends with the key that made it."""
+    async def opened_by(self, written: str, *, kind: str) -> KeyChanged | None:
+        """What a key, session or link opens now; None for nothing. Raises `Unavailable`."""
+        key_id = id_in(written)
+        if key_id is None:
+            return None
+        if self.key(key_id) is None:
+            await self._looks.look()
+        row = self.key(key_id)
+        if row is None or row.kind != kind or not hmac.compare_digest(row.hash, hash_of(written)):
+            return None
+        return row if self._holds(row, self._clock.now_ms()) else None
+
+    def _holds(self, row: KeyChanged, now_ms: int) -> bool:
+        """Whether it opens anything. A session, or a link, ends with whatever made it."""
         if row.revoked or (row.expires_ms is not None and row.expires_ms <= now_ms):
             return False
         maker = self.key(row.created_by) if row.kind != "key" else None
-        return maker is None or maker.id == row.id or self.holds(maker, now_ms)
+        return maker is None or self._holds(maker, now_ms)
 
 
 class Keys(Part):
     """Who is behind a request, by the key it carries."""
 
     def __init__(
-        self, table: AccessTable, bootstrap: str, *, bus: Bus, clock: Clock, new_id: Callable[[], str]
+        self,
+        table: AccessTable,
+        bootstrap: str,
+        hosts: Hosts,
+        *,
+        bus: Bus,
+        clock: Clock,
+        new_id: Callable[[], str],
     ) -> None:
         self._table = table
         self._bootstrap = bootstrap.encode()
-        self._clock = clock
-        self._looks = Looks(table, clock)
+        self._hosts = hosts
         self._uses = Uses(bus, clock, new_id)
 
     async def start(self) -> None:
@@ -96,31 +117,37 @@ class Keys(Part):
             group.create_task(self._uses.run())
 
     async def identify(self, scope: Scope) -> Caller | None:
-        """Who sends this; None if that is not known here. Raises `Unavailable`."""
-        sent = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        scheme, _, key = sent.partition(b" ")
+        """Who sends this; None if that is not known here.
+
+        Raises:
+            Unavailable: nobody can tell now.
+            Problem: somebody is known, but a page that is not ours seems to ask in their name.
+        """
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        if sent is not None:
+            return await self._holder_of_key(sent)
+        session = session_of(scope)
+        row = await self._table.opened_by(session, kind="session") if session else None
+        if row is None:
+            return None
+        self._hosts.check_page(scope)
+        return _caller(row)
+
+    async def _holder_of_key(self, authorization: bytes) -> Caller | None:
+        scheme, _, key = authorization.partition(b" ")
         if scheme.lower() != b"bearer":
             return None
         if hmac.compare_digest(key.strip(), self._bootstrap):
             return Caller(BOOTSTRAP, BOOTSTRAP, Role.ADMIN)
-        caller = await self.holder(key.strip().decode(errors="replace"), kind="key")
-        if caller is not None:
-            self._uses.note(caller.id)
-        return caller
+        row = await self._table.opened_by(key.strip().decode(errors="replace"), kind="key")
+        if row is None:
+            return None
+        self._uses.note(row.id)
+        return _caller(row)
 
-    async def holder(self, key: str, *, kind: str) -> Caller | None:
-        """Whose key, session or link this is; None for one that opens nothing. Raises `Unavailable`."""
-        key_id = id_in(key)
-        if key_id is None:
-            return None
-        if self._table.key(key_id) is None:
-            await self._looks.look()
-        row = self._table.key(key_id)
-        if row is None or row.kind != kind or not hmac.compare_digest(row.hash, hash_of(key)):
-            return None
-        if not self._table.holds(row, self._clock.now_ms()):
-            return None
-        return Caller(row.id, row.name, row.role, frozenset(row.projects) or None, row.kind, row.expires_ms)
+
+def _caller(row: KeyChanged) -> Caller:
+    return Caller(row.id, row.name, row.role, frozenset(row.projects) or None, row.kind, row.expires_ms)
 
 
 class Looks:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from .access import Reach, ruled
+from .browser import SESSION_COOKIE
 
 _AT = "#/components/schemas/"
 _BODIES: tuple[type[BaseModel], ...] = (Task, Project, Annotation)
@@ -60,9 +61,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
             operation["responses"]["default"] = problem
     document["components"] = {
         "schemas": {name: schemas[name] for name in sorted(_reached(document["paths"], schemas))},
-        "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        "securitySchemes": {
+            "key": {"type": "http", "scheme": "bearer"},
+            "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
+        },
     }
-    document["security"] = [{"key": []}]
+    document["security"] = [{"key": []}, {"session": []}]
     _rules(document, app)
     return document
 
