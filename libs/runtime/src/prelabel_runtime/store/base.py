@@ -220,6 +220,10 @@ class Tasks(ABC):
         """
 
     @abstractmethod
+    async def newest(self, project: str, *, limit: int) -> Sequence[StoredTask]:
+        """The tasks of a project that were accepted last, newest first."""
+
+    @abstractmethod
     async def count(self, project: str) -> int:
         """Tasks in a project."""
 

@@ -190,6 +190,12 @@ class _MongoTasks(Tasks):
             after = places[-1]
         return page[:limit]
 
+    async def newest(self, project: str, *, limit: int) -> Sequence[StoredTask]:
+        found = await self._database.find(
+            "tasks", {"project": project}, sort=[("first_ms", DESCENDING), ("_id", DESCENDING)], limit=limit
+        )
+        return [_task(one) for one in found]
+
     async def count(self, project: str) -> int:
         return await self._database.count("tasks", {"project": project})
 

@@ -229,6 +229,14 @@ class _SqliteTasks(Tasks):
         found = await self._file.rows(f"place, {self._COLUMNS}", _listing(run, model, state), values)
         return [(PageKey(row[0], row[1]), StoredTask(*row[1:])) for row in found]
 
+    async def newest(self, project: str, *, limit: int) -> Sequence[StoredTask]:
+        found = await self._file.rows(
+            self._COLUMNS,
+            "SELECT * FROM tasks WHERE project = ? ORDER BY first_ms DESC, uid DESC LIMIT ?",
+            [project, limit],
+        )
+        return [StoredTask(*row) for row in found]
+
     async def count(self, project: str) -> int:
         found = await self._file.rows("n", "SELECT count(*) AS n FROM tasks WHERE project = ?", [project])
         return int(found[0][0])

@@ -470,6 +470,15 @@ class StoreTests:
         for limit in (1, 7, 50, 100, 1000):
             assert await pages(store, project, limit) == wanted
 
+    async def test_the_newest_tasks_are_those_accepted_last(self, store: Store, project: str) -> None:
+        written = [task(project, f"{project}-{n:03}", first_ms=1000 + (n * 7) % 10) for n in range(40)]
+        await store.tasks.put([*written, task(fresh("other"), fresh("t"), first_ms=5000)])
+        await store.tasks.delete([f"{project}-007"])
+        wanted = [one.uid for one in sorted(written, key=lambda one: (one.first_ms, one.uid)) if one.uid[-3:] != "007"]
+        newest = await store.tasks.newest(project, limit=12)
+        assert [one.uid for one in newest] == wanted[::-1][:12]
+        assert await store.tasks.newest(fresh("none"), limit=3) == []
+
     async def test_pages_skip_and_repeat_nothing_while_tasks_come_and_change(self, store: Store, project: str) -> None:
         there = [f"{project}-{n:03}" for n in range(60)]
         await store.tasks.put([task(project, uid, first_ms=1000 + n) for n, uid in enumerate(there)])
