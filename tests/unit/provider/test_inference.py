@@ -19,7 +19,7 @@ from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.tables import Table
-from prelabel_runtime.topics import topic_spec
+from prelabel_runtime.topics.spec import topic_spec
 
 from tests.unit.provider.conftest import MakeWorker
 

@@ -40,6 +40,8 @@ class Traffic:
     """Kinds of topics it reads without a group."""
     writes: tuple[str, ...] = ()
     """Kinds of topics, beside what its groups set aside."""
+    watches: tuple[str, ...] = ()
+    """Groups whose progress it looks at; {group} is every one."""
 
 
 UPSTREAM = "upstream-{source}"
@@ -69,6 +71,11 @@ TRAFFIC: tuple[Traffic, ...] = (
         "training",
         groups=(Group("training", ("annotations", "tasks")),),
         follows=("projects", "access"),
+        writes=("access", "audit"),
+    ),
+    Traffic(
+        "webhooks",
+        follows=("tasks", "predictions", "annotations", "runs", "access", "audit"),
         writes=("access", "audit"),
     ),
     Traffic(
@@ -118,6 +125,7 @@ class ServiceTopics:
     """Each group with every topic it reads, its retry topic last."""
     follows: tuple[str, ...]
     writes: tuple[str, ...]
+    watches: tuple[str, ...]
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -161,6 +169,7 @@ def _resolved(row: Traffic, parts: Parts) -> ServiceTopics:
         groups=groups,
         follows=_topics(row.follows, parts),
         writes=tuple(dict.fromkeys([*_topics(row.writes, parts), *set_aside])),
+        watches=tuple(_filled(name, bound) for name in row.watches for bound in _bindings(name, parts)),
     )
 
 

@@ -37,7 +37,8 @@ from .service import Part, Service, Subscription
 from .settings import RuntimeSettings
 from .store.base import Store
 from .streak import Streak
-from .topics import topic_spec, wait_for_topics
+from .topics.needed import wait_for_topics
+from .topics.spec import topic_spec
 
 _log = log.get("prelabel.run")
 

@@ -22,7 +22,6 @@ from aiokafka import (
     errors,
 )
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import (
     StickyPartitionAssignor,
 )
@@ -45,6 +44,7 @@ from prelabel_runtime.bus.base import (
     Record,
     TopicSpec,
 )
+from prelabel_runtime.bus.kafka_admin import default_replicas
 from prelabel_runtime.bus.kafka_rights import Operation, operations_allowed
 from prelabel_runtime.bus.kafka_security import NOT_ALLOWED, KafkaSecurity
 from prelabel_runtime.clock import Clock, SystemClock
@@ -283,7 +283,7 @@ class KafkaBus(Bus):
             await self._persist(see_leaders, "Kafka's new topics have no leaders")
 
     async def _create(self, topics: Sequence[TopicSpec]) -> None:
-        replicas = await self._default_replicas()
+        replicas = await default_replicas(self._admin())
         made = await self._admin().create_topics(
             [
                 NewTopic(
@@ -306,17 +306,6 @@ class KafkaBus(Bus):
             if error.retriable:
                 raise error(text)
             raise Refused(f"Kafka does not create the topic {name}: {text or error.__name__}")
-
-    async def _default_replicas(self) -> int:
-        """What the brokers would take: the client's form of CreateTopics cannot leave it to them."""
-        name = "default.replication.factor"
-        brokers = (await self._admin().describe_cluster())["brokers"]
-        wanted = ConfigResource(ConfigResourceType.BROKER, str(brokers[0]["node_id"]), configs={name: None})
-        for answer in await self._admin().describe_configs([wanted]):
-            for code, _, _, _, entries in answer.resources:
-                if code == 0:
-                    return next(int(entry[1]) for entry in entries if entry[0] == name)
-        return min(3, len(brokers))  # not allowed to ask
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """See Bus. Raises ValueError for a topic that is not there too, `Fatal` when it can never send again.

@@ -5,9 +5,8 @@ through its connections.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Any
 
 from aiokafka import errors
 from aiokafka.client import AIOKafkaClient
@@ -15,7 +14,9 @@ from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
-__all__ = ["Operation", "Rule", "create_rule", "operations_allowed", "rules"]
+from prelabel_runtime.topics.plan import Rule
+
+__all__ = ["Operation", "create_rule", "operations_allowed", "rules"]
 
 
 class Operation(IntEnum):
@@ -34,19 +35,6 @@ class Operation(IntEnum):
 _RESOURCES: Mapping[str, int] = {"topic": 2, "group": 3, "cluster": 4}
 _PATTERNS: Mapping[str, int] = {"literal": 3, "prefixed": 4}
 _ANY_RESOURCE, _ANY_PATTERN, _ANY_PERMISSION, _ALLOW = 1, 1, 1, 3
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Rule:
-    """One entry of the access control list. host: "*" for everywhere."""
-
-    principal: str
-    resource: Literal["topic", "group", "cluster"] | str
-    pattern: Literal["literal", "prefixed"] | str
-    name: str
-    operation: Operation
-    allows: bool = True
-    host: str = "*"
 
 
 class _MetadataResponse(Response):  # type: ignore[misc]
@@ -146,7 +134,7 @@ async def rules(client: AIOKafkaClient) -> frozenset[Rule]:
     patterns = {number: name for name, number in _PATTERNS.items()}
     known = frozenset(int(one) for one in Operation)
     return frozenset(
-        Rule(principal, kinds[kind], patterns[pattern], name, Operation(operation), permission == _ALLOW, host)
+        Rule(principal, kinds[kind], patterns[pattern], name, Operation(operation).name, permission == _ALLOW, host)
         for kind, name, pattern, entries in answer.resources
         for principal, host, operation, permission in entries
         if kind in kinds and pattern in patterns and operation in known
@@ -161,7 +149,7 @@ async def create_rule(client: AIOKafkaClient, rule: Rule) -> None:
         _PATTERNS[rule.pattern],
         rule.principal,
         rule.host,
-        int(rule.operation),
+        int(Operation[rule.operation]),
         _ALLOW,
     )
     ((code, text),) = (await _asked(client, request)).creation_responses

@@ -1,32 +1,18 @@
-"""How each topic should be, and that those a process needs are there and allowed before it starts."""
+"""That the topics a process needs are there, and allowed, before it starts."""
 
 from collections.abc import Sequence
 
 from prelabel_contract import names, topics
 
-from . import log
-from .bus.base import Bus, Missing, TopicSpec
-from .clock import Clock
-from .errors import Refused, Unavailable
-from .service import Service
+from prelabel_runtime import log
+from prelabel_runtime.bus.base import Bus, Missing
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.errors import Refused, Unavailable
+from prelabel_runtime.service import Service
 
 _log = log.get("prelabel.topics")
 
-DAY_MS = 86_400_000
 _SHOWN = 5
-
-
-def topic_spec(name: str, partitions: int) -> TopicSpec:
-    """How a topic of Prelabel's should be provisioned. State and human-rate topics have one partition: one order."""
-    topic = names.parse_topic(name)
-    retention = {names.Kept.DAYS: 14 * DAY_MS, names.Kept.MINUTES: 3_600_000}.get(topic.kept)
-    single = topic.kept is names.Kept.COMPACTED or topic.kind in ("retry", "deadletters", "replies")
-    return TopicSpec(
-        name,
-        partitions=1 if single else partitions,
-        compacted=topic.kept is names.Kept.COMPACTED,
-        retention_ms=retention,
-    )
 
 
 async def wait_for_topics(bus: Bus, services: Sequence[Service], clock: Clock, limit: float) -> None:
