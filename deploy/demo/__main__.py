@@ -103,7 +103,7 @@ async def label(
         {"id": passage.id, "data": {"text": passage.text}, "meta": {"module": passage.module}}
         for passage in corpus.tasks[:count]
     ]
-    async with Client(prelabel.address, prelabel.key, folder / "client.jsonl", queries=prelabel.queries) as client:
+    async with Client(prelabel.address, prelabel.key, folder / "client.jsonl") as client:
         await client.put_project(PROJECT, sample_project((folder / "model").absolute(), sample_rules(corpus)))
         console.print(f"[bold]4[/bold]  labelling {len(tasks):,} texts with two models")
         began = time.perf_counter()

@@ -99,7 +99,7 @@ class Pipeline:
     def _ended(self, http: httpx.Client, project: str, run: str, tasks: int) -> None:
         """Returns when every outcome of a run can be read."""
         began = time.monotonic()
-        path = f"{self._prelabel.queries}/v1/projects/{project}/runs/{run}"
+        path = f"{self._prelabel.address}/v1/projects/{project}/runs/{run}"
         ended = 0
         while True:
             answer = http.get(path)

@@ -74,16 +74,16 @@ class User:
         """To the doors."""
         return self._client.request(method, f"/v1/projects/job{path}", **more)
 
-    def read(self, path: str, *, at: str = "") -> httpx.Response:
-        """From the projection, or another address."""
-        return self._client.get(f"{at or self.prelabel.queries}/v1/projects/job{path}")
+    def read(self, path: str) -> httpx.Response:
+        """What it has come to."""
+        return self._client.get(f"/v1/projects/job{path}")
 
-    def until(self, path: str, ready: Callable[[Any], bool], *, at: str = "") -> Any:
+    def until(self, path: str, ready: Callable[[Any], bool]) -> Any:
         """An answer, once it is as wanted."""
         deadline = time.monotonic() + PATIENCE
         seen: Any = None
         while time.monotonic() < deadline:
-            answer = self.read(path, at=at)
+            answer = self.read(path)
             seen = answer.json() if answer.status_code == 200 else answer.text
             if answer.status_code == 200 and ready(seen):
                 return seen
@@ -161,8 +161,7 @@ class MainJob:
         said = [{"task": f"t{n}", "annotator": "eve", "regions": [region]} for n in range(20)]
         assert user.send("POST", "/annotations", json=said).status_code == 202
         user.until("/tasks/t19", lambda t: len(t["annotations"]) == 1)
-        training = prelabel.process("training" if "training" in prelabel.names else "all_in_one").address
-        assert user.until("/examples", lambda e: e["examples"] == 20, at=training)["examples"] == 20
+        assert user.until("/examples", lambda e: e["examples"] == 20)["examples"] == 20
 
     def test_everything_is_exported(self, user: User) -> None:
         lines = [json.loads(line) for line in user.read("/export").text.splitlines()]

@@ -90,8 +90,7 @@ class Run:
 
     def client(self) -> Client:
         """A client that writes this run's ledger."""
-        where = self.prelabel
-        return Client(where.address, where.key, self.client_file, queries=where.queries)
+        return Client(self.prelabel.address, self.prelabel.key, self.client_file)
 
     def calls(self) -> int:
         """Inputs that the model has seen so far."""

@@ -45,5 +45,5 @@ async def test_separate_services_lose_and_double_nothing_when_each_is_killed(
 ) -> None:
     servers = {"kafka": kafka_server.address, "mongo": mongo_server.address}
     with Prelabel.separate(tmp_path, **servers, environment=variables(tmp_path)) as prelabel:
-        faults = ["ingestion", "projection", "training", "ledger", "worker of ledger"]
+        faults = ["ingestion", "projection", "training", "gateway", "ledger", "worker of ledger"]
         await _survives(prelabel, tmp_path, seed, faults)

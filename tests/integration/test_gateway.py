@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from starlette.types import Receive, Scope, Send
 
 from deploy.local.ports import free_port
 from tests.rig.in_process import eventually
-from tests.rig.processes import PrelabelProcess
+from tests.rig.processes import Prelabel, PrelabelProcess
+from tests.rig.servers import ServerHandle
 
 ROOT = Path(__file__).parents[2]
 OPENAPI = ROOT / "docs" / "openapi"
@@ -658,6 +660,77 @@ async def test_it_is_ready_once_every_service_has_answered() -> None:
             await eventually(running.readiness, lambda probe: probe.status_code == 200)
         # An outage of one service later on takes no gateway away from callers of the others.
         assert (await running.readiness()).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------------------------ replicas
+
+
+@pytest.mark.kafka
+@pytest.mark.mongo
+async def test_any_of_several_gateways_answers_for_any_of_several_replicas(
+    tmp_path: Path, kafka_server: ServerHandle, mongo_server: ServerHandle
+) -> None:
+    prelabel = Prelabel.separate(tmp_path, kafka=kafka_server.address, mongo=mongo_server.address, providers=["rules"])
+    first, more = prelabel.process("ingestion"), prelabel.process("ingestion").twin("ingestion-2")
+    with prelabel, _started(more):
+        others = {name: prelabel.process(name).address for name in ("projection", "training")}
+        services = {**others, "ingestion": [first.address, more.address]}
+        told = {"PRELABEL_GATEWAY_SERVICES": json.dumps(services)}
+        gateways = [PrelabelProcess(f"gateway-{n}", "prelabel_gateway", told, tmp_path) for n in (1, 2)]
+        async with contextlib.AsyncExitStack() as stack:
+            callers = []
+            for one in gateways:
+                stack.enter_context(_started(one))
+                client = httpx.AsyncClient(base_url=one.address, timeout=60, trust_env=False)
+                client.headers["Authorization"] = f"Bearer {prelabel.key}"
+                callers.append(await stack.enter_async_context(client))
+            assert (await callers[0].put("/v1/projects/mails", json=_urgent())).status_code == 201
+            await eventually(lambda: callers[1].get("/v1/projects/mails"), lambda got: got.status_code == 200)
+            asked = [
+                callers[n % 2].post(
+                    "/v1/projects/mails/predictions",
+                    json={"id": f"t{n}", "data": {"text": f"now {n}"}},
+                    headers={"Prefer": "wait=30"},
+                )
+                for n in range(24)
+            ]
+            for got in await asyncio.gather(*asked):
+                assert got.status_code == 200, got.text
+                assert [one["outcome"] for one in got.json()["predictions"]] == ["created"]
+            for caller in callers:  # what one has taken in, the other one shows
+                await eventually(partial(_known, caller), lambda known: known == {f"t{n}" for n in range(24)})
+            for one in (first, more):
+                assert await _asked(one) > 0, f"{one.name} was never asked"
+
+
+async def _known(caller: httpx.AsyncClient) -> set[str]:
+    return {task["id"] for task in (await caller.get(TASKS)).json()["tasks"]}
+
+
+def _urgent() -> dict[str, Any]:
+    question = {"name": "topic", "kind": "choice", "field": "text", "labels": ["urgent"], "multiple": False}
+    rules = [{"label": "urgent", "substring": "now", "as": "choice"}]
+    model = {"name": "finder", "provider": "rules", "settings": {"rules": rules}}
+    return {"label_set": {"questions": [question]}, "models": [model]}
+
+
+@contextlib.contextmanager
+def _started(process: PrelabelProcess) -> Iterator[None]:
+    process.start()
+    try:
+        process.ready()
+        yield
+    finally:
+        process.signal(signal.SIGTERM)
+        process.wait(30)
+
+
+async def _asked(process: PrelabelProcess) -> int:
+    """How many predictions a replica was asked for."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        metrics = (await client.get(f"http://127.0.0.1:{process.health_port}/metrics")).text
+    lines = [line for line in metrics.splitlines() if line.startswith("prelabel_http_seconds_count")]
+    return sum(int(float(line.split()[-1])) for line in lines if 'predictions"' in line)
 
 
 # ------------------------------------------------------------------------------------------------------------- process

@@ -86,14 +86,13 @@ def content_of(data: Any) -> str:
 
 
 class Client:
-    """Talks to the doors at `address` and to the projection at `queries` (the same, where all is in one)."""
+    """Talks to Prelabel at its address."""
 
-    def __init__(self, address: str, key: str, ledger: Path, *, queries: str | None = None) -> None:
+    def __init__(self, address: str, key: str, ledger: Path) -> None:
         headers = {"Authorization": f"Bearer {key}"}
         self._ledger = ClientLedger(ledger)
         # Straight to loopback, whatever proxy the environment names.
-        self._doors = httpx.AsyncClient(base_url=address, headers=headers, timeout=30.0, trust_env=False)
-        self._queries = httpx.AsyncClient(base_url=queries or address, headers=headers, timeout=30.0, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=address, headers=headers, timeout=30.0, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,8 +100,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._doors.aclose()
-        await self._queries.aclose()
+        await self._http.aclose()
         self._ledger.close()
 
     async def put_project(self, project: str, body: Mapping[str, Any], *, timeout: float = 60.0) -> None:
@@ -169,7 +167,7 @@ class Client:
     async def counts(self, project: str) -> Mapping[str, Any]:
         """{"tasks": N, "models": {model: {state: N}}}; empty while the projection does not answer."""
         try:
-            answer = await self._queries.get(f"/v1/projects/{project}/counts")
+            answer = await self._http.get(f"/v1/projects/{project}/counts")
         except httpx.HTTPError:
             return {}
         return dict(answer.json()) if answer.status_code == 200 else {}
@@ -192,7 +190,7 @@ class Client:
 
     async def get(self, path: str) -> Any:
         """A query's answer. Raises httpx.HTTPStatusError."""
-        answer = await self._queries.get(path)
+        answer = await self._http.get(path)
         answer.raise_for_status()
         return answer.json()
 
@@ -221,7 +219,7 @@ class Client:
 
     async def _sent(self, method: str, path: str, **more: Any) -> Sent:
         try:
-            answer = await self._doors.request(method, path, **more)
+            answer = await self._http.request(method, path, **more)
         except httpx.HTTPError:
             return Sent(0)
         after = answer.headers.get("Retry-After")

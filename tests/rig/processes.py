@@ -1,5 +1,7 @@
 """Prelabel as real processes: all in one on SQLite, or one per service on Kafka and a Mongo-wire server.
 
+Either has one address: where services are apart, a gateway's.
+
     prelabel = Prelabel.all_in_one(folder, providers=["rules"])
     with prelabel:                       # starts, waits until ready; stops at the end, whatever happened
         ... prelabel.address, prelabel.key ...
@@ -12,6 +14,7 @@ the process that started them ends, however it ends (Linux). Output goes to file
 Everything blocks: in async code call it through `asyncio.to_thread`.
 """
 
+import json
 import os
 import secrets
 import signal
@@ -28,6 +31,9 @@ from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.process import ServerProcess
 
 ALL_IN_ONE = "all_in_one"
+GATEWAY = "gateway"
+SERVICES = ("ingestion", "projection", "training")
+"""What stands behind the gateway."""
 _LOOK_EVERY_S = 0.02
 _REFUSED = 2
 """Exit code: a setting makes no sense, or its port is taken."""
@@ -47,6 +53,7 @@ class PrelabelProcess:
         self.port = self.health_port = 0
         self.log = folder / f"{name}.log"
         self._command = [sys.executable, "-m", module]
+        self._of = (module, variables, folder)
         self._variables = {
             **_inherited(),
             "PRELABEL_INSTANCE": name,
@@ -77,6 +84,17 @@ class PrelabelProcess:
     def exit_code(self) -> int | None:
         """What it ended with; minus the signal's number where one killed it. None while it lives."""
         return self._process.exit_code if self._process is not None else None
+
+    def twin(self, name: str) -> "PrelabelProcess":
+        """One more of the same service, with a name, ports and a log of its own; not started."""
+        module, variables, folder = self._of
+        return PrelabelProcess(name, module, variables, folder)
+
+    def tell(self, variables: Mapping[str, str]) -> bool:
+        """Variables for its next start; False if it has them already."""
+        known = all(self._variables.get(name) == value for name, value in variables.items())
+        self._variables |= variables
+        return not known
 
     def start(self) -> None:
         """Start it, and return at once. One that lives is left as it is."""
@@ -145,7 +163,7 @@ class PrelabelProcess:
 class Prelabel:
     """All processes of one Prelabel. Made by `all_in_one` or `separate`; `start` starts them.
 
-    `names` are the processes: "all_in_one"; or "ingestion", "projection", "training" and one per provider.
+    `names` are the processes: "all_in_one"; or one per service and provider, and the gateway.
     """
 
     def __init__(self, processes: Sequence[PrelabelProcess], *, bus: str, store: str, prefix: str, key: str) -> None:
@@ -207,9 +225,10 @@ class Prelabel:
             "PRELABEL_API_KEY": key,
             **environment,
         }
-        modules = {name: f"prelabel_{name}" for name in ("ingestion", "projection", "training")}
+        modules = {name: f"prelabel_{name}" for name in SERVICES}
         modules |= {name: f"prelabel_inference_{name}" for name in providers}
         processes = [PrelabelProcess(name, module, variables, folder) for name, module in modules.items()]
+        processes.append(PrelabelProcess(GATEWAY, "prelabel_gateway", {}, folder))  # it knows no key and no server
         return cls(processes, bus=bus, store=store, prefix=prefix, key=key)
 
     @property
@@ -219,13 +238,8 @@ class Prelabel:
 
     @property
     def address(self) -> str:
-        """The doors: where tasks and annotations go in."""
-        return self._processes.get("ingestion", next(iter(self._processes.values()))).address
-
-    @property
-    def queries(self) -> str:
-        """Where the projection answers; the same address where all is in one."""
-        return self._processes.get("projection", next(iter(self._processes.values()))).address
+        """The API, all of it."""
+        return self._processes.get(GATEWAY, next(iter(self._processes.values()))).address
 
     def process(self, name: str) -> PrelabelProcess:
         """One process. Raises KeyError for a name that is none."""
@@ -233,14 +247,25 @@ class Prelabel:
 
     def start(self) -> None:
         """Start every process that does not run, and return at once."""
+        self._introduce()
         for process in self._processes.values():
             process.start()
 
     def ready(self, timeout: float = 90.0) -> None:
         """Return when all are ready. Raises NotRunning."""
         deadline = time.monotonic() + timeout
-        for process in self._processes.values():
+        for name, process in self._processes.items():
+            # The gateway is the last; a service that lost its port meanwhile has another address.
+            if name == GATEWAY and self._introduce():
+                self.restart(GATEWAY)
             process.ready(max(1.0, deadline - time.monotonic()))
+
+    def _introduce(self) -> bool:
+        """Tell the gateway where the services are; True if it did not know."""
+        if GATEWAY not in self._processes:
+            return False
+        services = {name: self._processes[name].address for name in SERVICES}
+        return self._processes[GATEWAY].tell({"PRELABEL_GATEWAY_SERVICES": json.dumps(services)})
 
     def kill(self, name: str) -> None:
         """SIGKILL one; returns when it is gone. Raises NotRunning if it does not run: a fault must be one."""
