@@ -28,6 +28,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from .audit import Audit
     from .dead_letters import DeadLetters, LetterClaims
     from .deliveries import Deliveries, Endpoints, Recoveries
     from .generations import Contents, Generations
@@ -402,6 +403,7 @@ class Store(ABC):
     endpoints: "Endpoints"
     deliveries: "Deliveries"
     recoveries: "Recoveries"
+    audit: "Audit"
 
     @property
     def tasks(self) -> Tasks:

@@ -28,7 +28,7 @@ from pymongo.errors import (
 
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Refused, Unavailable
-from prelabel_runtime.store import dead_letters_mongo, deliveries_mongo, jobs_mongo
+from prelabel_runtime.store import audit_mongo, dead_letters_mongo, deliveries_mongo, jobs_mongo
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -105,7 +105,12 @@ _INDEXES: Final[Indexes] = {
         "of_task": ("best.task",),
     },
 }  # fmt: skip
-_OTHER_INDEXES: Final[Indexes] = {**dead_letters_mongo.INDEXES, **jobs_mongo.INDEXES, **deliveries_mongo.INDEXES}
+_OTHER_INDEXES: Final[Indexes] = {
+    **dead_letters_mongo.INDEXES,
+    **jobs_mongo.INDEXES,
+    **deliveries_mongo.INDEXES,
+    **audit_mongo.INDEXES,
+}
 _PROJECTED_INDEXES: Final[Indexes] = {
     name: indexes for name, indexes in {**_INDEXES, **dead_letters_mongo.INDEXES}.items() if name in PROJECTED
 }
@@ -622,6 +627,7 @@ class MongoStore(Store):
         self.endpoints = deliveries_mongo.MongoEndpoints(self._database)
         self.deliveries = deliveries_mongo.MongoDeliveries(self._database)
         self.recoveries = deliveries_mongo.MongoRecoveries(self._database)
+        self.audit = audit_mongo.MongoAudit(self._database)
 
     async def start(self) -> None:
         """Connect and declare the indexes. Raises `Refused` where waiting is no use: address, credentials."""

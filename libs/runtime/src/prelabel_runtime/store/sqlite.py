@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from prelabel_runtime.errors import Unavailable
-from prelabel_runtime.store import dead_letters_sqlite, deliveries_sqlite, generations_sqlite, jobs_sqlite
+from prelabel_runtime.store import audit_sqlite, dead_letters_sqlite, deliveries_sqlite, generations_sqlite, jobs_sqlite
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -142,6 +142,7 @@ _SCHEMA: Final = functools.reduce(
         dead_letters_sqlite.CLAIMS,
         jobs_sqlite.SCHEMA,
         deliveries_sqlite.SCHEMA,
+        audit_sqlite.SCHEMA,
     ),
 )
 
@@ -721,6 +722,7 @@ class SqliteStore(Store):
         self.endpoints = deliveries_sqlite.SqliteEndpoints(self._file)
         self.deliveries = deliveries_sqlite.SqliteDeliveries(self._file)
         self.recoveries = deliveries_sqlite.SqliteRecoveries(self._file)
+        self.audit = audit_sqlite.SqliteAudit(self._file)
 
     async def start(self) -> None:
         """Open the file, making it where it is missing. Raises `Refused` where it is none of ours."""
