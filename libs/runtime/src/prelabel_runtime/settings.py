@@ -79,6 +79,8 @@ class RuntimeSettings(ProcessSettings):
     """The key that callers send as "Authorization: Bearer KEY"."""
     api_key_file: Path | None = None
     """A file that holds the key."""
+    hosts: tuple[str, ...] = ()
+    """Names under which browsers reach this, as JSON: ["labels.example.org"]. Loopback and PRELABEL_HOST always are."""
     delivery_seconds: Annotated[float, Field(gt=0)] = 10.0
     """A record that is not acknowledged by the bus within this time counts as unknown: 503, or repeated."""
     start_seconds: Annotated[float, Field(ge=0)] = 300.0
