@@ -13,19 +13,23 @@ from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.egress_policy import EgressSettings
+from prelabel_runtime.http.oidc_settings import OidcSettings
 from prelabel_runtime.settings import Frozen, RuntimeSettings
 from prelabel_training.settings import TrainingSettings
+from prelabel_webhooks.settings import WebhooksSettings
 from pydantic_core import PydanticUndefined
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Every process", RuntimeSettings),
     ("Calls to the outside, of every process that makes some", EgressSettings),
+    ("Bearer tokens, of every process that answers", OidcSettings),
     ("All in one", AllInOneSettings),
     ("Ingestion", IngestionSettings),
     ("Projection", ProjectionSettings),
     ("Inference, of any provider", InferenceSettings),
     ("Training", TrainingSettings),
+    ("Webhooks", WebhooksSettings),
     ("Gateway, which reads of the first table only where it listens, how it stops and what it logs", GatewaySettings),
 )
 

@@ -14,6 +14,7 @@ import prelabel_ingestion.service
 import prelabel_projection.service
 import prelabel_provider.service
 import prelabel_training.service
+import prelabel_webhooks.service
 from prelabel_contract import cloudevents
 from prelabel_contract.events import AnyEvent, EventData
 from prelabel_ingestion.settings import IngestionSettings, Source
@@ -28,11 +29,14 @@ from prelabel_runtime.service import Service
 from prelabel_runtime.settings import RuntimeSettings
 from prelabel_runtime.testing.doubles import WatchedBus
 from prelabel_training.settings import TrainingSettings
+from prelabel_webhooks.settings import WebhooksSettings
+from pydantic import SecretStr
 
 from deploy.local.ports import free_port
 
 KEY = "pl_a-key-for-the-tests-in-process"
 PATIENCE = 8.0
+WEBHOOK_KEY = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
 
 D = TypeVar("D", bound=EventData)
 Json = dict[str, Any]
@@ -150,6 +154,16 @@ def task(text: str, **more: Any) -> Json:
     return {"data": {"text": text}, **more}
 
 
+def quick_webhooks(**changes: Any) -> WebhooksSettings:
+    """Webhooks that try again at once, and give up soon."""
+    quick: dict[str, Any] = {"retry_seconds": (0.05, 0.1, 0.2), "save_seconds": 0.05, "lease_seconds": 1.0}
+    return WebhooksSettings(**{"keys": (SecretStr(WEBHOOK_KEY),), **quick, **changes})
+
+
+class _OnThisMachine(RuntimeSettings):
+    one_process = True
+
+
 @contextlib.asynccontextmanager
 async def prelabel_here(
     folder: Path,
@@ -157,12 +171,13 @@ async def prelabel_here(
     inbound: Mapping[str, Source],
     before: Callable[[str], None] | None = None,
     kafka: str = "",
+    webhooks: WebhooksSettings | None = None,
 ) -> AsyncIterator[Here]:
     """Everything, ready; stopped gracefully at the end. `before` is asked before each step of the bus.
 
     On SQLite, or on topics of its own on a Kafka at HOST:PORT.
     """
-    settings = RuntimeSettings(
+    settings = _OnThisMachine(
         bus=f"kafka://{kafka}" if kafka else f"sqlite:///{folder / 'log.db'}",
         prefix=f"t{secrets.token_hex(5)}." if kafka else "",
         create_topics=True,
@@ -189,6 +204,7 @@ async def prelabel_here(
             prelabel_ingestion.service.build(runtime, IngestionSettings(inbound=dict(inbound))),
             prelabel_projection.service.build(runtime, ProjectionSettings(watch_seconds=0.1)),
             prelabel_training.service.build(runtime, TrainingSettings()),
+            prelabel_webhooks.service.build(runtime, webhooks or quick_webhooks()),
             *(prelabel_provider.service.build(runtime, name, InferenceSettings()) for name in ("rules", "echo")),
         ]
 

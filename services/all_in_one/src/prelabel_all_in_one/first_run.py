@@ -1,5 +1,6 @@
 """The first start: a key, a model trained on this machine, a sample project that uses it."""
 
+import base64
 import fcntl
 import json
 import os
@@ -16,7 +17,7 @@ from prelabel_runtime.run import Runtime
 
 from .sample.areas import area_rules
 from .sample.corpus import Corpus, load_corpus
-from .settings import SAMPLE, AllInOneSettings
+from .settings import SAMPLE, WEBHOOK_KEYS, AllInOneSettings
 
 RULES_FILE = "areas.json"
 """In the sample model's folder; the last thing that is written there."""
@@ -47,10 +48,19 @@ def make_key(settings: AllInOneSettings) -> None:
     """Make a key unless there is one: 256 random bits, readable by its owner only."""
     if settings.api_key is not None or settings.api_key_file != settings.data / KEY_FILE:
         return
-    if not settings.api_key_file.exists():
-        handle = os.open(settings.api_key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    _write_once(settings.api_key_file, f"pl_{secrets.token_urlsafe(32)}\n")
+
+
+def make_webhook_key(settings: AllInOneSettings) -> None:
+    """Make the key that encrypts endpoints' secrets, unless there is one."""
+    _write_once(settings.data / WEBHOOK_KEYS, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+
+
+def _write_once(path: Path, text: str) -> None:
+    if not path.exists():
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
-            file.write(f"pl_{secrets.token_urlsafe(32)}\n")
+            file.write(text)
 
 
 def train_sample(folder: Path, seconds: float, *, python: str, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -103,6 +113,7 @@ def prepare(settings: AllInOneSettings) -> None:
     """Everything that must be there before the services start."""
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     make_key(settings)
+    make_webhook_key(settings)
     folder = settings.data / "sample-model"
     if settings.sample and not (folder / RULES_FILE).exists():
         report = train_sample(folder, settings.sample_seconds, python=sys.executable, tell=_progress)

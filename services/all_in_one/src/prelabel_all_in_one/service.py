@@ -10,23 +10,29 @@ import prelabel_provider.service
 import prelabel_provider.settings
 import prelabel_training.service
 import prelabel_training.settings
+import prelabel_webhooks.service
 from prelabel_provider.catalog import Catalog, UnknownProvider
 from prelabel_runtime.errors import Refused
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Service
+from prelabel_webhooks.settings import WebhooksSettings
 
-from .settings import AllInOneSettings
+from .settings import WEBHOOK_KEYS, AllInOneSettings
 
 
 def build(runtime: Runtime, settings: AllInOneSettings) -> Sequence[Service]:
     """Every service with its own settings, and every provider that is asked for. Raises `Refused`."""
     inference = prelabel_provider.settings.InferenceSettings()
     providers = settings.providers or Catalog(inference.environments).names
+    webhooks = WebhooksSettings()
+    if not webhooks.keys and webhooks.keys_file is None:
+        webhooks = WebhooksSettings(keys_file=settings.data / WEBHOOK_KEYS)
     try:
         return [
             prelabel_ingestion.service.build(runtime, prelabel_ingestion.settings.IngestionSettings()),
             prelabel_projection.service.build(runtime, prelabel_projection.settings.ProjectionSettings()),
             prelabel_training.service.build(runtime, prelabel_training.settings.TrainingSettings()),
+            prelabel_webhooks.service.build(runtime, webhooks),
             *(prelabel_provider.service.build(runtime, provider, inference) for provider in providers),
         ]
     except UnknownProvider as error:

@@ -10,6 +10,8 @@ from pydantic_settings import SettingsConfigDict
 
 SAMPLE = "sample"
 """The id of the sample project."""
+WEBHOOK_KEYS = "webhook-keys"
+"""In the data folder: what encrypts the secrets of webhook endpoints."""
 
 
 class AllInOneSettings(RuntimeSettings):

@@ -199,8 +199,8 @@ class Recoveries(ABC):
         """One."""
 
     @abstractmethod
-    async def running(self, subscription: str) -> Sequence[StoredRecovery]:
-        """Those of an endpoint that have not ended, oldest first."""
+    async def running(self) -> Sequence[StoredRecovery]:
+        """Those of all endpoints that have not ended, oldest first."""
 
     @abstractmethod
     async def delete_of(self, subscription: str) -> None:

@@ -29,7 +29,7 @@ INDEXES: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
         "over": ("subscription", "best.state", "best.at_ms"),
         "listing": ("subscription", "-event_ms", "-_id"),
     },
-    "recoveries": {"running": ("subscription", "state", "created_ms")},
+    "recoveries": {"running": ("state", "created_ms")},
 }
 
 
@@ -254,10 +254,10 @@ class MongoRecoveries(Recoveries):
         found = await self._database.find(self._NAME, {"_id": recovery, "subscription": subscription})
         return _recovery(found[0]) if found else None
 
-    async def running(self, subscription: str) -> Sequence[StoredRecovery]:
+    async def running(self) -> Sequence[StoredRecovery]:
         found = await self._database.find(
             self._NAME,
-            {"subscription": subscription, "state": "running"},
+            {"state": "running"},
             sort=[("created_ms", ASCENDING), ("_id", ASCENDING)],
         )
         return [_recovery(one) for one in found]

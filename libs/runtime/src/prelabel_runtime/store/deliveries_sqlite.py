@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS recoveries (
         "deliveries_due": "deliveries (subscription, next_ms) WHERE state = 'pending'",
         "deliveries_listing": "deliveries (subscription, event_ms, id)",
         "deliveries_over": "deliveries (subscription, state, at_ms)",
-        "recoveries_running": "recoveries (subscription, created_ms) WHERE state = 'running'",
+        "recoveries_running": "recoveries (created_ms) WHERE state = 'running'",
     },
 )
 
@@ -230,7 +230,7 @@ def _row(one: StoredDelivery) -> Row:
 
 
 def _delivery(row: Sequence[Any]) -> StoredDelivery:
-    return StoredDelivery(*row[:10], DeliveryState(row[10]), *row[11:])
+    return StoredDelivery(*(*row[:10], DeliveryState(row[10]), *row[11:]))
 
 
 class SqliteRecoveries(Recoveries):
@@ -266,8 +266,8 @@ class SqliteRecoveries(Recoveries):
         found = await self._found("WHERE subscription = ? AND id = ?", [subscription, recovery])
         return found[0] if found else None
 
-    async def running(self, subscription: str) -> Sequence[StoredRecovery]:
-        return await self._found("WHERE subscription = ? AND state = 'running' ORDER BY created_ms, id", [subscription])
+    async def running(self) -> Sequence[StoredRecovery]:
+        return await self._found("WHERE state = 'running' ORDER BY created_ms, id", [])
 
     async def delete_of(self, subscription: str) -> None:
         await self._file.writer.write(self._delete, [(subscription,)])
@@ -277,4 +277,4 @@ class SqliteRecoveries(Recoveries):
 
     async def _found(self, query: str, values: Sequence[Any]) -> Sequence[StoredRecovery]:
         found = await self._file.rows(self._COLUMNS, f"SELECT * FROM recoveries {query}", values)
-        return [StoredRecovery(*row[:5], RecoveryState(row[5]), *row[6:]) for row in found]
+        return [StoredRecovery(*(*row[:5], RecoveryState(row[5]), *row[6:])) for row in found]
