@@ -7,6 +7,7 @@ import typer
 
 from .annotate import annotate
 from .exits import MEANINGS, ending
+from .key import key
 from .predict import predict
 from .profile import profile
 from .project import project
@@ -14,6 +15,7 @@ from .status import runs, status
 from .submit import submit
 from .tasks import export, predictions, tasks
 from .up import down, up
+from .webhook import webhook
 
 
 def application() -> typer.Typer:
@@ -34,7 +36,10 @@ def application() -> typer.Typer:
     )
     for command in alone:
         app.command()(command)
-    for name, group in (("project", project), ("profile", profile)):
+    for name, group in (
+        *(("project", project), ("webhook", webhook)),
+        *(("key", key), ("profile", profile)),
+    ):
         app.add_typer(group, name=name)
     return app
 
