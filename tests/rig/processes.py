@@ -14,6 +14,7 @@ the process that started them ends, however it ends (Linux). Output goes to file
 Everything blocks: in async code call it through `asyncio.to_thread`.
 """
 
+import base64
 import json
 import os
 import secrets
@@ -32,7 +33,7 @@ from deploy.local.process import ServerProcess
 
 ALL_IN_ONE = "all_in_one"
 GATEWAY = "gateway"
-SERVICES = ("ingestion", "projection", "training")
+SERVICES = ("ingestion", "projection", "training", "webhooks")
 """What stands behind the gateway."""
 _LOOK_EVERY_S = 0.02
 _REFUSED = 2
@@ -222,6 +223,8 @@ class Prelabel:
             "PRELABEL_PREFIX": prefix,
             "PRELABEL_CREATE_TOPICS": "true",
             "PRELABEL_PARTITIONS": "4",
+            "PRELABEL_WEBHOOKS_KEYS": json.dumps([base64.b64encode(secrets.token_bytes(32)).decode()]),
+            "PRELABEL_EGRESS_ALLOW": '["127.0.0.0/8"]',
             "PRELABEL_API_KEY": key,
             **environment,
         }
