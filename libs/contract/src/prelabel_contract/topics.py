@@ -62,6 +62,7 @@ TRAFFIC: tuple[Traffic, ...] = (
         groups=(
             Group("projection", ("tasks", "predictions", "annotations", "runs", "audit")),
             Group("letters", ("deadletters",)),
+            Group("audit", ("audit",)),
         ),
         follows=("projects", "access"),
         # A replay goes to the retry topic of whatever group gave the record up.

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prelabel_contract import names
+from prelabel_contract.events import AuditRecorded, event
 from starlette.types import ASGIApp
 
 from . import log, process
@@ -30,7 +31,7 @@ from .health import Health, probes
 from .http import app as http_app
 from .http.browser import Hosts
 from .http.keys import AccessTable, Keys
-from .loop import Loop
+from .loop import Loop, messages
 from .metrics import Metrics
 from .retry import backoff
 from .service import Part, Service, Subscription
@@ -339,8 +340,18 @@ def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequ
         clock=runtime.clock,
         new_id=runtime.new_id,
     )
+
+    async def record(done: AuditRecorded) -> None:
+        told = event(done, id=runtime.new_id(), source="/access", time_ms=runtime.clock.now_ms())
+        await runtime.bus.publish(messages([told]))
+
     api = http_app.build(
-        routers, title=f"Prelabel {name}", identify=keys.identify, metrics=runtime.metrics, clock=runtime.clock
+        routers,
+        title=f"Prelabel {name}",
+        identify=keys.identify,
+        record=record,
+        metrics=runtime.metrics,
+        clock=runtime.clock,
     )
     return [Service(name="access", parts=(keys,))], api
 

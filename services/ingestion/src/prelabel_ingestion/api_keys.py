@@ -7,6 +7,7 @@ from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import KeyChanged
 from prelabel_runtime.http.access import ADMINS, BOOTSTRAP, READERS, Caller, Reach, allow, caller_of, changes
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.audit import note
 from prelabel_runtime.http.credentials import new_credential
 from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.problems import Problem, not_found
@@ -46,6 +47,14 @@ def routes(doors: Doors) -> APIRouter:
             seconds=wanted.expires_in_seconds,
         )
         await _tell(doors, row)
+        note(
+            request,
+            subject=f"/v1/keys/{row.id}",
+            name=row.name,
+            role=row.role,
+            projects=list(row.projects),
+            expires_ms=row.expires_ms,
+        )
         shown = {"key": credential.key, **shown_key(row, None)}
         return answer(shown, status=201, headers={"Location": f"/v1/keys/{row.id}"})
 

@@ -7,8 +7,9 @@ from prelabel_contract import names
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import KeyChanged, LinkUsed
 from prelabel_runtime.bus.base import Message
-from prelabel_runtime.http.access import ADMINS, READERS, Reach, allow, caller_of, changes
+from prelabel_runtime.http.access import ADMINS, READERS, Caller, Reach, caller_of, changes
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.audit import note
 from prelabel_runtime.http.browser import Hosts, set_cookie
 from prelabel_runtime.http.credentials import new_credential
 from prelabel_runtime.http.problems import Problem
@@ -60,6 +61,7 @@ def routes(doors: Doors) -> APIRouter:
             seconds=wanted.expires_in_seconds,
         )
         await doors.publish(doors.made(row))
+        note(request, subject=f"/v1/links/{row.id}", expires_ms=row.expires_ms)
         await doors.runtime.bus.publish(_ended(doors.runtime))
         return answer({"url": f"/enter?token={credential.key}", "expires_ms": row.expires_ms}, status=201)
 
@@ -85,20 +87,24 @@ def entrance(doors: Doors) -> APIRouter:
     @router.get(
         "/enter",
         status_code=303,
-        dependencies=[allow("session.enter", READERS, Reach.ANYONE)],
+        dependencies=[changes("session.enter", READERS, Reach.ANYONE)],
     )
     async def enter(request: Request, token: str = "") -> Response:
         """Exchange a one-time link for a session, and go to the first page."""
         hosts.check(request.scope)
-        session = await _exchanged(doors, token)
-        cookie = set_cookie(request.scope, session, SESSION_SECONDS)
+        key, session = await _exchanged(doors, token)
+        note(request, caller=Caller(session.id, session.name, session.role), made_by=session.created_by)
+        cookie = set_cookie(request.scope, key, SESSION_SECONDS)
         return Response(status_code=303, headers={"Location": "/", "Set-Cookie": cookie})
 
     return router
 
 
-async def _exchanged(doors: Doors, token: str) -> str:
-    """The key of a new session. Whoever is first in the log gets one, on whichever replica. Raises a 410."""
+async def _exchanged(doors: Doors, token: str) -> tuple[str, KeyChanged]:
+    """The key of a new session, and what is kept of it. Raises a 410.
+
+    Whoever is first in the log gets one, on whichever replica.
+    """
     access, clock = doors.runtime.access, doors.runtime.clock
     link = await access.opened_by(token, kind="link")
     if link is None or access.link_used(link.id) is not None:
@@ -122,7 +128,7 @@ async def _exchanged(doors: Doors, token: str) -> str:
     )
     await doors.publish(doors.made(session))
     await access.catch_up()
-    return credential.key
+    return credential.key, session
 
 
 def _spent() -> Problem:

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from .problems import Problem, not_found
 
@@ -47,6 +48,9 @@ READERS = frozenset(Role)
 ANNOTATORS = frozenset(Role)
 
 
+_RULE = "rule"
+AUDITED = "audited"
+"""Where a request keeps what is to be recorded of it."""
 BOOTSTRAP = "bootstrap"
 """The id of the key from the settings."""
 
@@ -102,6 +106,7 @@ class Rule:
 
     async def __call__(self, request: Request) -> None:
         """Let the request through, or raise the problem that says why not."""
+        setattr(request.state, _RULE, self)
         if self.reach is Reach.ANYONE:
             return
         caller = caller_of(request)
@@ -114,6 +119,12 @@ class Rule:
             )
         if self.reach is Reach.EVERYTHING and caller.projects is not None:
             raise Problem(403, "forbidden_reach", f"{self.action} needs a key that reaches all projects")
+
+
+def rule_met(scope: Scope) -> Rule | None:
+    """The rule of the route that a request came to; None if it came to none."""
+    rule: Rule | None = scope.get("state", {}).get(_RULE)
+    return rule
 
 
 def allow(action: str, roles: Iterable[Role], reach: Reach = Reach.PROJECT) -> Any:

@@ -14,6 +14,7 @@ from ..errors import Unavailable
 from ..metrics import Metrics
 from . import openapi, problems
 from .access import Caller, no_key, public_paths, ruled
+from .audit import Audited, Record
 from .browser import Secured
 from .problems import Problem
 
@@ -39,12 +40,14 @@ Identify = Callable[[Scope], Awaitable[Caller | None]]
 """Who is behind a request; None if nobody that is known here. Raises `Unavailable`, or a `Problem` to be answered."""
 
 
-def build(routers: Iterable[APIRouter], *, title: str, identify: Identify, metrics: Metrics, clock: Clock) -> ASGIApp:
+def build(
+    routers: Iterable[APIRouter], *, title: str, identify: Identify, record: Record, metrics: Metrics, clock: Clock
+) -> ASGIApp:
     """One application of some services' routes."""
     app = application(routers, title=title)
     routes = ruled(app)
     paths = {id(route.original): route.path for route in routes}
-    guarded = Guarded(BodyLimit(app), identify, public_paths(routes))
+    guarded = Guarded(Audited(BodyLimit(app), record), identify, public_paths(routes))
     return Measured(Secured(guarded), metrics, clock, paths)
 
 
