@@ -92,8 +92,11 @@ class KafkaAdmin:
 
     async def allow(self, rights: Sequence[Right]) -> None:
         """Add rights to the access control list."""
-        for one in rights:
-            rule = Rule(one.principal, one.resource, "literal", one.name, one.operation)
+        await self.add([Rule(one.principal, one.resource, "literal", one.name, one.operation) for one in rights])
+
+    async def add(self, entries: Sequence[Rule]) -> None:
+        """Add entries to the access control list."""
+        for rule in entries:
             await self._ask(create_rule(self._client, rule), "change the access control list (ALTER cluster)")
 
     async def _ask(self, question: Awaitable[_T], deed: str) -> _T:

@@ -34,7 +34,8 @@ class Operation(IntEnum):
 
 _RESOURCES: Mapping[str, int] = {"topic": 2, "group": 3, "cluster": 4}
 _PATTERNS: Mapping[str, int] = {"literal": 3, "prefixed": 4}
-_ANY_RESOURCE, _ANY_PATTERN, _ANY_PERMISSION, _ALLOW = 1, 1, 1, 3
+_ANY_RESOURCE, _ANY_PATTERN, _ANY_PERMISSION = 1, 1, 1
+_DENY, _ALLOW = 2, 3
 
 
 class _MetadataResponse(Response):  # type: ignore[misc]
@@ -150,7 +151,7 @@ async def create_rule(client: AIOKafkaClient, rule: Rule) -> None:
         rule.principal,
         rule.host,
         int(Operation[rule.operation]),
-        _ALLOW,
+        _ALLOW if rule.allows else _DENY,
     )
     ((code, text),) = (await _asked(client, request)).creation_responses
     error = errors.for_code(code)

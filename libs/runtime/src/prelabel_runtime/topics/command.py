@@ -47,6 +47,7 @@ def planned(asked: argparse.Namespace, settings: RuntimeSettings) -> Plan:
             replication=asked.replication,
             keep_days=asked.keep_days,
             principal=asked.principal,
+            upstream=asked.upstream,
         )
     except ValueError as error:
         raise Refused(f"--providers, --sources: {error}") from None
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--replication", type=_positive, help="replicas of topics (default: the brokers' own)")
         command.add_argument("--keep-days", type=_positive, help="keep what is kept for ever for so many days only")
         command.add_argument("--principal", default="User:prelabel-{service}", help="who a service is (%(default)s)")
+        command.add_argument("--upstream", help="who writes to an inbound source, such as User:{source}")
         command.add_argument("--json", action="store_true", help="for programs")
     commands.choices["plan"].add_argument("--check", action="store_true", help="exit with 1 if anything differs")
     commands.choices["apply"].add_argument("--acls", action="store_true", help="add the missing rights, too")

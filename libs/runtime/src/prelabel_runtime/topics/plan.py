@@ -83,6 +83,7 @@ def plan(
     replication: int | None = None,
     keep_days: int | None = None,
     principal: str = "User:prelabel-{service}",
+    upstream: str | None = None,
 ) -> Plan:
     """The topics and rights of a deployment.
 
@@ -90,17 +91,24 @@ def plan(
     partitions: of every topic that may have more than one.
     keep_days: for topics that are kept for ever unless told; a rebuild reaches back no further.
     principal: who a service is to Kafka; {service} is its name, such as projection or inference-rules.
+    upstream: who writes to inbound.{source}; None: their rights are none of ours.
     """
     services = resolve(deployment)
     found = sorted({topic for one in services for topic in (*one.reads, *one.writes)})
     rows = tuple(_row(topic, services, prefix, partitions, replication, keep_days) for topic in found)
     rights = tuple(
-        Right(principal.format(service=one.service), operation, resource, prefix + name, one.service)
+        Right(who, operation, resource, prefix + name, one.service)
         for one in services
-        if not one.service.startswith(_UPSTREAM)
+        if (who := _principal(one.service, principal, upstream)) is not None
         for operation, resource, name in _needed(one)
     )
     return Plan(prefix, rows, tuple(sorted(rights)))
+
+
+def _principal(service: str, ours: str, upstream: str | None) -> str | None:
+    if not service.startswith(_UPSTREAM):
+        return ours.replace("{service}", service)
+    return None if upstream is None else upstream.replace("{source}", service.removeprefix(_UPSTREAM))
 
 
 def _row(
