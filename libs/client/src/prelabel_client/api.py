@@ -25,6 +25,7 @@ class Operations:
     delete_task = Once(_tasks.delete)
     export = Several(_tasks.export)
     annotate = Once(_tasks.annotate)
+    emit = Once(_tasks.emit)
     withdraw_annotation = Once(_tasks.withdraw)
     trace = Once(_operations.trace)
 

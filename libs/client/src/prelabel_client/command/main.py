@@ -6,14 +6,18 @@ from collections.abc import Callable
 import typer
 
 from .annotate import annotate
+from .dead_letters import audit, deadletters, replay
+from .emit import emit
 from .exits import MEANINGS, ending
 from .key import key
 from .predict import predict
 from .profile import profile
 from .project import project
+from .provider import provider
 from .status import runs, status
 from .submit import submit
 from .tasks import export, predictions, tasks
+from .topics import topics
 from .up import down, up
 from .webhook import webhook
 
@@ -32,12 +36,14 @@ def application() -> typer.Typer:
     )
     alone: tuple[Callable[..., None], ...] = (
         *(up, down, status),
-        *(submit, predict, tasks, predictions, export, runs, annotate),
+        *(submit, predict, tasks, predictions, export, runs, annotate, emit),
+        *(deadletters, replay, audit),
     )
     for command in alone:
         app.command()(command)
     for name, group in (
         *(("project", project), ("webhook", webhook)),
+        *(("provider", provider), ("topics", topics)),
         *(("key", key), ("profile", profile)),
     ):
         app.add_typer(group, name=name)
