@@ -14,7 +14,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from deploy.demo.results import Numbers, Result, pieces
+from prelabel_projection.marks import LOOK, pieces
+
+from deploy.demo.results import Numbers, Result
 
 _HERE = Path(__file__).parent
 _COLOURS = 8
@@ -28,7 +30,7 @@ _FIRST_LABELS = (
 
 def page(results: Sequence[Result], numbers: Numbers, *, title: str = "Prelabel demo") -> str:
     """The whole page as one string, UTF-8 when written."""
-    style = (_HERE / "page.css").read_text(encoding="utf-8")
+    style = LOOK.read_text(encoding="utf-8") + (_HERE / "page.css").read_text(encoding="utf-8")
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     labels = _labels(results)
     areas = [area for area, _ in _counted(choice.label for result in results for choice in result.choices)]

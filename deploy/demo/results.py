@@ -1,9 +1,8 @@
 """What the demo shows: results as the HTTP API gives them, and the numbers of a whole run. Pure data, no
 I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 
@@ -72,15 +71,6 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of text under the same spans (indexes into the spans given), so that overlaps can be
-    drawn."""
-
-    text: str
-    spans: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Numbers:
     """A run in numbers, as the checker counted them.
 
@@ -104,14 +94,6 @@ class Numbers:
     def tasks_per_second(self) -> float:
         """0 for a run that took no time."""
         return self.tasks / self.seconds if self.seconds > 0 else 0.0
-
-
-def pieces(text: str, spans: Sequence[Span]) -> Iterator[Piece]:
-    """Cut `text` wherever a span starts or ends; the pieces joined are the text again."""
-    cuts = sorted({0, len(text), *(span.start for span in spans), *(span.end for span in spans)})
-    for start, end in pairwise(cuts):
-        covering = tuple(index for index, span in enumerate(spans) if span.start <= start and end <= span.end)
-        yield Piece(text[start:end], covering)
 
 
 def _prediction(prediction: Mapping[str, Any], length: int) -> Prediction:

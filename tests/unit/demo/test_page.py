@@ -7,10 +7,11 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from prelabel_projection.marks import pieces
 from rich.console import Console
 
 from deploy.demo.page import page
-from deploy.demo.results import Numbers, Result, Span, pieces
+from deploy.demo.results import Numbers, Result, Span
 from deploy.demo.table import highlight, results_table, run_progress, telling, throughput
 
 NUMBERS = Numbers(
