@@ -385,7 +385,7 @@ class Loop:
             return []
         said = DeadLetterResolved(letter=before.letter, group=self.group)
         self._metrics.resolved.labels(self.group).inc()
-        _log.info("dead letter handled after its replay", group=self.group, letter=before.letter)
+        _log.debug("dead letter handled after its replay", group=self.group, letter=before.letter)
         event_id = names.derived(said.TYPE, before.letter)
         source = f"/{self.group}"
         return [_message(event(said, id=event_id, source=source, time_ms=self._clock.now_ms()))]

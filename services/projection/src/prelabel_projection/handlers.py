@@ -1,13 +1,18 @@
 """From events to the store. Every write bears repetition and any order: these handlers need neither care nor state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
+from prelabel_contract import names
 from prelabel_contract.events import (
     AnnotationDeleted,
     AnnotationSubmitted,
+    AnnotationUpdated,
+    DeadLetterDiscarded,
+    DeadLetterReplayed,
     Event,
+    EventData,
     PredictionCreated,
     PredictionFailed,
     PredictionSuperseded,
@@ -20,9 +25,11 @@ from prelabel_contract.events import (
     TaskDeleted,
     TaskRejected,
 )
-from prelabel_runtime.service import Reply
+from prelabel_runtime.bus.base import Record
+from prelabel_runtime.service import Handler, Reply
 from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_runtime.store.base import (
+    Projected,
     RunState,
     State,
     Store,
@@ -30,15 +37,41 @@ from prelabel_runtime.store.base import (
     StoredOutcome,
     StoredTask,
 )
+from prelabel_runtime.store.dead_letters import Decision, LetterState
+
+from .letters import parted
 
 DONE: Reply = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Writes events into the repositories it owns."""
+    """Writes events into the repositories it owns: those of the live generation, or of one that is being rebuilt."""
 
-    store: Store
+    store: Store | Projected
+
+    def on(self) -> Mapping[type[EventData], Handler]:
+        """Which event goes where."""
+        return {
+            TaskAccepted: self.tasks_accepted,
+            TaskRejected: self.tasks_rejected,
+            TaskDeleted: self.tasks_deleted,
+            PredictionCreated: self.outcomes,
+            PredictionFailed: self.outcomes,
+            PredictionSuperseded: self.superseded,
+            AnnotationSubmitted: self.annotations,
+            AnnotationUpdated: self.annotations,
+            AnnotationDeleted: self.annotations,
+            RunCreated: self.run_created,
+            RunSealed: self.run_sealed,
+            RunCompleted: self.run_ended,
+            RunFailed: self.run_ended,
+            RunCancelled: self.run_ended,
+        }
+
+    def decisions(self) -> Mapping[type[EventData], Handler]:
+        """The same for what people decided about dead letters."""
+        return {DeadLetterReplayed: self.decided, DeadLetterDiscarded: self.decided}
 
     async def tasks_accepted(self, batch: Sequence[Event[TaskAccepted]]) -> Sequence[Reply]:
         """Tasks, the outcomes they wait for, and the lines they came on."""
@@ -71,6 +104,7 @@ class Projection:
         await self.store.tasks.delete(uids)
         await self.store.outcomes.delete_of_tasks(uids)
         await self.store.annotations.delete_of_tasks(uids)
+        await self.store.dead_letters.delete_of_tasks(uids)
         return [DONE] * len(batch)
 
     async def outcomes(self, batch: Sequence[Event[PredictionCreated | PredictionFailed]]) -> Sequence[Reply]:
@@ -108,12 +142,34 @@ class Projection:
             await self.store.runs.announced(e.data.run)
         return [DONE] * len(batch)
 
+    async def decided(self, batch: Sequence[Event[DeadLetterReplayed | DeadLetterDiscarded]]) -> Sequence[Reply]:
+        """What people decided about dead letters."""
+        await self.store.dead_letters.decide([decision(e.data, e.time_ms) for e in batch])
+        return [DONE] * len(batch)
+
+    async def letters(self, records: Sequence[Record]) -> None:
+        """Records of the groups' dead letters, as they are."""
+        letters, ends = parted(records)
+        await self.store.dead_letters.put(letters)
+        await self.store.dead_letters.resolve(ends)
+
+
+TOPICS = (names.TASKS, names.PREDICTIONS, names.ANNOTATIONS, names.RUNS, names.AUDIT)
+"""What the events of `Projection.on` are read from; the groups' dead letters come beside them."""
+
 
 _END: dict[type[RunCompleted | RunFailed | RunCancelled], RunState] = {
     RunCompleted: RunState.COMPLETED,
     RunFailed: RunState.FAILED,
     RunCancelled: RunState.CANCELLED,
 }
+
+
+def decision(data: DeadLetterReplayed | DeadLetterDiscarded, at_ms: int) -> Decision:
+    """A decision about a dead letter, for the index."""
+    if isinstance(data, DeadLetterReplayed):
+        return Decision(data.letter, LetterState.REPLAYED, at_ms, data.actor, replay=data.replay)
+    return Decision(data.letter, LetterState.DISCARDED, at_ms, data.actor, why=data.reason)
 
 
 def _task(data: TaskAccepted) -> StoredTask:

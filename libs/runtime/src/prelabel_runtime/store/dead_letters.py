@@ -104,6 +104,16 @@ class LetterFilter:
     """Only letters that are known to be of one of these."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayResults:
+    """What became of the letters of a replay, so far."""
+
+    succeeded: int
+    again: int
+    """Dead letters once more."""
+    waiting: int
+
+
 class DeadLetters(ABC):
     """The index, one row per letter."""
 
@@ -144,6 +154,10 @@ class DeadLetters(ABC):
     @abstractmethod
     async def counts(self) -> Mapping[str, Mapping[LetterState, int]]:
         """Letters per group and state."""
+
+    @abstractmethod
+    async def results(self, replay: str) -> ReplayResults:
+        """What became of the letters of a replay."""
 
     @abstractmethod
     async def of_task(self, task: str) -> Sequence[KnownLetter]:

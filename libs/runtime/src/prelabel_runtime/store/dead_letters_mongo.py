@@ -7,7 +7,16 @@ from typing import Final
 import orjson
 
 from .base import PageKey
-from .dead_letters import DeadLetters, Decision, KnownLetter, LetterClaims, LetterFilter, LetterState, StoredLetter
+from .dead_letters import (
+    DeadLetters,
+    Decision,
+    KnownLetter,
+    LetterClaims,
+    LetterFilter,
+    LetterState,
+    ReplayResults,
+    StoredLetter,
+)
 from .mongo_database import ASCENDING, DESCENDING, Database, Document, Indexes, InsertOne, UpdateOne, answering
 
 __all__ = ["INDEXES", "MongoDeadLetters", "MongoLetterClaims"]
@@ -107,6 +116,13 @@ class MongoDeadLetters(DeadLetters):
             state = LetterState(one["_id"].get("state") or LetterState.OPEN)
             counts.setdefault(one["_id"]["group"], {})[state] = one["n"]
         return counts
+
+    async def results(self, replay: str) -> ReplayResults:
+        of_replay = {"decision.replay": replay, "at_ms": _THERE}
+        succeeded = await self._database.count(_NAME, {**of_replay, "resolved_ms": {"$ne": None}})
+        again = await self._database.count(_NAME, {**of_replay, "resolved_ms": None, "again": {"$ne": None}})
+        waiting = await self._database.count(_NAME, {**of_replay, "resolved_ms": None, "again": None})
+        return ReplayResults(succeeded, again, waiting)
 
     async def of_task(self, task: str) -> Sequence[KnownLetter]:
         sort = [("at_ms", ASCENDING), ("_id", ASCENDING)]

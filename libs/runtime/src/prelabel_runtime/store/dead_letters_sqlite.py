@@ -9,7 +9,16 @@ from typing import Any, Final
 import orjson
 
 from .base import PageKey
-from .dead_letters import DeadLetters, Decision, KnownLetter, LetterClaims, LetterFilter, LetterState, StoredLetter
+from .dead_letters import (
+    DeadLetters,
+    Decision,
+    KnownLetter,
+    LetterClaims,
+    LetterFilter,
+    LetterState,
+    ReplayResults,
+    StoredLetter,
+)
 from .sqlite_file import GIVEN, File, Row, Schema, forget, forgotten, ids, insert, keep_greatest, upsert
 
 __all__ = ["CLAIMS", "SCHEMA", "SqliteDeadLetters", "SqliteLetterClaims"]
@@ -154,6 +163,16 @@ class SqliteDeadLetters(DeadLetters):
         for group, state, number in found:
             counts.setdefault(group, {})[LetterState(state)] = number
         return counts
+
+    async def results(self, replay: str) -> ReplayResults:
+        found = await self._file.rows(
+            "succeeded, failed, waiting",
+            "SELECT count(resolved_ms) AS succeeded, count(CASE WHEN resolved_ms IS NULL THEN again END) AS failed, "
+            "count(CASE WHEN resolved_ms IS NULL AND again IS NULL THEN 1 END) AS waiting "
+            f"FROM {_TABLE} WHERE replay = ? AND at_ms IS NOT NULL",
+            [replay],
+        )
+        return ReplayResults(*found[0])
 
     async def of_task(self, task: str) -> Sequence[KnownLetter]:
         query = f"SELECT * FROM {_TABLE} WHERE task = :task AND at_ms IS NOT NULL ORDER BY at_ms, letter"

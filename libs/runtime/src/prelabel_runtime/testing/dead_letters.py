@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from prelabel_runtime.store.base import PageKey, Projected, State, Store
-from prelabel_runtime.store.dead_letters import Decision, LetterFilter, LetterState, StoredLetter
+from prelabel_runtime.store.dead_letters import Decision, LetterFilter, LetterState, ReplayResults, StoredLetter
 from prelabel_runtime.store.generations import UNKNOWN, Replica
 from prelabel_runtime.store.jobs import JobState, StoredJob
 
@@ -137,6 +137,16 @@ class DeadLettersTests:
         assert (await store.dead_letters.counts())[group] == {
             LetterState.OPEN: 5, LetterState.REPLAYED: 1, LetterState.DISCARDED: 1,
         }  # fmt: skip
+
+    async def test_the_results_of_a_replay_are_counted(self, store: Store) -> None:
+        replay, group = fresh("replay"), fresh("group")
+        names = [fresh("letter") for _ in range(4)]
+        await store.dead_letters.put([letter(group, name) for name in names])
+        await store.dead_letters.decide([replayed(name, replay=replay) for name in names])
+        assert await store.dead_letters.results(replay) == ReplayResults(succeeded=0, again=0, waiting=4)
+        await store.dead_letters.resolve({names[0]: 1, names[1]: 2})
+        await store.dead_letters.put([letter(group, fresh("letter"), follows=names[i]) for i in (1, 2)])
+        assert await store.dead_letters.results(replay) == ReplayResults(succeeded=2, again=1, waiting=1)
 
     async def test_letters_of_a_deleted_task_go_and_do_not_come_back(self, store: Store) -> None:
         group, gone = fresh("group"), fresh("task")
