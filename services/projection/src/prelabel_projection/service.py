@@ -2,62 +2,78 @@
 
 from prelabel_contract import names
 from prelabel_contract.events import (
-    AnnotationDeleted,
-    AnnotationSubmitted,
-    AnnotationUpdated,
-    PredictionCreated,
-    PredictionFailed,
-    PredictionSuperseded,
+    AuditRecorded,
+    DeadLetterDiscarded,
+    DeadLetterReplayed,
     ProjectChanged,
-    RunCancelled,
-    RunCompleted,
-    RunCreated,
-    RunFailed,
-    RunSealed,
-    TaskAccepted,
-    TaskDeleted,
-    TaskRejected,
+    ProviderAnnounced,
+    SubscriptionDisabled,
 )
+from prelabel_runtime.following import Following
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table
 
-from . import api
-from .handlers import Projection
+from . import api, api_audit, api_dead_letters, api_overview
+from .activity import Activity
+from .api_dead_letters import Letters
+from .auditing import Auditor
+from .handlers import TOPICS, Projection
+from .letters import is_dead_letters
+from .overview import Overview
 from .reading import Reading
+from .replays import Replays
 from .runs import RunWatcher
 from .settings import ProjectionSettings
+
+LETTERS = "letters"
+"""The group that reads every group's dead letters."""
 
 
 def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     """What writes the store and reads it out."""
     projection = Projection(runtime.store)
+    auditor = Auditor(runtime.store)
     projects = Table(runtime.bus, names.PROJECTS, ProjectChanged, rng=runtime.rng)
+    providers = Table(runtime.bus, names.PROVIDERS, ProviderAnnounced, rng=runtime.rng)
+    activity = Activity(runtime.clock)
+    streams = api_overview.Streams()
     watcher = RunWatcher(runtime.store, runtime.bus, settings, runtime.clock, runtime.metrics, runtime.rng)
+    replays = Replays(runtime, settings)
+    letters = Following(
+        runtime.bus,
+        group=LETTERS,
+        wanted=is_dead_letters,
+        handle=projection.letters,
+        clock=runtime.clock,
+        metrics=runtime.metrics,
+        rng=runtime.rng,
+        look_seconds=settings.look_seconds,
+    )
     return Service(
         name="projection",
-        routers=(api.routes(Reading(runtime.store, runtime.blobs, projects, runtime.clock)),),
-        parts=(projects, watcher),
+        routers=(
+            api.routes(Reading(runtime.store, runtime.blobs, projects, runtime.clock)),
+            api_dead_letters.routes(Letters(runtime.store, runtime.bus), replays, settings, runtime.new_id),
+            api_audit.routes(runtime.store),
+            api_overview.routes(Overview(runtime.store, projects, providers, activity, runtime.clock), streams),
+        ),
+        parts=(projects, providers, watcher, letters, replays, streams),
         subscriptions=(
             Subscription(
                 group="projection",
-                topics=(names.TASKS, names.PREDICTIONS, names.ANNOTATIONS, names.RUNS),
+                topics=TOPICS,
                 batching=Batching(records=settings.records, linger=0.02),
+                on={**activity.watching(projection.on()), **projection.decisions()},
+            ),
+            Subscription(
+                group="audit",
+                topics=(names.AUDIT,),
                 on={
-                    TaskAccepted: projection.tasks_accepted,
-                    TaskRejected: projection.tasks_rejected,
-                    TaskDeleted: projection.tasks_deleted,
-                    PredictionCreated: projection.outcomes,
-                    PredictionFailed: projection.outcomes,
-                    PredictionSuperseded: projection.superseded,
-                    AnnotationSubmitted: projection.annotations,
-                    AnnotationUpdated: projection.annotations,
-                    AnnotationDeleted: projection.annotations,
-                    RunCreated: projection.run_created,
-                    RunSealed: projection.run_sealed,
-                    RunCompleted: projection.run_ended,
-                    RunFailed: projection.run_ended,
-                    RunCancelled: projection.run_ended,
+                    AuditRecorded: auditor.recorded,
+                    DeadLetterReplayed: auditor.decided,
+                    DeadLetterDiscarded: auditor.decided,
+                    SubscriptionDisabled: auditor.disabled,
                 },
             ),
         ),
