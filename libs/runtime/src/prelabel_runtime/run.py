@@ -31,6 +31,8 @@ from .health import Health, probes
 from .http import app as http_app
 from .http.browser import Hosts
 from .http.keys import AccessTable, Keys
+from .http.oidc_settings import OidcSettings
+from .http.limits import LimitsSettings
 from .loop import Loop, messages
 from .metrics import Metrics
 from .retry import backoff
@@ -345,15 +347,30 @@ def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequ
         told = event(done, id=runtime.new_id(), source="/access", time_ms=runtime.clock.now_ms())
         await runtime.bus.publish(messages([told]))
 
+    identify, parts = _with_tokens(runtime, keys)
     api = http_app.build(
         routers,
         title=f"Prelabel {name}",
-        identify=keys.identify,
+        identify=identify,
         record=record,
+        limits=LimitsSettings(),
         metrics=runtime.metrics,
         clock=runtime.clock,
     )
-    return [Service(name="access", parts=(keys,))], api
+    return [Service(name="access", parts=parts)], api
+
+
+def _with_tokens(runtime: Runtime, keys: Keys) -> tuple[http_app.Identify, tuple[Part, ...]]:
+    """Keys, and where an issuer is set its tokens too."""
+    settings = OidcSettings()
+    if not settings.issuer:
+        return keys.identify, (keys,)
+    from .egress import Egress
+    from .http.oidc import Oidc
+
+    egress = Egress.of(runtime.settings, purpose="oidc", metrics=runtime.metrics, clock=runtime.clock)
+    tokens = Oidc(settings, egress=egress, clock=runtime.clock)
+    return tokens.after(keys.identify), (keys, tokens)
 
 
 # ---------------------------------------------------------------------------------------------------------- main
