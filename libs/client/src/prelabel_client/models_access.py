@@ -62,9 +62,9 @@ class Provider(Result):
 class AuditEntry(Result):
     """Who changed what."""
 
+    id: str | None = None
     action: str
-    who: str | None = None
-    role: str | None = None
+    actor: str | None = None
     project: str | None = None
     subject: str | None = None
     at_ms: int | None = None

@@ -12,11 +12,20 @@ class DeadLetter(Result):
     group: str
     reason: str
     detail: str | None = None
-    state: str = "open"
-    topic: str | None = None
-    partition: int | None = None
-    offset: int | None = None
+    state: str
+    """open, replayed or discarded"""
     at_ms: int | None = None
+    attempts: int | None = None
+    position: dict[str, Any] = {}
+    original: dict[str, Any] = {}
+    """Where the record was: topic, partition, offset, timestamp_ms, size."""
+    project: str | None = None
+    task: str | None = None
+    type: str | None = None
+    result: str | None = None
+    """What a replay came to: succeeded, dead_lettered_again."""
+    record: dict[str, Any] | None = None
+    """The record as its sender wrote it; of one that was asked for by its id."""
 
 
 class Work(Result):
@@ -38,6 +47,13 @@ class Replay(Work):
     """Dead letters that are handed to the groups that failed, again."""
 
     replay: str
+    replayed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    succeeded: int = 0
+    dead_lettered_again: int = 0
+    waiting: int = 0
+    """Handed over, and not handled yet."""
 
 
 class Rebuild(Work):

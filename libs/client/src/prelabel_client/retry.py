@@ -95,6 +95,8 @@ def error_of(got: Reply | Lost, now: Callable[[], float] = time.time) -> Prelabe
     code = str(problem.get("type", "")).rpartition(":")[2]
     if got.status in _NO_ACCESS:
         return NoAccess(detail, code=code, status=got.status)
+    if code == "not_found":  # no such route, as the framework says it
+        return NotFound("this Prelabel does not know that request: is it another version?", code=code, status=404)
     if got.status in (404, 410):
         return NotFound(detail, code=code, status=got.status)
     if got.status in AGAIN:

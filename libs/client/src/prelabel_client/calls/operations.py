@@ -1,5 +1,6 @@
 """Dead letters, replays, rebuilds, traces."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -26,14 +27,14 @@ def dead_letter(letter: str) -> Call[DeadLetter]:
     return get(path("deadletters", letter), DeadLetter.of)
 
 
-def replay_one(letter: str) -> Call[dict[str, Any]]:
-    """Hand one to the group that failed, again."""
-    return send("POST", path("deadletters", letter, "replay"), dict, repeatable=True)
+def replay_one(letter: str) -> Call[DeadLetter]:
+    """Hand one to the group that failed, again, once. `Refused` if that was decided already."""
+    return send("POST", path("deadletters", letter, "replay"), DeadLetter.of)
 
 
-def discard(letter: str, reason: str) -> Call[dict[str, Any]]:
+def discard(letter: str, reason: str) -> Call[DeadLetter]:
     """Let one be, with a reason."""
-    return send("POST", path("deadletters", letter, "discard"), dict, {"reason": reason}, repeatable=True)
+    return send("POST", path("deadletters", letter, "discard"), DeadLetter.of, {"reason": reason})
 
 
 def replay(
@@ -42,13 +43,15 @@ def replay(
     group: str | None = None,
     reason: str | None = None,
     rate: float | None = None,
+    key: str | None = None,
 ) -> Call[Replay]:
     """Hand many to the groups that failed, at most `rate` a second: those named, or those that a filter finds."""
     wanted = {name: value for name, value in (("group", group), ("reason", reason)) if value is not None}
     body: dict[str, Any] = {"filter": wanted} if ids is None else {"ids": list(ids)}
     if rate is not None:
         body["rate"] = rate
-    return send("POST", "/v1/replays", Replay.of, body)
+    headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+    return send("POST", "/v1/replays", Replay.of, body, headers=headers, repeatable=True)
 
 
 def replay_state(replay: str) -> Call[Replay]:
