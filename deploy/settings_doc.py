@@ -13,6 +13,7 @@ from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.egress_policy import EgressSettings
+from prelabel_runtime.http.limits import LimitsSettings
 from prelabel_runtime.http.oidc_settings import OidcSettings
 from prelabel_runtime.settings import Frozen, RuntimeSettings
 from prelabel_training.settings import TrainingSettings
@@ -25,6 +26,7 @@ CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Calls to the outside, of every process that makes some", EgressSettings),
     ("Bearer tokens, of every process that answers", OidcSettings),
     ("All in one", AllInOneSettings),
+    ("The API's limits", LimitsSettings),
     ("Ingestion", IngestionSettings),
     ("Projection", ProjectionSettings),
     ("Inference, of any provider", InferenceSettings),

@@ -11,6 +11,7 @@ from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.http import app
 from prelabel_runtime.http.access import ADMINS, READERS, Caller, Reach, allow, changes
 from prelabel_runtime.http.audit import note
+from prelabel_runtime.http.limits import LimitsSettings
 from prelabel_runtime.metrics import Metrics
 
 ADA = Caller("k1", "Ada", "admin")
@@ -50,7 +51,15 @@ def client(recorder: Recorder) -> httpx.AsyncClient:
     async def identify(_: Any) -> Caller:
         return ADA
 
-    built = app.build([router], title="x", identify=identify, record=recorder, metrics=Metrics(), clock=SystemClock())
+    built = app.build(
+        [router],
+        title="x",
+        identify=identify,
+        record=recorder,
+        limits=LimitsSettings(),
+        metrics=Metrics(),
+        clock=SystemClock(),
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=built), base_url="http://here")
 
 

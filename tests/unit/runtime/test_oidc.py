@@ -19,8 +19,10 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from prelabel_runtime.egress import Egress, EgressPolicy, EgressSettings
 from prelabel_runtime.errors import Refused, Unavailable
 from prelabel_runtime.http.access import Caller, Role, allow, caller_of
-from prelabel_runtime.http.app import Guarded, application
+from prelabel_runtime.http.app import application
+from prelabel_runtime.http.guard import Guarded
 from prelabel_runtime.http.issuer_keys import AGAIN_SECONDS, LONGEST_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
+from prelabel_runtime.http.limits import Limits, LimitsSettings
 from prelabel_runtime.http.oidc import MAX_TOKEN, Oidc, _header
 from prelabel_runtime.http.oidc_settings import OidcSettings
 from prelabel_runtime.http.problems import Problem
@@ -356,7 +358,8 @@ async def test_over_http_each_is_told_what_is_the_matter_and_nothing_is_a_defect
     async def nobody(scope: Any) -> Caller | None:
         return None
 
-    app = Guarded(application([router], title="Test"), door.oidc.after(nobody), frozenset())
+    limits = Limits(LimitsSettings(), ManualClock())
+    app = Guarded(application([router], title="Test"), door.oidc.after(nobody), frozenset(), limits, Metrics())
     admin = issuer.sign(claims(issuer, roles=["boss"]))
     issuer.down = True
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:

@@ -94,6 +94,9 @@ class Metrics:
         self.webhook_disabled = Counter(
             "prelabel_webhook_disabled", "Endpoints disabled, by reason", ["reason"], registry=r
         )
+        self.http_limited = Counter(
+            "prelabel_http_limited", "Requests refused since there were too many", ["role"], registry=r
+        )
         # Models.
         self.predicted = Counter(
             "prelabel_predictions", "Outcomes by provider and state", ["provider", "outcome"], registry=r

@@ -1,6 +1,6 @@
 """The application around the routes: a key on every one of them, limits, problems, metrics."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,13 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import Clock
-from ..errors import Unavailable
 from ..metrics import Metrics
 from . import openapi, problems
-from .access import Caller, no_key, public_paths, ruled
+from .access import public_paths, ruled
 from .audit import Audited, Record
 from .browser import Secured
-from .problems import Problem
+from .guard import Guarded, Identify
+from .limits import Limits, LimitsSettings
 
 
 def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
@@ -36,18 +36,22 @@ def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
     return app
 
 
-Identify = Callable[[Scope], Awaitable[Caller | None]]
-"""Who is behind a request; None if nobody that is known here. Raises `Unavailable`, or a `Problem` to be answered."""
-
-
 def build(
-    routers: Iterable[APIRouter], *, title: str, identify: Identify, record: Record, metrics: Metrics, clock: Clock
+    routers: Iterable[APIRouter],
+    *,
+    title: str,
+    identify: Identify,
+    record: Record,
+    limits: LimitsSettings,
+    metrics: Metrics,
+    clock: Clock,
 ) -> ASGIApp:
     """One application of some services' routes."""
     app = application(routers, title=title)
     routes = ruled(app)
     paths = {id(route.original): route.path for route in routes}
-    guarded = Guarded(Audited(BodyLimit(app), record), identify, public_paths(routes))
+    audited = Audited(BodyLimit(app, limits.body_bytes), record)
+    guarded = Guarded(audited, identify, public_paths(routes), Limits(limits, clock), metrics)
     return Measured(Secured(guarded), metrics, clock, paths)
 
 
@@ -55,43 +59,16 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Told apart in metrics; anybody may send any other word."""
 
 
-class Guarded:
-    """Refuses every request of nobody that is known. Denies by default: what no rule opens to anyone needs a key."""
-
-    def __init__(self, app: ASGIApp, identify: Identify, public: frozenset[str]) -> None:
-        self._app = app
-        self._identify = identify
-        self._public = public
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what somebody sends, with who that is."""
-        if scope["type"] == "http" and (refusal := await self._refusal(scope)) is not None:
-            await refusal.response()(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    async def _refusal(self, scope: Scope) -> Problem | None:
-        try:
-            caller = await self._identify(scope)
-        except Unavailable as error:
-            return problems.unavailable(error)
-        except Problem as problem:
-            return problem
-        if caller is None and scope["path"] not in self._public:
-            return no_key()
-        scope.setdefault("state", {})["caller"] = caller
-        return None
-
-
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"the limit is {MAX_BODY_BYTES} bytes; send many tasks as application/x-ndjson")
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"the limit is {limit} bytes; send many tasks as application/x-ndjson")
 
 
 class BodyLimit:
     """Caps a body that is read whole. A body of NDJSON is a stream: its lines have limits of their own."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
         self._app = app
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 413 to what is too large, as soon as that is known."""
@@ -100,8 +77,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > MAX_BODY_BYTES:
-            await problems.plain(_too_large()).response()(scope, receive, send)
+        if length.isdigit() and int(length) > self._limit:
+            await problems.plain(_too_large(self._limit)).response()(scope, receive, send)
             return
         seen = 0
 
@@ -109,8 +86,9 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > MAX_BODY_BYTES:
-                raise _too_large()  # FastAPI hands an HTTPException on as it is, and makes a 400 of any other error
+            if seen > self._limit:
+                # FastAPI hands an HTTPException on as it is, and makes a 400 of any other error.
+                raise _too_large(self._limit)
             return message
 
         await self._app(scope, counted, send)
