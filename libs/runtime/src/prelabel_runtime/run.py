@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from prelabel_contract import names
 from prelabel_contract.events import AuditRecorded, event
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from . import log, process
 from .blobs import Blobs, NoBlobs, open_blobs
@@ -29,10 +29,11 @@ from .credentials import KafkaCredentials, MongoCredentials
 from .errors import Fatal, Refused, Unavailable
 from .health import Health, probes
 from .http import app as http_app
+from .http.access import Caller
 from .http.browser import Hosts
 from .http.keys import AccessTable, Keys
-from .http.oidc_settings import OidcSettings
 from .http.limits import LimitsSettings
+from .http.oidc_settings import OidcSettings
 from .loop import Loop, messages
 from .metrics import Metrics
 from .retry import backoff
@@ -360,7 +361,7 @@ def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequ
     return [Service(name="access", parts=parts)], api
 
 
-def _with_tokens(runtime: Runtime, keys: Keys) -> tuple[http_app.Identify, tuple[Part, ...]]:
+def _with_tokens(runtime: Runtime, keys: Keys) -> tuple[Callable[[Scope], Awaitable[Caller | None]], tuple[Part, ...]]:
     """Keys, and where an issuer is set its tokens too."""
     settings = OidcSettings()
     if not settings.issuer:
