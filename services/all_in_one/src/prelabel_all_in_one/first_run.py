@@ -134,20 +134,23 @@ async def welcome(runtime: Runtime) -> None:
     settings = runtime.settings
     assert isinstance(settings, AllInOneSettings)  # noqa: S101 - this process's own
     address = f"http://{settings.host}:{settings.port}"
-    if settings.sample:
-        folder = settings.data / "sample-model"
-        rules = json.loads((folder / RULES_FILE).read_text())
-        async with AsyncClient(address, settings.key()) as client:
+    async with AsyncClient(address, settings.key()) as client:
+        if settings.sample:
+            folder = settings.data / "sample-model"
+            rules = json.loads((folder / RULES_FILE).read_text())
             await client.put_project(SAMPLE, sample_project(folder, rules))
-    sys.stdout.write(_banner(address, settings))
+        link = await client.create_link()
+    sys.stdout.write(_banner(address, link.url, settings))
     sys.stdout.flush()
     (settings.data / ADDRESS_FILE).write_text(address)
 
 
-def _banner(address: str, settings: AllInOneSettings) -> str:
+def _banner(address: str, link: str, settings: AllInOneSettings) -> str:
     return f"""
 Prelabel runs at {address}
 key               {settings.key()}
+page              {address}{link}
+                  opens the overview in a browser: once, within ten minutes; `prelabel open` makes another
 
 The command `prelabel` talks to it: `prelabel up` has told it where, else `prelabel profile add` does. Any HTTP client
 does the same: send the key as "Authorization: Bearer KEY". The API describes itself, to who has the key, at

@@ -54,11 +54,10 @@ def entrance_page() -> str:
     body = (
         f'<main class="alone"><div class="empty"><div class="top">{_LOGO}<h1>Prelabel</h1></div>'
         "<p>This page is for people with a session, and this browser has none, or it has ended.</p>"
-        "<p>Open the address that <code>make run</code> (or <code>prelabel up</code>) printed: it works once, and for "
-        "ten minutes. With a key, ask for a new one, and open what it answers behind this page's address:</p>"
-        '<pre>curl -X POST -H "Authorization: Bearer $KEY" \\\n'
-        '     -H "Content-Type: application/json" -d "{}" \\\n'
-        "     http://localhost:8080/v1/links</pre></div></main>"
+        "<p>Open the address that <code>make run</code> printed: it works once, and for ten minutes. This makes "
+        "another, where the key is:</p><pre>prelabel open</pre>"
+        "<p>Or by HTTP; open what it answers, behind this page's address:</p>"
+        '<pre>curl -H "Authorization: Bearer $KEY" --json "{}" …/v1/links</pre></div></main>'
     )
     return _document("Prelabel: no session", body, script=False)
 

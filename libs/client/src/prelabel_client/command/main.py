@@ -10,6 +10,7 @@ from .dead_letters import audit, deadletters, replay
 from .emit import emit
 from .exits import MEANINGS, ending
 from .key import key
+from .open_page import open_page
 from .predict import predict
 from .profile import profile
 from .project import project
@@ -41,6 +42,7 @@ def application() -> typer.Typer:
     )
     for command in alone:
         app.command()(command)
+    app.command("open")(open_page)
     for name, group in (
         *(("project", project), ("webhook", webhook)),
         *(("provider", provider), ("topics", topics)),
