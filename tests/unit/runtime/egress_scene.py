@@ -53,7 +53,8 @@ class Names:
 
 
 @functools.cache  # reading the public authorities takes 50 ms
-def _context() -> ssl.SSLContext:
+def public_authorities() -> ssl.SSLContext:
+    """The TLS of every egress that needs no other."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -77,7 +78,7 @@ async def egress(
         clock=SystemClock(),
         resolve=names or Names({host: answers or [()]}),
         dialler=dialler,
-        context=context or _context(),
+        context=context or public_authorities(),
     )
     try:
         yield opened, dialler

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -12,6 +13,11 @@ from joserfc.jwk import ECKey, RSAKey
 from .egress_scene import ok, server
 
 AUDIENCE = "prelabel"
+
+
+@functools.cache  # making one takes a tenth of a second
+def _key(kid: str) -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
 
 class Issuer:
@@ -31,7 +37,7 @@ class Issuer:
 
     def rotate(self, kid: str) -> None:
         """One new key in place of all others."""
-        self.keys = {kid: RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})}
+        self.keys = {kid: _key(kid)}
 
     def sign(self, claims: dict[str, Any], *, kid: str | None = None, **header: Any) -> str:
         """A token."""

@@ -34,6 +34,7 @@ from .egress_policy import (
     check_headers,
     check_url,
 )
+from .egress_pool import Pool
 from .errors import Refused
 from .metrics import Metrics
 from .settings import RuntimeSettings
@@ -182,14 +183,8 @@ class _Transport(httpx.AsyncHTTPTransport):
         self, context: ssl.SSLContext, connections: int, idle_seconds: float, backend: httpcore.AsyncNetworkBackend
     ) -> None:
         super().__init__(verify=context, trust_env=False)
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=connections,
-            max_keepalive_connections=connections // 4,
-            keepalive_expiry=idle_seconds,
-            http1=True,
-            http2=False,
-            network_backend=backend,
+        self._pool = Pool(  # type: ignore[assignment]
+            ssl_context=context, connections=connections, idle_seconds=idle_seconds, network_backend=backend
         )
 
 
@@ -210,11 +205,11 @@ def _named(deadline: str) -> Any:
         yield
     except EgressError:
         raise
-    except (TimeoutError, httpx.TimeoutException):
+    except (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException):
         raise TooSlow(deadline) from None
-    except (httpx.ProtocolError, httpx.DecodingError) as error:
+    except (httpx.ProtocolError, httpx.DecodingError, httpcore.ProtocolError) as error:
         raise BadAnswer(str(error)[:300]) from None
-    except (httpx.TransportError, ssl.SSLError, OSError) as error:
+    except (httpx.TransportError, httpcore.NetworkError, ssl.SSLError, OSError) as error:
         raise Unreachable(str(error)[:300] or type(error).__name__) from None
 
 
@@ -243,7 +238,8 @@ class Egress:
         self._clock = clock or SystemClock()
         self._resolver = None if resolve else _Resolver()
         guard = _Guard(policy, resolve or cast(Resolve, self._resolver), dialler or httpcore.AnyIOBackend())
-        self._transport = _Transport(context or _tls(settings), settings.connections, 30.0, guard)
+        # Shorter than most servers keep a connection, so that few calls are sent into one that is being closed.
+        self._transport = _Transport(context or _tls(settings), settings.connections, 4.0, guard)
 
     @classmethod
     def of(cls, settings: RuntimeSettings, *, purpose: str, metrics: Metrics, clock: Clock) -> Self:
@@ -288,22 +284,32 @@ class Egress:
     async def _attempt(
         self, method: str, target: Target, headers: Collection[tuple[str, str]], content: bytes, max_bytes: int
     ) -> tuple[int, dict[str, str], bytes, bool]:
-        request = httpx.Request(
+        # Not by httpx, whose own request, response and headers would double what a call costs.
+        length = [(b"content-length", b"%d" % len(content))] if content or method in _WITH_BODY else []
+        request = httpcore.Request(
             method,
             target.origin,
-            headers=[("accept-encoding", "identity"), *headers],
+            headers=[
+                (b"host", target.origin.partition("://")[2].encode()),
+                (b"accept-encoding", b"identity"),
+                *length,
+                *((name.encode(), value.encode()) for name, value in headers),
+            ],
             content=content,
             extensions={"target": target.path.encode()},
         )
-        response = await self._transport.handle_async_request(request)
+        response = await self._transport._pool.handle_async_request(request)
         try:
-            if sum(len(name) + len(value) for name, value in response.headers.raw) > MAX_HEADER_BYTES:
+            if sum(len(name) + len(value) for name, value in response.headers) > MAX_HEADER_BYTES:
                 raise BadAnswer(f"the headers are longer than {MAX_HEADER_BYTES} bytes")
-            got = {name.lower(): value for name, value in response.headers.items()}
+            got: dict[str, str] = {}
+            for raw_name, raw_value in response.headers:
+                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+                got[name] = f"{got[name]}, {value}" if name in got else value
             body, truncated = await _read(response, got.get("content-encoding", ""), max_bytes)
-            return response.status_code, got, body, truncated
+            return response.status, got, body, truncated
         finally:
-            await response.stream.aclose()  # type: ignore[union-attr]  # closes the connection where there is more
+            await response.aclose()  # closes the connection where there is more
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -312,14 +318,17 @@ class Egress:
             self._resolver.close()
 
 
-async def _read(response: httpx.Response, coding: str, max_bytes: int) -> tuple[bytes, bool]:
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+async def _read(response: httpcore.Response, coding: str, max_bytes: int) -> tuple[bytes, bool]:
     """A body, at most `max_bytes` of it, over the wire and inflated; and whether there is more."""
     take = _decoder(coding.strip().lower())
     if take is None:
         return b"", True
     body = bytearray()
     wire = 0
-    async for chunk in response.stream:  # type: ignore[union-attr]
+    async for chunk in response.aiter_stream():
         wire += len(chunk)
         body += take(chunk, max_bytes + 1 - len(body))
         if len(body) > max_bytes or wire > max_bytes:
