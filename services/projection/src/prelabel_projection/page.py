@@ -252,7 +252,7 @@ def _nothing(seen: Seen) -> str:
             "<pre>prelabel project create mails --labels urgent,later</pre></div>"
         )
     if not seen.tasks:
-        project = escape(seen.projects[0].project)
+        project = _plain(seen.projects[0].project)
         return (
             '<div class="empty"><h3>Hand something in</h3><p>What the models say about it appears here, at once. '
             "From a file (JSONL, JSON, CSV, a text per line), or a sentence while you wait:</p>"
@@ -266,12 +266,13 @@ def _nothing(seen: Seen) -> str:
 
 
 def _card(one: Card, labels: Sequence[str], title: str) -> str:
-    address = f"/v1/projects/{quote(one.project, safe='')}/tasks/{quote(one.task, safe='')}"
+    steps = (one.project, "tasks", one.task)
+    address = "/".join(("/v1/projects", *(quote(part, safe="", errors="replace") for part in steps)))
     name = one.id or one.task
     shown = name if len(name) <= 60 else f"{name[:60]}…"
     text = _text(one, labels) if one.text else '<span class="fade">This task has no text to show.</span>'
     return (
-        f'<li class="result" data-card="{escape(one.task)}"><p class="head"><span>{_isolated(title)} · '
+        f'<li class="result" data-card="{_plain(one.task)}"><p class="head"><span>{_isolated(title)} · '
         f'<a href="{escape(address)}">{_isolated(shown)}</a></span>{_time(one.at_ms)}</p>'
         f'<p class="text" dir="auto">{text}</p>{_choices(one)}{_failures(one)}{_details(one)}</li>'
     )
