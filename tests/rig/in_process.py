@@ -33,6 +33,7 @@ from prelabel_webhooks.settings import WebhooksSettings
 from pydantic import SecretStr
 
 from deploy.local.ports import free_port
+from tests.rig.documented import as_documented
 
 KEY = "pl_a-key-for-the-tests-in-process"
 PATIENCE = 8.0
@@ -220,7 +221,10 @@ async def prelabel_here(
     headers = {"Authorization": f"Bearer {KEY}"}
     address = f"http://127.0.0.1:{settings.port}"
     try:
-        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60, trust_env=False) as client:
+        hooks = {"response": [as_documented]}
+        async with httpx.AsyncClient(
+            base_url=address, headers=headers, timeout=60, trust_env=False, event_hooks=hooks
+        ) as client:
             yield Here(runtime, client)
     finally:
         stopping.set()

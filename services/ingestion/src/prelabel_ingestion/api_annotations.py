@@ -9,9 +9,11 @@ from prelabel_contract.events import AnnotationDeleted, AnnotationSubmitted
 from prelabel_contract.projects import Project
 from prelabel_runtime.http.access import ANNOTATORS, allow
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives
 from pydantic import TypeAdapter, ValidationError
 
 from .annotations import submitted_annotation
+from .answers import TakenAnnotation, TakenAnnotations
 from .bodies import described, json_of
 from .doors import Doors
 
@@ -28,6 +30,8 @@ def routes(doors: Doors) -> APIRouter:
         dependencies=[allow("annotation.submit", ANNOTATORS)],
         openapi_extra=described(Annotation, many=True),
     )
+    @gives(TakenAnnotation, 202)
+    @gives(TakenAnnotations, 202)
     async def post_annotations(project: str, request: Request) -> Response:
         """Hand in annotations of tasks of this project: all of them are taken, or none."""
         spec = await doors.current(project)
@@ -43,6 +47,7 @@ def routes(doors: Doors) -> APIRouter:
         status_code=202,
         dependencies=[allow("annotation.delete", ANNOTATORS)],
     )
+    @gives(TakenAnnotation, 202)
     async def delete_annotation(project: str, task: str, annotation: str, annotator: str = "api") -> Response:
         """Withdraw an annotation, by its uid."""
         uid = await doors.task(project, task)

@@ -16,9 +16,11 @@ from prelabel_contract.events import PUBLIC
 from prelabel_runtime.bus.base import Headers, Message
 from prelabel_runtime.http.access import SUBMITTERS, Reach, allow, caller_of
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem, not_found
 from pydantic_core import from_json, to_json
 
+from .answers import TakenEvents
 from .bodies import content_type
 from .doors import Doors
 
@@ -57,6 +59,7 @@ def routes(doors: Doors) -> APIRouter:
         dependencies=[allow("inbound.submit", SUBMITTERS, Reach.LISTING)],
         openapi_extra=_BODIES,
     )
+    @gives(TakenEvents, 202)
     async def post_inbound(source: Slug, request: Request) -> Response:
         """Take CloudEvents from an upstream system; what becomes of them is told by events, as over Kafka."""
         bound = doors.settings.inbound.get(source)

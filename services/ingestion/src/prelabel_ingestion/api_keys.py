@@ -10,10 +10,12 @@ from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.audit import note
 from prelabel_runtime.http.credentials import new_credential
 from prelabel_runtime.http.cursors import cursor_of, key_of
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem, not_found
 from prelabel_runtime.store.base import PageKey
 from pydantic import ValidationError
 
+from .answers import Keys, Me, NewKey, ShownKey
 from .bodies import inline, json_of
 from .doors import Doors
 from .keys import KeyWanted, made_key, reach_of, shown_key, within
@@ -30,6 +32,7 @@ def routes(doors: Doors) -> APIRouter:
         dependencies=[changes("key.make", ADMINS, Reach.LISTING)],
         openapi_extra=inline(KeyWanted),
     )
+    @gives(NewKey, 201, headers=("Location",))
     async def post_key(request: Request) -> Response:
         """Make a key. It is shown in this answer and never again."""
         caller = caller_of(request)
@@ -59,6 +62,7 @@ def routes(doors: Doors) -> APIRouter:
         return answer(shown, status=201, headers={"Location": f"/v1/keys/{row.id}"})
 
     @router.get("/keys", dependencies=[allow("key.list", ADMINS, Reach.LISTING)])
+    @gives(Keys)
     async def list_keys(
         request: Request,
         kind: Literal["key", "session"] = "key",
@@ -78,12 +82,14 @@ def routes(doors: Doors) -> APIRouter:
         return answer({"keys": shown, "next": cursor_of(page[limit - 1][0] if len(page) > limit else None)})
 
     @router.get("/keys/{key}", dependencies=[allow("key.get", ADMINS, Reach.LISTING)])
+    @gives(ShownKey)
     async def get_key(key: str, request: Request) -> Response:
         """What is known of a key, by its id."""
         row = await _row(doors, key, caller_of(request))
         return answer(shown_key(row, access.used(row.id)))
 
     @router.delete("/keys/{key}", dependencies=[changes("key.revoke", ADMINS, Reach.LISTING)])
+    @gives(ShownKey)
     async def revoke_key(key: str, request: Request) -> Response:
         """Revoke a key, by its id: no service takes it from now on. Sessions that it opened end with it."""
         if key == BOOTSTRAP:
@@ -96,6 +102,7 @@ def routes(doors: Doors) -> APIRouter:
         return answer(shown_key(row, access.used(row.id)))
 
     @router.get("/me", dependencies=[allow("me.get", READERS, Reach.LISTING)])
+    @gives(Me)
     async def get_me(request: Request) -> Response:
         """Who calls, by the key, and what time it is here."""
         caller = caller_of(request)

@@ -13,7 +13,9 @@ from prelabel_contract.tasks import Task
 from prelabel_runtime.blobs import BlobError
 from prelabel_runtime.http.access import ANNOTATORS, allow
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives
 
+from .answers import NotYetPredicted, Predicted
 from .api_tasks import IdempotencyKey
 from .bodies import bare, described, json_of
 from .doors import Doors
@@ -31,6 +33,8 @@ def routes(doors: Doors) -> APIRouter:
         dependencies=[allow("prediction.request", ANNOTATORS)],
         openapi_extra=described(Task),
     )
+    @gives(Predicted)
+    @gives(NotYetPredicted, 202, headers=("Location",))
     async def predict(
         project: str,
         request: Request,

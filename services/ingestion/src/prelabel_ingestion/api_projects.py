@@ -8,9 +8,11 @@ from prelabel_contract.events import ProjectChanged
 from prelabel_contract.projects import Project
 from prelabel_runtime.http.access import ADMINS, READERS, Reach, allow, caller_of, changes
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem
 from pydantic import ValidationError
 
+from .answers import Projects, ShownProject
 from .bodies import described, json_of
 from .doors import Doors
 from .projects import check_models, publication
@@ -22,13 +24,16 @@ def routes(doors: Doors) -> APIRouter:
     tables = doors.tables
 
     @router.get("/projects", dependencies=[allow("project.list", READERS, Reach.LISTING)])
+    @gives(Projects)
     async def list_projects(request: Request) -> Response:
         """The caller's projects."""
         caller = caller_of(request)
         rows = sorted(tables.projects.rows().values(), key=lambda row: row.project.id)
-        return answer({"projects": [_shown(row) for row in rows if not row.deleted and caller.reaches(row.project.id)]})
+        shown = [_shown(row) for row in rows if not row.deleted and caller.reaches(row.project.id)]
+        return answer({"projects": shown, "next": None})
 
     @router.get("/projects/{project}", dependencies=[allow("project.get", READERS)])
+    @gives(ShownProject, headers=("ETag",))
     async def get_project(project: str) -> Response:
         """One project as it is now."""
         await doors.current(project)
@@ -40,6 +45,8 @@ def routes(doors: Doors) -> APIRouter:
         dependencies=[changes("project.put", ADMINS)],
         openapi_extra=described(Project),
     )
+    @gives(ShownProject, headers=("ETag",))
+    @gives(ShownProject, 201, headers=("ETag",))
     async def put_project(project: str, request: Request, if_match: Annotated[str | None, Header()] = None) -> Response:
         """Create or change a project. Checked as a whole: label set, models, their providers and settings."""
         wanted = _validated(project, await json_of(request))

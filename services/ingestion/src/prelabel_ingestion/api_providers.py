@@ -3,7 +3,9 @@
 from fastapi import APIRouter, Response
 from prelabel_runtime.http.access import READERS, Reach, allow
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives
 
+from .answers import Providers
 from .doors import Doors
 
 
@@ -12,6 +14,7 @@ def routes(doors: Doors) -> APIRouter:
     router = APIRouter()
 
     @router.get("/providers", dependencies=[allow("provider.list", READERS, Reach.LISTING)])
+    @gives(Providers)
     async def list_providers() -> Response:
         """Providers that have announced themselves, with what they answer and the schema of their settings."""
         await doors.tables.providers.catch_up()

@@ -12,10 +12,12 @@ from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.audit import note
 from prelabel_runtime.http.browser import Hosts, set_cookie
 from prelabel_runtime.http.credentials import new_credential
+from prelabel_runtime.http.described import gives, gives_nothing
 from prelabel_runtime.http.problems import Problem
 from prelabel_runtime.run import Runtime
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .answers import NewLink
 from .bodies import inline, json_of
 from .doors import Doors
 from .keys import made_key
@@ -45,6 +47,7 @@ def routes(doors: Doors) -> APIRouter:
         dependencies=[changes("link.make", ADMINS, Reach.LISTING)],
         openapi_extra=inline(LinkWanted),
     )
+    @gives(NewLink, 201)
     async def post_link(request: Request) -> Response:
         """Make a link that opens a session in a browser, once, with the role and projects of this key."""
         caller = caller_of(request)
@@ -66,6 +69,7 @@ def routes(doors: Doors) -> APIRouter:
         return answer({"url": f"/enter?token={credential.key}", "expires_ms": row.expires_ms}, status=201)
 
     @router.delete("/me", status_code=204, dependencies=[changes("session.end", READERS, Reach.LISTING)])
+    @gives_nothing(headers=("Set-Cookie",))
     async def end_session(request: Request) -> Response:
         """End the session that asks."""
         access = doors.runtime.access
@@ -89,6 +93,7 @@ def entrance(doors: Doors) -> APIRouter:
         status_code=303,
         dependencies=[changes("session.enter", READERS, Reach.ANYONE)],
     )
+    @gives_nothing(303, headers=("Location", "Set-Cookie"))
     async def enter(request: Request, token: str = "") -> Response:
         """Exchange a one-time link for a session, and go to the first page."""
         hosts.check(request.scope)

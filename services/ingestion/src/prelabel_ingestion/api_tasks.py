@@ -12,8 +12,10 @@ from prelabel_contract.tasks import Task
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.http.access import REVIEWERS, SUBMITTERS, allow, changes
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem, invalid, unavailable
 
+from .answers import DeletedTask, TakenTask, TakenUpload
 from .bodies import bare, content_type, json_of, one_or
 from .doors import Doors
 from .submission import REUSED, reuses_key
@@ -42,6 +44,8 @@ def routes(doors: Doors) -> APIRouter:
         dependencies=[allow("task.submit", SUBMITTERS)],
         openapi_extra=_BODIES,
     )
+    @gives(TakenTask, 202, headers=("Location",))
+    @gives(TakenUpload, 202, headers=("Location",))
     async def post_tasks(
         project: str, request: Request, lane: Lane = Lane.BULK, idempotency_key: IdempotencyKey = None
     ) -> Response:
@@ -70,6 +74,7 @@ def routes(doors: Doors) -> APIRouter:
     @router.delete(
         "/projects/{project}/tasks/{task}", status_code=202, dependencies=[changes("task.delete", REVIEWERS)]
     )
+    @gives(DeletedTask, 202)
     async def delete_task(project: str, task: str) -> Response:
         """Delete a task and everything that was said about it, for good."""
         uid = await doors.task(project, task)

@@ -8,10 +8,12 @@ from prelabel_contract.base import MAX_INT
 from prelabel_runtime.http.access import ADMINS, Caller, Reach, allow, caller_of
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.cursors import cursor_of, key_of
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import not_found
 from prelabel_runtime.store.audit import StoredAudit
 from prelabel_runtime.store.base import PageKey, Store
 
+from .answers import Audit
 from .limits import Limit
 
 
@@ -20,6 +22,7 @@ def routes(store: Store) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["projection"])
 
     @router.get("/audit", dependencies=[allow("audit.list", ADMINS, Reach.LISTING)])
+    @gives(Audit)
     async def list_audit(
         request: Request,
         project: str | None = None,

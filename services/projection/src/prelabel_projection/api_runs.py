@@ -11,8 +11,10 @@ from fastapi.responses import StreamingResponse
 from prelabel_contract.base import MAX_INT
 from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives, gives_events
 from prelabel_runtime.store.base import PageKey, RunState
 
+from .answers import Runs, ShownRun, WrongLines
 from .limits import Limit
 from .reading import Reading, cursor_of, key_of
 from .runs import Progress
@@ -29,6 +31,7 @@ def routes(reading: Reading) -> APIRouter:
     store = reading.store
 
     @router.get("/runs", dependencies=[allow("run.list", READERS)])
+    @gives(Runs)
     async def list_runs(project: str, limit: Limit = 100, cursor: str | None = None) -> Response:
         """Runs, newest first."""
         await reading.project(project)
@@ -38,11 +41,13 @@ def routes(reading: Reading) -> APIRouter:
         return answer({"runs": shown, "next": cursor_of(last)})
 
     @router.get("/runs/{run}", dependencies=[allow("run.get", READERS)])
+    @gives(ShownRun)
     async def get_run(project: str, run: str) -> Response:
         """How far a run is."""
         return answer((await Progress.read(store, await reading.run(project, run))).shown())
 
     @router.get("/runs/{run}/errors", dependencies=[allow("run.errors", READERS)])
+    @gives(WrongLines)
     async def run_errors(project: str, run: str, limit: Limit = 100, after: Line = 0) -> Response:
         """Lines of the upload that could not be taken, in order."""
         await reading.run(project, run)
@@ -51,6 +56,7 @@ def routes(reading: Reading) -> APIRouter:
         return answer({"errors": shown, "next": lines[limit - 1].line if len(lines) > limit else None})
 
     @router.get("/runs/{run}/events", dependencies=[allow("run.follow", READERS)])
+    @gives_events(ShownRun)
     async def follow_run(
         project: str, run: str, request: Request, last_event_id: Annotated[str | None, Header()] = None
     ) -> Response:

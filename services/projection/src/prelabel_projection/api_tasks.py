@@ -4,8 +4,10 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives, gives_lines
 from prelabel_runtime.store.base import State
 
+from .answers import Counts, TaskPredictions, Tasks, WholeTask
 from .limits import Limit
 from .reading import Filter, Reading, cursor_of, key_of, shown_task
 
@@ -15,6 +17,7 @@ def routes(reading: Reading) -> APIRouter:
     router = APIRouter()
 
     @router.get("/tasks", dependencies=[allow("task.list", READERS)])
+    @gives(Tasks)
     async def list_tasks(
         project: str,
         limit: Limit = 100,
@@ -36,12 +39,14 @@ def routes(reading: Reading) -> APIRouter:
         return answer({"tasks": shown, "next": cursor_of(page[limit - 1][0] if len(page) > limit else None)})
 
     @router.get("/tasks/{task}", dependencies=[allow("task.get", READERS)])
+    @gives(WholeTask)
     async def get_task(project: str, task: str) -> Response:
         """One task, by its uid or its caller's id, with predictions and annotations."""
         shown = (await reading.in_full([await reading.task(project, task)]))[0]
         return answer(await reading.whole(project, shown))
 
     @router.get("/tasks/{task}/predictions", dependencies=[allow("prediction.list", READERS)])
+    @gives(TaskPredictions)
     async def get_predictions(project: str, task: str) -> Response:
         """What every model said about a task, or that it has not said it yet."""
         found = await reading.task(project, task)
@@ -51,6 +56,7 @@ def routes(reading: Reading) -> APIRouter:
         return answer({"task": found.uid, "predictions": shown["predictions"]})
 
     @router.get("/counts", dependencies=[allow("project.count", READERS)])
+    @gives(Counts)
     async def counts(project: str) -> Response:
         """Tasks of a project, and its requests by model and state."""
         await reading.project(project)
@@ -59,6 +65,7 @@ def routes(reading: Reading) -> APIRouter:
         return answer({"tasks": await reading.store.tasks.count(project), "models": models})
 
     @router.get("/export", dependencies=[allow("task.export", READERS)])
+    @gives_lines(WholeTask)
     async def export(
         project: str, run: str | None = None, model: str | None = None, state: State | None = None
     ) -> Response:

@@ -3,13 +3,13 @@
 from fastapi import APIRouter
 from prelabel_contract.events import ProjectChanged
 from prelabel_runtime.http.access import READERS, allow
+from prelabel_runtime.http.described import Shown, gives
 from prelabel_runtime.http.problems import not_found
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.tables import Table
-from pydantic import BaseModel
 
 
-class ExampleCounts(BaseModel):
+class ExampleCounts(Shown):
     """Examples of a project."""
 
     project: str
@@ -22,6 +22,7 @@ def routes(runtime: Runtime, projects: Table[ProjectChanged]) -> APIRouter:
     router = APIRouter(prefix="/v1/projects/{project}", tags=["training"])
 
     @router.get("/examples", dependencies=[allow("example.count", READERS)])
+    @gives(ExampleCounts)
     async def examples(project: str) -> ExampleCounts:
         """How many tasks of a project a model could learn from now."""
         if await projects.find(project) is None:

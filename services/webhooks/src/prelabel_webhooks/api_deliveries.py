@@ -9,11 +9,13 @@ from prelabel_runtime.bus.base import Partition
 from prelabel_runtime.http.access import ADMINS, Reach, allow, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.cursors import cursor_of, key_of
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem
 from prelabel_runtime.store.base import PageKey
 from prelabel_runtime.store.deliveries import DeliveryState
 
 from . import ledger
+from .answers import Deliveries, Tried, WholeDelivery
 from .api_subscriptions import Limit
 from .desk import Desk, shown_delivery
 
@@ -26,6 +28,7 @@ def routes(desk: Desk) -> APIRouter:
     store = desk.runtime.store
 
     @router.get("", dependencies=[allow("delivery.list", ADMINS, Reach.LISTING)])
+    @gives(Deliveries)
     async def list_deliveries(
         subscription: str,
         request: Request,
@@ -45,6 +48,7 @@ def routes(desk: Desk) -> APIRouter:
         return answer({"deliveries": [shown_delivery(one) for one in page[:limit]], "next": cursor_of(last)})
 
     @router.get("/{delivery}", dependencies=[allow("delivery.get", ADMINS, Reach.LISTING)])
+    @gives(WholeDelivery)
     async def get(subscription: str, delivery: str, request: Request) -> Response:
         """One delivery: what is sent, without anything secret, and every attempt with its answer."""
         row = await desk.find(request, subscription)
@@ -60,6 +64,7 @@ def routes(desk: Desk) -> APIRouter:
         return answer({**shown_delivery(one), "request": sent, "attempts_made": attempts})
 
     @router.post("/{delivery}/resend", dependencies=[changes("delivery.resend", ADMINS, Reach.LISTING)])
+    @gives(Tried)
     async def resend(subscription: str, delivery: str, request: Request) -> Response:
         """Send it again now, under the same id, and tell what the endpoint answered."""
         row = await desk.find(request, subscription)

@@ -5,8 +5,10 @@ from fastapi import APIRouter, Request, Response
 from prelabel_runtime.http.access import ADMINS, Reach, allow, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.bodies import inline, json_of
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import not_found
 
+from .answers import NewSecret, ShownSubscription, Tried
 from .bodies import Rotation, validated
 from .desk import Desk, shown
 from .handlers import TEST, told
@@ -25,6 +27,7 @@ def routes(desk: Desk) -> APIRouter:
         dependencies=[changes("subscription.rotate", ADMINS, _LISTING)],
         openapi_extra=inline(Rotation),
     )
+    @gives(NewSecret, 201)
     async def rotate(subscription: str, request: Request) -> Response:
         """A new secret, shown this once. The old ones sign beside it until the overlap is over."""
         row = await desk.find(request, subscription)
@@ -36,6 +39,7 @@ def routes(desk: Desk) -> APIRouter:
         return answer({"secret": secret}, status=201)
 
     @router.post("/{subscription}/resume", dependencies=[changes("subscription.resume", ADMINS, _LISTING)])
+    @gives(ShownSubscription)
     async def resume(subscription: str, request: Request) -> Response:
         """Send again, from where it stopped."""
         row = await desk.find(request, subscription)
@@ -44,6 +48,7 @@ def routes(desk: Desk) -> APIRouter:
         return answer(shown(row, clock.now_ms()))
 
     @router.post("/{subscription}/test", dependencies=[allow("subscription.test", ADMINS, _LISTING)])
+    @gives(Tried)
     async def test(subscription: str, request: Request) -> Response:
         """Send a test event now, and tell what the endpoint answered."""
         row = await desk.find(request, subscription)

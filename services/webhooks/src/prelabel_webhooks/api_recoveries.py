@@ -5,10 +5,12 @@ from fastapi import APIRouter, Request, Response
 from prelabel_runtime.http.access import ADMINS, Reach, allow, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.bodies import inline, json_of
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem, not_found
 from prelabel_runtime.store.deliveries import RecoveryState, StoredRecovery
 
 from . import cursor
+from .answers import ShownRecovery
 from .bodies import NewRecovery, validated
 from .desk import Desk, shown_recovery
 from .handlers import TOPICS
@@ -22,6 +24,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post(
         "", dependencies=[changes("recovery.create", ADMINS, Reach.LISTING)], openapi_extra=inline(NewRecovery)
     )
+    @gives(ShownRecovery, 202, headers=("Location", "Retry-After"))
     async def create(subscription: str, request: Request) -> Response:
         """Deliver again, under the same ids, what happened since a moment (and before another)."""
         row = await desk.find(request, subscription)
@@ -52,6 +55,7 @@ def routes(desk: Desk) -> APIRouter:
         return answer(shown_recovery(recovery), status=202, headers={"Location": where, "Retry-After": "1"})
 
     @router.get("/{recovery}", dependencies=[allow("recovery.get", ADMINS, Reach.LISTING)])
+    @gives(ShownRecovery)
     async def get(subscription: str, recovery: str, request: Request) -> Response:
         """How far a recovery is."""
         row = await desk.find(request, subscription)

@@ -8,9 +8,11 @@ from prelabel_runtime.http.access import ADMINS, Reach, allow, caller_of, change
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.bodies import inline, json_of
 from prelabel_runtime.http.cursors import cursor_of, key_of
+from prelabel_runtime.http.described import gives, gives_nothing
 from prelabel_runtime.http.problems import Problem, not_found
 from prelabel_runtime.store.base import PageKey
 
+from .answers import NewlySubscribed, ShownSubscription, Subscriptions
 from .bodies import ChangedSubscription, NewSubscription, check_target, validated
 from .desk import Desk, check_reach, shown, visible
 from .subscriptions import DISABLED
@@ -27,6 +29,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post(
         "", dependencies=[changes("subscription.create", ADMINS, _LISTING)], openapi_extra=inline(NewSubscription)
     )
+    @gives(NewlySubscribed, 201)
     async def create(request: Request) -> Response:
         """Subscribe an endpoint. The answer shows its secret, this once; events from now on are sent to it."""
         wanted = validated(NewSubscription, await json_of(request))
@@ -44,6 +47,7 @@ def routes(desk: Desk) -> APIRouter:
         return answer({**shown(row, clock.now_ms()), "secret": secret}, status=201)
 
     @router.get("", dependencies=[allow("subscription.list", ADMINS, _LISTING)])
+    @gives(Subscriptions)
     async def list_subscriptions(request: Request, limit: Limit = 100, cursor: str | None = None) -> Response:
         """Subscriptions, the oldest first."""
         after = key_of(cursor) or PageKey(-1, "")
@@ -57,6 +61,7 @@ def routes(desk: Desk) -> APIRouter:
         return answer({"subscriptions": [shown(row, now_ms) for row in rows[:limit]], "next": cursor_of(last)})
 
     @router.get("/{subscription}", dependencies=[allow("subscription.get", ADMINS, _LISTING)])
+    @gives(ShownSubscription, headers=("ETag",))
     async def get(subscription: str, request: Request) -> Response:
         """One subscription."""
         row = await desk.find(request, subscription)
@@ -67,6 +72,7 @@ def routes(desk: Desk) -> APIRouter:
         dependencies=[changes("subscription.change", ADMINS, _LISTING)],
         openapi_extra=inline(ChangedSubscription),
     )
+    @gives(ShownSubscription, headers=("ETag",))
     async def change(subscription: str, request: Request, if_match: Annotated[str | None, Header()] = None) -> Response:
         """Change a subscription; what is left out stays."""
         row = await desk.find(request, subscription)
@@ -91,6 +97,7 @@ def routes(desk: Desk) -> APIRouter:
         return answer(shown(changed, clock.now_ms()), headers={"ETag": f'"{changed.version}"'})
 
     @router.delete("/{subscription}", dependencies=[changes("subscription.delete", ADMINS, _LISTING)])
+    @gives_nothing()
     async def delete(subscription: str, request: Request) -> Response:
         """Forget a subscription, its secrets, and what was sent to it."""
         row = await desk.find(request, subscription)

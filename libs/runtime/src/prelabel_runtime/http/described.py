@@ -11,10 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, ConfigDict, create_model
 
 Route = TypeVar("Route", bound=Callable[..., Any])
 Shape = type[BaseModel]
+
+
+class Shown(BaseModel):
+    """Base of shapes that describe what is shown. Fields without a default are always there."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, protected_namespaces=())
+
 
 JSON, LINES, EVENTS, PAGE = "application/json", "application/x-ndjson", "text/event-stream", "text/html"
 _KEPT = "__answers__"
@@ -67,7 +74,7 @@ def page(plural: str, shape: Shape) -> Shape:
     """The shape of a list that is read page by page: {"<plural>": [...], "next": cursor | null}."""
     fields: dict[str, Any] = {plural: (list[shape], ...), "next": (str | None, ...)}  # type: ignore[valid-type]
     said = f"{plural.replace('_', ' ').capitalize()}, and the cursor of the next page; null at the end."
-    made: Shape = create_model(f"{shape.__name__}Page", __doc__=said, **fields)
+    made: Shape = create_model(f"{shape.__name__.removeprefix('Shown')}Page", __doc__=said, **fields)
     return made
 
 
