@@ -9,6 +9,9 @@ from prelabel_runtime.http.described import Shown, page
 from prelabel_runtime.http.shapes import Data, Outcome, WrongLine
 from pydantic import Field
 
+from .cards import Card
+from .overview import ProjectSeen, ProviderSeen
+
 
 class ShownTask(Shown):
     """A task."""
@@ -216,4 +219,31 @@ class ShownReplay(Shown):
     """Given back, and not handled yet."""
 
 
-Letters = page("deadletters", ShownLetter)
+LetterPage = page("deadletters", ShownLetter)
+
+
+# ----------------------------------------------------------------------------------------------------------- overview
+
+
+class ShownOverview(Shown):
+    """Everything at a glance, of the caller's projects."""
+
+    at_ms: int
+    projects: list[ProjectSeen]
+    more_projects: int
+    """Projects that are not listed."""
+    providers: list[ProviderSeen]
+    missing: list[str]
+    """Providers that a listed project uses and that have not announced themselves."""
+    waiting_since_ms: int | None
+    """When the oldest task that waits for an outcome was accepted."""
+    dead_letters: int
+    slot_seconds: int
+    tasks_by_slot: list[int]
+    """The oldest slot first."""
+    outcomes_by_slot: list[int]
+    latest: list[Card]
+    """The tasks that were predicted last."""
+    totals: dict[str, int]
+    """Tasks, and requests by state, of the listed projects."""
+    outcomes_per_second: float

@@ -14,12 +14,14 @@ from prelabel_runtime.http.access import REVIEWERS, Caller, Reach, allow, caller
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.bodies import inline, json_of
 from prelabel_runtime.http.cursors import cursor_of, key_of
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem, not_found
 from prelabel_runtime.store.base import PageKey, Store
 from prelabel_runtime.store.dead_letters import KnownLetter, LetterFilter, LetterState, StoredLetter
 from prelabel_runtime.store.jobs import StoredJob
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from .answers import LetterPage, ShownLetter, ShownReplay, WholeLetter
 from .letters import Original
 from .limits import Limit
 from .replays import KIND, Progress, Replays, Wanted
@@ -112,6 +114,7 @@ def routes(letters: Letters, replays: Replays, settings: ProjectionSettings, new
     may_read = allow("deadletter.list", REVIEWERS, Reach.LISTING)
 
     @router.get("/deadletters", dependencies=[may_read])
+    @gives(LetterPage)
     async def list_dead_letters(
         request: Request,
         group: Name = None,
@@ -132,12 +135,14 @@ def routes(letters: Letters, replays: Replays, settings: ProjectionSettings, new
         )
 
     @router.get("/deadletters/{letter}", dependencies=[allow("deadletter.get", REVIEWERS, Reach.LISTING)])
+    @gives(WholeLetter)
     async def get_dead_letter(letter: str, request: Request) -> Response:
         """One dead letter, with the record as its sender wrote it: bytes in base64, and as text or JSON where it is."""
         known = await letters.find(letter, caller_of(request))
         return answer({**shown(known), "record": _shown_record(await letters.original(known.letter))})
 
     @router.post("/deadletters/{letter}/replay", dependencies=[allow("deadletter.replay", REVIEWERS, Reach.LISTING)])
+    @gives(ShownLetter)
     async def replay_dead_letter(letter: str, request: Request) -> Response:
         """Give the record to the group that gave it up, and to no other, once. A 409 if that was decided already."""
         caller = caller_of(request)
@@ -148,6 +153,7 @@ def routes(letters: Letters, replays: Replays, settings: ProjectionSettings, new
         dependencies=[allow("deadletter.discard", REVIEWERS, Reach.LISTING)],
         openapi_extra=inline(DiscardWanted),
     )
+    @gives(ShownLetter)
     async def discard_dead_letter(letter: str, request: Request) -> Response:
         """Decide that the record is not needed, and say why."""
         wanted = await _body(request, DiscardWanted)
@@ -161,6 +167,7 @@ def routes(letters: Letters, replays: Replays, settings: ProjectionSettings, new
         dependencies=[allow("replay.begin", REVIEWERS, Reach.LISTING)],
         openapi_extra=inline(ReplayWanted),
     )
+    @gives(ShownReplay, 202, headers=("Location",))
     async def begin_replay(
         request: Request, idempotency_key: Annotated[str | None, Header(max_length=255)] = None
     ) -> Response:
@@ -182,6 +189,7 @@ def routes(letters: Letters, replays: Replays, settings: ProjectionSettings, new
         return answer(await _shown_job(letters.store, job), status=202, headers={"Location": f"/v1/replays/{job.job}"})
 
     @router.get("/replays/{replay}", dependencies=[allow("replay.get", REVIEWERS, Reach.LISTING)])
+    @gives(ShownReplay)
     async def get_replay(replay: str, request: Request) -> Response:
         """How far a replay is, and what became of its letters."""
         job = await letters.store.jobs.get(KIND, replay)

@@ -10,8 +10,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from prelabel_runtime.http.access import READERS, Caller, Reach, allow, caller_of
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.described import gives, gives_events, gives_page
 from prelabel_runtime.service import Part
 
+from .answers import ShownOverview
 from .overview import Overview
 from .page import entrance_page, overview_page, policy
 
@@ -20,16 +22,6 @@ TICK_SECONDS = 1.0
 """At most so often something is told."""
 STREAM_SECONDS = 300.0
 """Then the follower connects anew: whether its key still holds is looked at when it does."""
-
-_HTML = {
-    "responses": {
-        "200": {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}},
-        "401": {
-            "description": "A page that tells how to get in",
-            "content": {"text/html": {"schema": {"type": "string"}}},
-        },
-    }
-}
 
 
 class Streams(Part):
@@ -63,17 +55,21 @@ def routes(overview: Overview, streams: Streams) -> APIRouter:
     router = APIRouter(tags=["projection"])
 
     @router.get("/v1/overview", dependencies=[allow("overview.get", READERS, Reach.LISTING)])
+    @gives(ShownOverview)
     async def get_overview(request: Request) -> Response:
         """What runs, projects with their counts, what happens now, the latest predictions: of the caller's projects."""
         return answer((await overview.read(caller_of(request))).shown())
 
     @router.get("/v1/overview/events", dependencies=[allow("overview.follow", READERS, Reach.LISTING)])
+    @gives_events(ShownOverview)
     async def follow_overview(request: Request) -> Response:
         """The same as server-sent events: now, and whenever something has changed, at most one in a second."""
         events = _events(overview, streams, caller_of(request), request)
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
-    @router.get("/", dependencies=[allow("overview.show", READERS, Reach.ANYONE)], openapi_extra=_HTML)
+    @router.get("/", dependencies=[allow("overview.show", READERS, Reach.ANYONE)])
+    @gives_page()
+    @gives_page(401)
     async def show_overview(request: Request) -> Response:
         """The same as a page for people, which follows by itself. Without a key or session: how to get one."""
         caller: Caller | None = request.state.caller

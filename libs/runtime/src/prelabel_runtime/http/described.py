@@ -60,9 +60,9 @@ def gives_events(shape: Shape) -> Callable[[Route], Route]:
     return _also(Answered(200, shape, EVENTS, ()))
 
 
-def gives_page() -> Callable[[Route], Route]:
+def gives_page(status: int = 200) -> Callable[[Route], Route]:
     """It answers a page for people."""
-    return _also(Answered(200, None, PAGE, ()))
+    return _also(Answered(status, None, PAGE, ()))
 
 
 def gives_nothing(status: int = 204, *, headers: tuple[str, ...] = ()) -> Callable[[Route], Route]:
