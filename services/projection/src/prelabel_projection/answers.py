@@ -222,6 +222,30 @@ class ShownReplay(Shown):
 LetterPage = page("deadletters", ShownLetter)
 
 
+class ShownRebuild(Shown):
+    """How far a rebuild is, and how what it made differs from the live projection."""
+
+    rebuild: str
+    state: Literal["running", "completed", "failed"]
+    step: str
+    mode: Literal["switch", "compare"]
+    by: str
+    created_ms: int
+    done: int
+    """Records read."""
+    total: int | None
+    rate: float | None
+    """Records per second."""
+    generation: str
+    """Of the projection that is made."""
+    error: dict[str, Json] | None
+    invalid: int
+    """Records that could not be handled, as in the live one."""
+    equal: bool | None
+    differences: dict[str, Json]
+    """By kind of what is stored."""
+
+
 # ----------------------------------------------------------------------------------------------------------- overview
 
 
