@@ -1,6 +1,6 @@
 """Webhooks, as a table."""
 
-from prelabel_runtime.egress import Egress, EgressPolicy, EgressSettings
+from prelabel_runtime.egress import Egress
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part, Service
 
@@ -31,9 +31,7 @@ class _Calls(Part):
 
 def build(runtime: Runtime, settings: WebhooksSettings) -> Service:
     """What delivers, and what people tell it. Raises `Refused` without a key to encrypt secrets with."""
-    outside = EgressSettings()
-    policy = EgressPolicy.of(outside, loopback=runtime.settings.one_process)
-    egress = Egress(policy, outside, purpose="webhook", metrics=runtime.metrics, clock=runtime.clock)
+    egress = Egress.of(runtime.settings, purpose="webhook", metrics=runtime.metrics, clock=runtime.clock)
     vault = Vault(settings.secret_keys(), runtime.random_bytes)
     rows = table(runtime.bus, runtime.rng)
     subscriptions = Subscriptions(runtime.bus, rows, vault, runtime.clock, runtime.random_bytes)
@@ -43,7 +41,7 @@ def build(runtime: Runtime, settings: WebhooksSettings) -> Service:
     dispatcher = Dispatcher(tools, owner=_owner(runtime))
     return Service(
         name="webhooks",
-        routers=(api.routes(Desk(runtime, tools, dispatcher, policy)),),
+        routers=(api.routes(Desk(runtime, tools, dispatcher, egress.policy)),),
         parts=(_Calls(egress), rows, feed, dispatcher),
     )
 
