@@ -274,6 +274,8 @@ class Egress:
                     status, got, body, truncated = await self._attempt(method, target, headers, content, max_bytes)
         except EgressError as error:
             result = error.result
+            if isinstance(error, Forbidden):
+                _log.warning("outbound call forbidden", purpose=self._purpose, reason=error.detail)
             raise
         finally:
             seconds = self._clock.monotonic() - started
