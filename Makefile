@@ -18,17 +18,18 @@ run: .state/run $(if $(WITH),.state/with-$(WITH)) ## Everything in one process o
 	$(if $(WITH),PRELABEL_INFERENCE_ENVIRONMENTS='{"$(WITH)": "$(CURDIR)/.venvs/$(WITH)/bin/python"}') .venv/bin/prelabel up
 
 demo: .state/$(if $(REAL),dev,run) ## The main job, unattended, shown: 3,000 texts, two models, a page of results. REAL=1: on Kafka, every service a process
-	$(if $(REAL),@sh deploy/local/tools.sh)
+	$(if $(REAL),@sh deploy/local/tools.sh java mvn)
 	$(PY) -m deploy.demo $(if $(REAL),--real)
 
 servers: .state/run ## Apache Kafka and a MongoDB-wire server on loopback: DO=up (default), stop, wipe, logs, status; H2=1 keeps the data on disk
-	@sh deploy/local/tools.sh
+	@sh deploy/local/tools.sh java mvn
 	$(PY) -m deploy.local $(or $(DO),up) $(if $(H2),--h2)
 
 ##@ Change it
 
 test: .state/dev ## All tests, on real servers: T=path picks some
-	@sh deploy/local/tools.sh --or-docker
+	@sh deploy/local/tools.sh --or-docker java mvn
+	@sh deploy/local/tools.sh chromium javac kcat node npm
 	$(PY) -m pytest $(T)
 
 check: .state/dev ## Style, types, import directions, golden files
@@ -44,7 +45,7 @@ golden: .state/dev ## Write the golden files anew: schemas, samples, OpenAPI, se
 	$(PY) -m deploy.golden
 
 bench: .state/dev ## The model alone against the whole pipeline: QUICK=1 takes under 5 minutes
-	@sh deploy/local/tools.sh
+	@sh deploy/local/tools.sh java mvn
 	$(PY) -m tests.benchmarks $(if $(QUICK),--quick)
 
 locks: .state/venv ## Resolve the dependencies anew

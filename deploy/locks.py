@@ -5,17 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-LIBS = ("libs/contract", "libs/runtime", "libs/provider")
+PROVIDERS = ("echo", "rules", "spacy")
+"""Those that come with the one-process form; others have environments of their own."""
 OURS = (
-    *(
-        *LIBS,
-        "services/ingestion",
-        "services/projection",
-        "services/training",
-        "services/gateway",
-        "services/all_in_one",
-    ),
-    *("services/inference/echo", "services/inference/rules", "services/inference/spacy"),
+    *(str(project.parent) for of in ("libs", "services") for project in sorted(Path(of).glob("*/pyproject.toml"))),
+    *(f"services/inference/{provider}" for provider in PROVIDERS),
 )
 LOCKS = {
     "run": ("the one-process form on SQLite, and the providers that come with it", ""),
