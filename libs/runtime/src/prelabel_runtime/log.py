@@ -1,22 +1,29 @@
 """Structured logs: one JSON object per line on standard error.
 
 The message is a constant; what varies goes into fields (event, task and run ids, counts). Payloads and secrets are
-never logged: fields are short scalars, and anything longer is cut.
+never logged: fields are short scalars, anything longer is cut, and what looks like a secret is hidden, also within
+the text of an error.
 """
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
+
+from .redaction import Redaction
 
 MAX_FIELD = 300
 """Characters of a field that are kept."""
 
 
-def configure(level: str = "info", *, pretty: bool = False) -> None:
-    """Set up logging for this process: its own lines and those of the libraries, in one form."""
+def configure(level: str = "info", *, pretty: bool = False, hidden: Iterable[str] = ()) -> None:
+    """Set up logging for this process: its own lines and those of the libraries, in one form.
+
+    `hidden` are secrets that are never written, beside all that has the name or the form of one.
+    """
+    redact = Redaction(hidden)
     # Tracebacks without local variables: those hold payloads and secrets.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     renderer: Any = plain if pretty else structlog.processors.JSONRenderer()
@@ -25,6 +32,7 @@ def configure(level: str = "info", *, pretty: bool = False) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        redact,
         _short,
     ]
     structlog.configure(
@@ -40,6 +48,7 @@ def configure(level: str = "info", *, pretty: bool = False) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                redact.errors,
                 renderer,
             ],
         )

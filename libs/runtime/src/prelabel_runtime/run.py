@@ -36,6 +36,7 @@ from .http.limits import LimitsSettings
 from .http.oidc_settings import OidcSettings
 from .loop import Loop, messages
 from .metrics import Metrics
+from .redaction import secrets_given
 from .retry import backoff
 from .service import Part, Service, Subscription
 from .settings import RuntimeSettings
@@ -392,7 +393,7 @@ def run(
     """Run services until they are told to stop; returns the exit code."""
     try:
         chosen = settings()
-        log.configure(chosen.log_level, pretty=sys.stderr.isatty())
+        log.configure(chosen.log_level, pretty=sys.stderr.isatty(), hidden=secrets_given(os.environ))
         runtime = Runtime(
             settings=chosen,
             bus=open_bus(chosen, SystemClock()),
