@@ -1,0 +1,193 @@
+"""The overview page as a person meets it: the printed address, a browser, results that appear by themselves.
+
+The pictures that are taken lie in out/overview.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.rig.browser import Browser, Page, chromium
+from tests.rig.in_process import eventually, spec, task
+from tests.rig.processes import ALL_IN_ONE, Prelabel
+
+OUT = Path("out/overview")
+HOSTILE = "<script>document.title='broken'</script> Ada \u202e& <img src=https://example.org/x> Grace, now"
+TEXTS = (
+    "Ada Lovelace wrote the first program for a machine that was never built, and Grace wrote the first compiler.",
+    "Please call Grace back now: the harbour office closes at five.",
+    "Nobody of note attended the opening.",
+    HOSTILE,
+    "قالت Ada إن الآلة ستعمل غداً",
+    "It rained. " * 60 + "Then Ada came in, and everybody wanted to know about the engine. " + "It rained. " * 40,
+)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def prelabel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prelabel]:
+    """All in one, as `make run` starts it."""
+    with Prelabel.all_in_one(tmp_path_factory.mktemp("page"), providers=["rules", "echo"]) as prelabel:
+        yield prelabel
+
+
+@pytest.fixture(scope="module")
+def api(prelabel: Prelabel) -> Iterator[httpx.Client]:
+    """The API, with the key."""
+    headers = {"Authorization": f"Bearer {prelabel.key}"}
+    with httpx.Client(base_url=prelabel.address, headers=headers, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    async with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+def link(api: httpx.Client) -> str:
+    """A one-time address, as `prelabel open` makes it."""
+    made = api.post("/v1/links", json={})
+    assert made.status_code == 201, made.text
+    return str(api.base_url.join(made.json()["url"]))
+
+
+def make_project(api: httpx.Client) -> None:
+    """With spans and choices."""
+    assert api.put("/v1/projects/mails", json=spec()).status_code == 201
+
+
+def submit(api: httpx.Client, *texts: str, project: str = "mails") -> None:
+    """Texts as tasks, predicted."""
+    answer = api.post(f"/v1/projects/{project}/tasks", json=[task(text) for text in texts])
+    assert answer.status_code == 202, answer.text
+    with api.stream("GET", answer.json()["links"]["events"]) as progress:
+        assert '"completed"' in progress.read().decode()
+
+
+def foreign(page: Page, prelabel: Prelabel) -> list[str]:
+    """Requests to anybody but us."""
+    ours = urlsplit(prelabel.address).netloc
+    return [one for one in page.requests if urlsplit(one).scheme != "data" and urlsplit(one).netloc != ours]
+
+
+CARDS = "document.querySelectorAll('[data-card]').length"
+MARKED = "[...document.querySelectorAll('mark')].map(mark => mark.textContent)"
+
+
+async def test_the_printed_address_opens_the_page_once(prelabel: Prelabel, browser: Browser) -> None:
+    async def printed() -> list[str]:
+        return re.findall(r"^page +(http://\S+/enter\?token=\S+)$", prelabel.log(ALL_IN_ONE).read_text(), re.M)
+
+    [address] = await eventually(printed, bool)
+    page = await browser.page()
+    await page.go(address)
+    assert await page.said("location.pathname + location.search") == "/"
+    assert "Make a project" in await page.said("document.body.innerText")
+    await page.screenshot(OUT / "empty.png")
+    assert await page.said("document.cookie") == "", "no script may read the session"
+    await page.go(address)
+    assert "link_spent" in await page.html()
+    await page.go(prelabel.address)
+    assert "Make a project" in await page.said("document.body.innerText"), "the session goes on"
+
+
+async def test_somebody_without_a_session_is_told_how_to_get_one(prelabel: Prelabel, browser: Browser) -> None:
+    page = await browser.page()
+    await page.go(prelabel.address)
+    assert "prelabel open" in await page.said("document.body.innerText")
+    await page.screenshot(OUT / "entrance.png")
+
+
+async def test_predictions_appear_by_themselves_with_their_labels(
+    prelabel: Prelabel, browser: Browser, api: httpx.Client
+) -> None:
+    page = await browser.page()
+    await page.go(link(api))
+    make_project(api)
+    await page.until("document.body.innerText.includes('Hand something in')")
+    await page.until("document.getElementById('live').textContent == 'Live'")
+    loads = page.loads
+    submit(api, *TEXTS)
+    await page.until(f"{CARDS} == {len(TEXTS)} && {MARKED}.length == 7")
+    assert page.loads == loads, "it was not loaded anew"
+    marked = await page.said(MARKED)
+    assert sorted(marked) == [*["Ada\u00a0PERSON"] * 4, *["Grace\u00a0PERSON"] * 3]
+    assert await page.said("[...document.querySelectorAll('.area bdi')].map(one => one.textContent)") == ["urgent"] * 3
+    await page.until("document.querySelector('[data-part=state]').textContent.includes('has been answered')")
+    await page.screenshot(OUT / "light.png")
+    assert (foreign(page, prelabel), page.complaints) == ([], [])
+
+
+async def test_what_is_unfolded_stays_so_when_something_new_comes(browser: Browser, api: httpx.Client) -> None:
+    page = await browser.page()
+    await page.go(link(api))
+    await page.until("document.getElementById('live').textContent == 'Live'")
+    name = await page.said(
+        "(() => { const card = document.querySelector('[data-card]'); card.querySelector('details').open = true;"
+        " return card.dataset.card })()"
+    )
+    submit(api, "Grace came later.")
+    await page.until("document.querySelector('[data-card] .text').textContent.startsWith('Grace')")
+    assert await page.said(f"document.querySelector('[data-card=\"{name}\"] details').open") is True
+
+
+async def test_who_pauses_is_left_in_peace(browser: Browser, api: httpx.Client) -> None:
+    page = await browser.page()
+    await page.go(link(api))
+    await page.until("document.getElementById('live').textContent == 'Live'")
+    await page.said("document.getElementById('pause').click()")
+    assert await page.said("document.getElementById('live').textContent") == "Paused"
+    before = len(page.requests)
+    submit(api, "Ada came while nobody looked.")
+    assert "while nobody looked" not in await page.said("document.body.innerText")
+    assert len(page.requests) == before
+    await page.said("document.getElementById('pause').click()")
+    await page.until("document.body.innerText.includes('while nobody looked')")
+
+
+async def test_texts_of_strangers_are_texts(prelabel: Prelabel, browser: Browser, api: httpx.Client) -> None:
+    page = await browser.page()
+    await page.go(link(api))
+    assert await page.said("document.title") == "Prelabel"
+    assert await page.said("document.querySelectorAll('main img, main script').length") == 0
+    shown = await page.said("[...document.querySelectorAll('.text')].map(text => text.textContent).join()")
+    assert "<script>document.title='broken'</script>" in shown
+    assert (foreign(page, prelabel), page.complaints) == ([], [])
+
+
+async def test_without_scripts_the_page_says_all_of_it(prelabel: Prelabel, browser: Browser, api: httpx.Client) -> None:
+    page = await browser.page(script=False)
+    await page.go(link(api))
+    html = await page.html()
+    assert html.count('<mark class="k0"') >= 7
+    assert "Reload the page to see what is new" in html
+    await page.screenshot(OUT / "without-scripts.png")
+    assert foreign(page, prelabel) == []
+
+
+async def test_it_fits_a_small_screen_and_the_dark(browser: Browser, api: httpx.Client) -> None:
+    dark = await browser.page(dark=True)
+    await dark.go(link(api))
+    await dark.said("document.querySelector('[data-card] details').open = true")
+    await dark.screenshot(OUT / "dark.png")
+    small = await browser.page(width=390, height=844)
+    await small.go(link(api))
+    assert await small.said("document.documentElement.scrollWidth") == 390
+    await small.screenshot(OUT / "small.png")
+
+
+CONTRASTS = (Path(__file__).parent / "contrasts.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+async def test_everything_can_be_read_by_people_who_see_less(browser: Browser, api: httpx.Client, dark: bool) -> None:
+    page = await browser.page(dark=dark)
+    await page.go(link(api))
+    lowest = await page.said(CONTRASTS)
+    assert lowest[0][0] >= 4.5, lowest
