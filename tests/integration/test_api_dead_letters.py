@@ -203,13 +203,14 @@ async def test_many_are_replayed_by_filter_or_by_id_each_once(here: Here) -> Non
     assert (await here.client.get(f"/v1/projects/{project}/runs/{runs[0]}")).status_code == 404
     decided = [one.letter for one in await here.events(names.AUDIT, DeadLetterReplayed) if one.letter in ids]
     assert sorted(decided) == sorted(ids[1:])
-    for wrong in (
+    bodies: list[Json] = [
         {},
         {"ids": []},
         {"ids": ["a"], "filter": {}},
         {"filter": {"state": "open"}},
         {"ids": ["a"], "rate": 0},
-    ):
+    ]
+    for wrong in bodies:
         problem(await here.client.post("/v1/replays", json=wrong), "invalid", 422)
     problem(await here.client.get("/v1/replays/none"), "unknown_replay", 404)
 

@@ -150,7 +150,16 @@ class Replays(Part):
         """Do what there is to do now."""
         await self._count()
         while job := await self._take():
-            await self._do(job)
+            try:
+                await self._do(job)
+            except Unavailable:
+                raise
+            except Exception as error:
+                _log.error("defect in a replay", replay=job.job, exc_info=error)
+                told = {"type": "urn:prelabel:problem:defect", "status": 500, "detail": type(error).__name__}
+                newest = await self._store.jobs.get(KIND, job.job) or job
+                failed = replace(newest, state=JobState.FAILED, error=orjson.dumps(told).decode())
+                await self._store.jobs.save(failed)
 
     async def _take(self) -> StoredJob | None:
         now = self._clock.now_ms()
@@ -271,10 +280,13 @@ class Replays(Part):
     ) -> Progress:
         """Claim, publish, write down: in this order, whatever process does which of it."""
         mine, progress = await self._claimed(job, found, progress)
+        topics = await self._runtime.bus.topics()
         out: list[Message] = []
         said: list[AnyEvent] = []
         for letter in mine:
             try:
+                if names.retry(letter.group) not in topics:
+                    raise Lost(f"there is no topic {names.retry(letter.group)}: its group is gone")
                 record = await self._record(letter)
                 out.append(for_replay(record, letter.group, self._aside(letter)))
             except (Lost, ValueError) as error:

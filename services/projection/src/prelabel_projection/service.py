@@ -14,20 +14,19 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table
 
-from . import api, api_audit, api_dead_letters, api_overview
+from . import api, api_audit, api_dead_letters, api_overview, api_rebuilds
 from .activity import Activity
 from .api_dead_letters import Letters
 from .auditing import Auditor
 from .handlers import TOPICS, Projection
 from .letters import is_dead_letters
+from .live import LiveGeneration
 from .overview import Overview
 from .reading import Reading
+from .rebuilds import GROUP, LETTERS, Rebuilds
 from .replays import Replays
 from .runs import RunWatcher
 from .settings import ProjectionSettings
-
-LETTERS = "letters"
-"""The group that reads every group's dead letters."""
 
 
 def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
@@ -39,7 +38,9 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     activity = Activity(runtime.clock)
     streams = api_overview.Streams()
     watcher = RunWatcher(runtime.store, runtime.bus, settings, runtime.clock, runtime.metrics, runtime.rng)
+    live = LiveGeneration(runtime.store, runtime.clock, runtime.new_id())
     replays = Replays(runtime, settings)
+    rebuilds = Rebuilds(runtime, settings)
     letters = Following(
         runtime.bus,
         group=LETTERS,
@@ -55,13 +56,15 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
         routers=(
             api.routes(Reading(runtime.store, runtime.blobs, projects, runtime.clock)),
             api_dead_letters.routes(Letters(runtime.store, runtime.bus), replays, settings, runtime.new_id),
+            api_rebuilds.routes(rebuilds, runtime.store),
             api_audit.routes(runtime.store),
             api_overview.routes(Overview(runtime.store, projects, providers, activity, runtime.clock), streams),
         ),
-        parts=(projects, providers, watcher, letters, replays, streams),
+        # The live generation first: what starts after it uses the right one.
+        parts=(live, projects, providers, watcher, letters, replays, rebuilds, streams),
         subscriptions=(
             Subscription(
-                group="projection",
+                group=GROUP,
                 topics=TOPICS,
                 batching=Batching(records=settings.records, linger=0.02),
                 on={**activity.watching(projection.on()), **projection.decisions()},

@@ -24,3 +24,5 @@ class ProjectionSettings(Frozen):
     """Dead letters that a replay gives back per second, unless it says otherwise."""
     replay_lease_seconds: Annotated[float, Field(ge=1)] = 15.0
     """A replay or a rebuild whose process is not heard of for so long is taken up by another one."""
+    compare_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """How long a rebuild waits for the live projection to catch up before it looks at what differs once more."""
