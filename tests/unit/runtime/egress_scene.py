@@ -97,7 +97,7 @@ async def server(connected: Connected, **options: object) -> AsyncIterator[int]:
         alive.add(task)
         try:
             await connected(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             alive.discard(task)

@@ -141,14 +141,11 @@ async def test_the_widest_of_several_roles_counts(issuer: Issuer, door: Door) ->
         ({"project_claim": "*"}, {}, None),
         ({"project_claim": "projects"}, {"projects": ["mails", "bills"]}, {"mails", "bills"}),
         ({"project_claim": "projects"}, {"projects": "mails"}, {"mails"}),
-        ({"project_claim": "projects"}, {}, set()),
-        ({"project_claim": "projects"}, {"projects": ["*"]}, {"*"}),
-        ({"project_claim": "projects"}, {"projects": {"mails": True}}, set()),
+        ({"project_claim": "projects"}, {"projects": ["*", "Team A", "mails"]}, {"mails"}),
         ({"project_claim": "a.teams", "projects": {"x": ["mails"]}}, {"a": {"teams": ["x", "y"]}}, {"mails"}),
         ({"project_claim": "a.teams", "projects": {"x": ["mails"]}}, {"a.teams": ["x"]}, {"mails"}),
         ({"project_claim": "teams", "projects": {"x": ["*"], "y": ["mails"]}}, {"teams": ["x"]}, None),
         ({"project_claim": "teams", "projects": {"x": ["*"], "y": ["mails"]}}, {"teams": ["y"]}, {"mails"}),
-        ({"project_claim": "teams", "projects": {"x": ["*"]}}, {"teams": ["*"]}, set()),
     ],
 )
 async def test_a_token_reaches_the_projects_that_its_claim_names_and_no_others(
@@ -160,6 +157,35 @@ async def test_a_token_reaches_the_projects_that_its_claim_names_and_no_others(
     assert caller is not None
     assert caller.projects == reached
     assert caller.reaches("mails") == (reached is None or "mails" in reached)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"project_claim": "projects"}, {}),
+        ({"project_claim": "projects"}, {"projects": []}),
+        ({"project_claim": "projects"}, {"projects": ["*"]}),
+        ({"project_claim": "projects"}, {"projects": {"mails": True}}),
+        ({"project_claim": "teams", "projects": {"x": ["*"]}}, {"teams": ["*"]}),
+        ({"project_claim": "teams", "projects": {"x": []}}, {"teams": ["x"]}),
+    ],
+)
+async def test_who_reaches_no_project_opens_nothing_so_that_no_key_they_make_reaches_all(
+    issuer: Issuer, settings: dict[str, Any], said: dict[str, Any]
+) -> None:
+    door = Door(issuer, **settings)
+    refusal = await door.refused(issuer.sign(claims(issuer, roles=["boss"], **said)))
+    await door.oidc.stop()
+    assert (refusal.status, refusal.code) == (403, "no_project")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("ann", "ann"), ("", "u1"), ("\x1b[31m", "u1"), (7, "u1"), ("n" * 300, "n" * 200)]
+)
+async def test_a_name_is_shown_where_it_can_be(issuer: Issuer, door: Door, name: Any, shown: str) -> None:
+    caller = await door.caller(issuer.sign(claims(issuer, preferred_username=name)))
+    assert caller is not None
+    assert caller.name == shown
 
 
 async def test_a_nested_role_claim_is_found(issuer: Issuer) -> None:
@@ -220,12 +246,16 @@ async def test_what_is_no_token_is_left_to_others_and_keys_are_asked_first(issue
         ({"sub": None}, "sub"),
         ({"sub": ""}, "sub"),
         ({"sub": ["u1"]}, "sub"),
+        ({"sub": "u" * 256}, "sub"),
+        ({"sub": "u\n1"}, "sub"),
+        ({"sub": "\ud800"}, "sub"),
     ],
 )
 async def test_a_token_with_wrong_claims_opens_nothing(
     issuer: Issuer, door: Door, changed: dict[str, Any], said: str
 ) -> None:
-    refusal = await door.refused(issuer.sign(claims(issuer, **changed)))
+    token = signed_by_hand(issuer, {"alg": "RS256", "kid": "first"}, claims(issuer, **changed))
+    refusal = await door.refused(token)
     assert (refusal.status, refusal.code) == (401, "invalid_token")
     assert said in refusal.detail
     assert 'error="invalid_token"' in refusal.headers["WWW-Authenticate"]

@@ -5,6 +5,7 @@ projects. What they do not name, a token does not open.
 """
 
 import base64
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ MAX_TOKEN = 16 * 1024
 """Bytes."""
 _TYPES = ("jwt", "at+jwt", "application/at+jwt", "application/jwt")
 _LATEST_S = 1 << 40
+_LONGEST_SUBJECT = 255
+_PROJECT = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 Identify = Callable[[Scope], Awaitable[Caller | None]]
 
@@ -114,6 +117,8 @@ class Oidc(Part):
             raise _refused(f"its claim {error.claim} is missing or not what it should be") from None
         if claims["exp"] > _LATEST_S:
             raise _refused("its claim exp is missing or not what it should be")
+        if len(claims["sub"]) > _LONGEST_SUBJECT or not claims["sub"].isprintable():
+            raise _refused("its claim sub is missing or not what it should be")
 
     def _caller(self, claims: Mapping[str, Any]) -> Caller:
         settings = self._settings
@@ -121,13 +126,18 @@ class Oidc(Part):
         role = next((role for role in Role if role in granted), None)  # as they stand there: the widest first
         if role is None:
             raise Problem(403, "no_role", "the issuer knows you, but none of your roles there is one here")
-        subject = str(claims["sub"])
-        names = _values(claims, settings.name_claim)
+        projects = self._projects(claims)
+        if (
+            projects is not None and not projects
+        ):  # to reach none is no state of a caller: a key without any reaches all
+            raise Problem(403, "no_project", "the issuer knows you, but you reach none of the projects here")
+        subject: str = claims["sub"]
+        name = next((name for name in _values(claims, settings.name_claim) if name.isprintable() and name), subject)
         return Caller(
-            id=f"oidc:{subject[:200]}",
-            name=(names[0] if names else subject)[:200],
+            id=f"oidc:{subject}",
+            name=name[:200],
             role=role,
-            projects=self._projects(claims),
+            projects=projects,
             kind="token",
             expires_ms=int(claims["exp"]) * 1000,
         )
@@ -137,9 +147,10 @@ class Oidc(Part):
         if settings.project_claim == EVERY_PROJECT:
             return None
         values = _values(claims, settings.project_claim)
-        if settings.projects:
-            values = [project for value in values for project in settings.projects.get(value, ())]
-        return None if settings.projects and EVERY_PROJECT in values else frozenset(values)
+        if not settings.projects:
+            return frozenset(value for value in values if _PROJECT.fullmatch(value))
+        mapped = frozenset(project for value in values for project in settings.projects.get(value, ()))
+        return None if EVERY_PROJECT in mapped else mapped
 
 
 class _Signed(JWSRegistry):
