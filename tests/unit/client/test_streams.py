@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prelabel_client.errors import TryLater, Unreachable
+from prelabel_client.errors import NotFound, TryLater, Unreachable
 from prelabel_client.retry import Retries
 from prelabel_client.sse import EventParser, ServerEvent
 from prelabel_client.streams import Many, Page, events, ndjson, pages
@@ -100,6 +100,15 @@ def test_a_stream_that_ends_early_is_opened_again() -> None:
     server = Server(Reply(200, {}), told(1), None, Lost("nobody", sent=False), Reply(200, {}), told(3))
     assert server.items(followed()) == [1, 3]
     assert server.requests[-1].headers["Last-Event-ID"] == "1"
+
+
+def test_a_run_that_is_not_known_yet_is_waited_for_at_first_only() -> None:
+    unknown, many = Reply(404, {}), events(REQUEST, lambda e: int(e.data), lambda n: n >= 3, appear=1.0)
+    assert Server(unknown, unknown, Reply(200, {}), told(3)).items(many) == [3]
+    with pytest.raises(NotFound):
+        Server(*[unknown] * 5).items(many)
+    with pytest.raises(NotFound):
+        Server(Reply(200, {}), told(1), None, unknown, unknown).items(many)
 
 
 def test_a_stream_that_never_says_anything_is_given_up() -> None:

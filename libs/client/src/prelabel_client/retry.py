@@ -17,6 +17,7 @@ from .wire import Call, Lost, Open, Reply, Request, Send, Step, Steps, Wait
 T = TypeVar("T")
 AGAIN = frozenset({429, 502, 503, 504})
 _NO_ACCESS = frozenset({401, 403})
+_NOT_FOUND = frozenset({404, 410})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +94,15 @@ def error_of(got: Reply | Lost, now: Callable[[], float] = time.time) -> Prelabe
     problem = _problem(got)
     detail = str(problem.get("detail") or f"the answer was HTTP {got.status}")
     code = str(problem.get("type", "")).rpartition(":")[2]
-    if got.status in _NO_ACCESS:
-        return NoAccess(detail, code=code, status=got.status)
     if code == "not_found":  # no such route, as the framework says it
-        return NotFound("this Prelabel does not know that request: is it another version?", code=code, status=404)
-    if got.status in (404, 410):
-        return NotFound(detail, code=code, status=got.status)
+        detail = "this Prelabel does not know that request: is it another version?"
     if got.status in AGAIN:
         after = retry_after(got.headers.get("retry-after"), now)
         return TryLater(detail, code=code, status=got.status, after=after)
-    if got.status < 500 and got.status >= 400:
+    if got.status in _NO_ACCESS or got.status in _NOT_FOUND:
+        kind = NoAccess if got.status in _NO_ACCESS else NotFound
+        return kind(detail, code=code, status=got.status)
+    if 400 <= got.status < 500:
         return Refused(detail, code=code, status=got.status, fields=_fields(problem))
     return Defect(detail, code=code, status=got.status)
 

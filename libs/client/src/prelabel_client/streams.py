@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from .errors import Defect, TryLater, Unreachable
+from .errors import Defect, NotFound, TryLater, Unreachable
 from .retry import Retries, opened
 from .retry import exchange as once
 from .sse import EventParser, ServerEvent
@@ -15,6 +15,7 @@ T = TypeVar("T")
 Flow = Callable[[Retries], Generator[Step, Any, None]]
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes of one exported task, at most."""
+_LOOK_EVERY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,17 @@ def ndjson(request: Request, read: Callable[[Any], T]) -> Many[T]:
     return Many(flow)
 
 
-def events(request: Request, read: Callable[[ServerEvent], T | None], over: Callable[[T], bool]) -> Many[T]:
-    """What a stream of server-sent events says, until `over`; a lost connection is taken up where it was lost."""
+def events(
+    request: Request,
+    read: Callable[[ServerEvent], T | None],
+    over: Callable[[T], bool],
+    *,
+    appear: float = 0.0,
+) -> Many[T]:
+    """What a stream of server-sent events says, until `over`; a lost connection is taken up where it was lost.
+
+    `appear`: seconds that what is followed may take to be known there, at first.
+    """
 
     def flow(retries: Retries) -> Generator[Step, Any, None]:
         parser = EventParser()
@@ -81,7 +91,7 @@ def events(request: Request, read: Callable[[ServerEvent], T | None], over: Call
             headers = {**request.headers, "Accept": "text/event-stream"}
             if parser.last_id:
                 headers["Last-Event-ID"] = parser.last_id
-            yield from opened(replace(request, headers=headers), retries)
+            yield from _appeared(replace(request, headers=headers), retries, 0.0 if parser.last_id else appear)
             parser.restart()
             while (piece := (yield Read())) is not None and not isinstance(piece, Lost):
                 for event in parser.feed(piece):
@@ -102,3 +112,17 @@ def events(request: Request, read: Callable[[ServerEvent], T | None], over: Call
             yield Wait(wait)
 
     return Many(flow)
+
+
+def _appeared(request: Request, retries: Retries, within: float) -> Generator[Step, Any, None]:
+    waited = 0.0
+    while True:
+        try:
+            yield from opened(request, retries)
+        except NotFound:
+            if waited >= within:
+                raise
+        else:
+            return
+        yield Wait(_LOOK_EVERY)
+        waited += _LOOK_EVERY

@@ -34,11 +34,15 @@ def errors(project: str, run: str, *, limit: int | None = None) -> Many[LineErro
     return pages(asked, cursor="after", limit=limit)
 
 
-def follow(project: str, run: str) -> Many[Progress]:
-    """A run's progress as it happens, until it ends. A lost connection is taken up again."""
+def follow(project: str, run: str, *, appear: float = 30.0) -> Many[Progress]:
+    """A run's progress as it happens, until it ends. A lost connection is taken up again.
+
+    `appear`: seconds to wait for a run that is not known yet. Uploads are answered before all services have heard of
+    them; a busy one takes its time.
+    """
     request = Request("GET", path("projects", project, "runs", run, "events"), repeatable=True, patience=30.0)
 
     def read(event: ServerEvent) -> Progress | None:
         return Progress.of(json.loads(event.data)) if event.event == "progress" else None
 
-    return events(request, read, lambda progress: progress.over)
+    return events(request, read, lambda progress: progress.over, appear=appear)

@@ -58,16 +58,15 @@ def annotate(
     with session(profile) as client:
         where = meant(client, project)
         if task is not None:
-            who = annotator or getpass.getuser()
             regions, parent = _regions(client, where, task, choose or [], span or [], accept)
-            one = {"task": task, "annotator": who, "regions": regions}
-            many: Iterator[list[dict[str, Any]]] = iter(
-                [[one if parent is None else {**one, "parent_prediction": parent}]]
-            )
-        else:
-            many = _batches(str(file), annotator)
+            one = {"task": task, "annotator": annotator or getpass.getuser(), "regions": regions}
+            (uid,) = client.annotate(where, one if parent is None else {**one, "parent_prediction": parent})
+            if json:
+                out.value({"annotation": uid})
+            out.note("taken")
+            return
         taken, refused = 0, 0
-        for batch in many:
+        for batch in _batches(str(file), annotator):
             uids, wrong = _handed_in(client, where, batch)
             taken += len(uids)
             refused += len(wrong)

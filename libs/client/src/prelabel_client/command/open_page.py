@@ -2,7 +2,6 @@
 
 import os
 import sys
-import webbrowser
 from typing import Annotated
 
 import typer
@@ -33,6 +32,8 @@ def open_page(
         else:
             out.line(address)
         if _wanted(browser):
+            import webbrowser
+
             webbrowser.open(address)
 
 

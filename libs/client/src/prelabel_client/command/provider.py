@@ -1,6 +1,5 @@
 """`prelabel provider …`: write a model provider, and try it."""
 
-import asyncio
 import contextlib
 import json as _json
 import os
@@ -153,6 +152,8 @@ def _settings(given: str | None) -> dict[str, Any]:
 def _tried(
     folder: Path, settings: dict[str, Any], data: dict[str, str], field: str, python: str
 ) -> "tuple[str, bytes | Failed]":
+    import asyncio
+
     from prelabel_provider.base import BadSettings, Input
     from prelabel_provider.worker import ModelWorker, WorkerError, WorkerLimits, key_of
 

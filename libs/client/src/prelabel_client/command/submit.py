@@ -136,13 +136,13 @@ def _rate(bar: Any, shown: Any, done: int) -> str:
 def _watched(out: Out, client: "Client", project: str, receipt: "Receipt") -> "Progress":
     with progress(quiet=out.json) as bar:
         shown = bar.add_task("predicting", total=None, said="")
-        seen = client.run(project, receipt.run)
+        seen: Progress | None = None
         models = max(1, len(client.project(project).models))
-        for seen in client.follow(project, receipt.run):
+        for seen in client.follow(project, receipt.run, appear=60.0):
             lines = seen.total if seen.total is not None else receipt.accepted
             total = max(seen.requested, models * max(0, lines - seen.rejected))
             bar.update(shown, completed=seen.ended, total=total, said=_rate(bar, shown, seen.ended))
-        return seen
+        return seen if seen is not None else client.run(project, receipt.run)
 
 
 def _tell(
