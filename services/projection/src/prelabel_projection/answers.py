@@ -236,7 +236,7 @@ class ShownRebuild(Shown):
     total: int | None
     rate: float | None
     """Records per second."""
-    generation: str
+    generation: int
     """Of the projection that is made."""
     error: dict[str, Json] | None
     invalid: int
