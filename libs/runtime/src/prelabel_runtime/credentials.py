@@ -45,26 +45,27 @@ class Credentials(Frozen):
     verify_hostname: bool = True
     """Whether the server's certificate must be for the name that was called."""
 
-    def named(self, field: str) -> str:
+    @classmethod
+    def setting(cls, field: str) -> str:
         """The environment variable of a field."""
-        return f"{self.model_config.get('env_prefix', '')}{field.upper()}"
+        return f"{cls.model_config.get('env_prefix', '')}{field.upper()}"
 
     def source(self, field: str) -> str:
         """The environment variable that a value comes from: a file's, where that is set."""
         file = f"{field}_file"
-        return self.named(file if getattr(self, file, None) is not None else field)
+        return self.setting(file if getattr(self, file, None) is not None else field)
 
     def user(self) -> str:
         """The user name; empty where there is none. Raises `Refused`."""
         if self.username and self.username_file is not None:
-            raise Refused(f"set {self.named('username')} or {self.named('username_file')}, not both")
+            raise Refused(f"set {self.setting('username')} or {self.setting('username_file')}, not both")
         return self.username or self._read("username_file")
 
     def secret(self, field: Literal["password", "key_password"]) -> str:
         """A secret; empty where there is none. Raises `Refused`."""
         value: SecretStr | None = getattr(self, field)
         if value is not None and getattr(self, f"{field}_file") is not None:
-            raise Refused(f"set {self.named(field)} or {self.named(field + '_file')}, not both")
+            raise Refused(f"set {self.setting(field)} or {self.setting(field + '_file')}, not both")
         return value.get_secret_value() if value is not None else self._read(f"{field}_file")
 
     def _read(self, field: str) -> str:
@@ -74,23 +75,23 @@ class Credentials(Frozen):
         try:
             text = file.read_text().strip()
         except OSError as error:
-            raise Refused(f"{self.named(field)}: {file} cannot be read: {error.strerror}") from None
+            raise Refused(f"{self.setting(field)}: {file} cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise Refused(f"{self.named(field)}: {file} holds no text") from None
+            raise Refused(f"{self.setting(field)}: {file} holds no text") from None
         if not text:
-            raise Refused(f"{self.named(field)}: {file} is empty")
+            raise Refused(f"{self.setting(field)}: {file} is empty")
         return text
 
     def refuse_set(self, fields: tuple[str, ...], why: str) -> None:
         """Raises `Refused` for a field that is set and would have no effect."""
         for field in fields:
             if getattr(self, field) != type(self).model_fields[field].default:
-                raise Refused(f"{self.named(field)} is set, but {why}")
+                raise Refused(f"{self.setting(field)} is set, but {why}")
 
     def check_files(self) -> None:
         """Raises `Refused` for a key without its certificate, and for files that cannot be read."""
         if self.cert_file is None:
-            why = f"{self.named('cert_file')} is not: name the certificate"
+            why = f"{self.setting('cert_file')} is not: name the certificate"
             self.refuse_set(("key_file", "key_password", "key_password_file"), why)
         for field in ("ca_file", "cert_file", "key_file"):
             self._read(field)
@@ -101,7 +102,7 @@ class Credentials(Frozen):
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
         except (ssl.SSLError, ValueError):
-            raise Refused(f"{self.named('ca_file')}: {self.ca_file} holds no certificates in PEM form") from None
+            raise Refused(f"{self.setting('ca_file')}: {self.ca_file} holds no certificates in PEM form") from None
         context.check_hostname = self.verify_hostname
         if self.cert_file is not None:
             password = self.secret("key_password")
@@ -115,12 +116,12 @@ class Credentials(Frozen):
     def _key_trouble(self, error: Exception, has_password: bool) -> str:
         reason = getattr(error, "reason", None) or ""
         if reason == "KEY_VALUES_MISMATCH":
-            return f"{self.named('key_file')}: this key is not the one of {self.named('cert_file')}"
+            return f"{self.setting('key_file')}: this key is not the one of {self.setting('cert_file')}"
         holder = "cert_file" if self.key_file is None else "key_file"
         if reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ", "PEM_LIB", "") and self._is_encrypted(holder):
-            setting = self.named("key_password")
+            setting = self.setting("key_password")
             return f"{setting}: it does not open the private key" if has_password else f"{setting}: the key asks for it"
-        return f"{self.named(holder)}: {getattr(self, holder)} holds no certificate or no key in PEM form"
+        return f"{self.setting(holder)}: {getattr(self, holder)} holds no certificate or no key in PEM form"
 
     def _is_encrypted(self, field: str) -> bool:
         return "ENCRYPTED" in self._read(field)
@@ -148,7 +149,7 @@ class KafkaCredentials(Credentials):
 
     def check(self) -> None:
         """Raises `Refused` for what makes no sense together, and for secrets that cannot be read."""
-        chosen = f"{self.named('security_protocol')} is {self.security_protocol}"
+        chosen = f"{self.setting('security_protocol')} is {self.security_protocol}"
         if not self.by_password:
             better = "SASL_SSL" if self.encrypted else "SASL_SSL or SASL_PLAINTEXT"
             fields = ("username", "username_file", "password", "password_file", "sasl_mechanism")
@@ -156,7 +157,7 @@ class KafkaCredentials(Credentials):
         else:
             for field, value in (("username", self.user()), ("password", self.secret("password"))):
                 if not value:
-                    raise Refused(f"{self.named(field)}: set it or {self.named(field + '_file')}, since {chosen}")
+                    raise Refused(f"{self.setting(field)}: set it or {self.setting(field + '_file')}, since {chosen}")
         if self.encrypted:
             self.context()
         else:
@@ -189,18 +190,18 @@ class MongoCredentials(Credentials):
         """Raises `Refused` for what makes no sense together or with the store's address."""
         user, password = self.user(), self.secret("password")
         if (user or password) and "@" in address.partition("://")[2].partition("/")[0]:
-            raise Refused(f"PRELABEL_STORE holds a user already: remove it there, or {self.named('username')}")
+            raise Refused(f"PRELABEL_STORE holds a user already: remove it there, or {self.setting('username')}")
         if self.auth_mechanism == "MONGODB-X509":
             if self.cert_file is None:
                 raise Refused(
-                    f"{self.named('cert_file')}: set it, since {self.named('auth_mechanism')} is MONGODB-X509"
+                    f"{self.setting('cert_file')}: set it, since {self.setting('auth_mechanism')} is MONGODB-X509"
                 )
             self.refuse_set(("password", "password_file"), "MONGODB-X509 shows a certificate, no password")
         elif bool(user) != bool(password):
             missing = "password" if user else "username"
-            raise Refused(f"{self.named(missing)}: set it or {self.named(missing + '_file')}, a user needs both")
+            raise Refused(f"{self.setting(missing)}: set it or {self.setting(missing + '_file')}, a user needs both")
         elif not user:
-            self.refuse_set(("auth_mechanism", "auth_source"), f"{self.named('username')} is not")
+            self.refuse_set(("auth_mechanism", "auth_source"), f"{self.setting('username')} is not")
         if self.encrypted:
             self.context()
         else:

@@ -110,7 +110,7 @@ def open_store(settings: RuntimeSettings, clock: Clock) -> Store:
 
         return SqliteStore(_file(settings.store, rest))
     if scheme in ("mongodb", "mongodb+srv") and rest:
-        from .store.mongo import MongoStore, with_motor, with_pymongo
+        from .store.mongo import MongoStore, refusal_of_tls, with_motor, with_pymongo
 
         database = urlsplit(settings.store).path.strip("/")
         if not database:
@@ -128,6 +128,7 @@ def open_store(settings: RuntimeSettings, clock: Clock) -> Store:
             clock=clock,
             database=database,
             driver=let_in,
+            refused=lambda: refusal_of_tls(settings.store, credentials, timeout=3.0),
             start_seconds=settings.start_seconds,
         )
     shown = scheme + "://…" if rest else settings.store  # the rest may hold a password

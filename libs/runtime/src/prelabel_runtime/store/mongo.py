@@ -14,7 +14,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -69,13 +69,13 @@ from prelabel_runtime.store.mongo_database import (
     with_motor,
     with_pymongo,
 )
+from prelabel_runtime.store.mongo_refusals import refusal_of_tls
 
 if TYPE_CHECKING:
     from pymongo import AsyncMongoClient
 
-__all__ = ["Driver", "MongoStore", "with_motor", "with_pymongo"]
+__all__ = ["Driver", "MongoStore", "refusal_of_tls", "with_motor", "with_pymongo"]
 
-_NOT_ALLOWED: Final = frozenset({13, 18, 8000})
 _DIFFERENT_INDEX: Final = frozenset({85, 86})
 _FINAL: Final = (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED)
 
@@ -580,6 +580,7 @@ class MongoStore(Store):
     database         name of the database
     prefix           put before the names of collections: several installations may share a database
     driver           `with_motor` or `with_pymongo`
+    refused          tells why the server will not let us in, if that is known before the driver says so
     timeout_seconds  how long one command may take, its repetition by the driver included
     select_seconds   how long to look for a server before `Unavailable`
     start_seconds    how long `start` waits for a server
@@ -594,6 +595,7 @@ class MongoStore(Store):
         database: str = "prelabel",
         prefix: str = "",
         driver: Driver = with_motor,
+        refused: Callable[[], Awaitable[str | None]] | None = None,
         timeout_seconds: float = 20.0,
         select_seconds: float = 3.0,
         start_seconds: float = 60.0,
@@ -604,6 +606,7 @@ class MongoStore(Store):
         self._clock = clock
         self._name = database
         self._driver = driver
+        self._refused = refused
         self._options: Document = {
             "appname": "prelabel",
             "retryWrites": True,
@@ -636,6 +639,9 @@ class MongoStore(Store):
             self._database.use(self._client.get_database(self._name, **_CONCERNS))
         except (ConfigurationError, InvalidURI, ValueError) as error:
             raise Refused(f"the store's address cannot be used: {first_line(error)}") from error
+        if self._refused is not None and (reason := await self._refused()) is not None:
+            await self.stop()
+            raise Refused(reason)
         deadline = self._clock.monotonic() + self._start_seconds
         pause = 0.1
         while True:
@@ -650,10 +656,11 @@ class MongoStore(Store):
                 self._log.warning("the store does not answer yet", reason=error.what)
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, 2.0)
+            except Refused:
+                await self.stop()
+                raise
             except OperationFailure as error:
                 await self.stop()
-                if error.code in _NOT_ALLOWED:
-                    raise Refused(f"the store's server does not let us in: {first_line(error)}") from error
                 if error.code in _DIFFERENT_INDEX:
                     raise Refused(f"an index of the store differs from ours: {first_line(error)}") from error
                 raise
@@ -703,5 +710,7 @@ class MongoStore(Store):
         try:
             async with asyncio.timeout(self._check_seconds):
                 await self._database.find("tasks", {"_id": ""})
+        except Refused as error:  # whoever reads or writes ends this process; whoever asks how it is, does not
+            raise Unavailable(str(error)) from error
         except TimeoutError as error:
             raise Unavailable(f"MongoDB did not answer in {self._check_seconds:g} s") from error

@@ -19,8 +19,9 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.errors import Refused, Unavailable
 from prelabel_runtime.store.base import PageKey
+from prelabel_runtime.store.mongo_refusals import refusal
 
 if TYPE_CHECKING:
     from pymongo import AsyncMongoClient
@@ -91,14 +92,21 @@ async def close_client(client: "AsyncMongoClient[Document]") -> None:
 
 @contextlib.contextmanager
 def answering() -> Iterator[None]:
-    """A server that is away, or cannot now, is `Unavailable`; what it refuses for good stays what it is."""
+    """A server that is away, or cannot now, is `Unavailable`; one that lets us in no more, `Refused`.
+
+    What it refuses for another reason stays what it is.
+    """
     try:
         yield
     except (ConnectionFailure, ExecutionTimeout, WriteConcernError) as error:
+        if (reason := refusal(error)) is not None:
+            raise Refused(reason) from None
         raise Unavailable(f"MongoDB does not answer: {first_line(error)}") from error
     except OperationFailure as error:
         if error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"):
             raise Unavailable(f"MongoDB cannot answer now: {first_line(error)}") from error
+        if (reason := refusal(error)) is not None:
+            raise Refused(reason) from None
         raise
     except InvalidOperation as error:
         if "after close" in str(error):
