@@ -1,8 +1,12 @@
 """A URL is judged as it is written, when it is registered: each refusal says what is wrong with it."""
 
+import re
 from typing import Any
 
+import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prelabel_runtime.egress import EgressPolicy, EgressSettings, Forbidden, check_headers, check_url
 from prelabel_runtime.errors import Refused
 
@@ -115,8 +119,32 @@ def test_a_url_is_refused_with_what_is_wrong_about_it(url: str, said: str) -> No
     assert str(refused.value) == "the target could not be reached"
 
 
-def policy(**settings: Any) -> EgressPolicy:
-    return EgressPolicy.of(EgressSettings(**settings))
+_PIECES = st.sampled_from(
+    [
+        *("https://", "http://", "//", ":", "@", "/", "?", "#", "[", "]", "%", ".", "。", "\\", "\t", "443", "22"),
+        *("localhost", "127.0.0.1", "::1", "hooks.example", "8.8.8.8", "xn--", "ü", "%2e", "0x7f", "①", "\u00ad"),
+        *("\u200d", "\u2113", "\uff0e", "\u2100"),
+    ]
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(_PIECES | st.characters(), max_size=8).map("".join), st.booleans())
+def test_any_text_is_refused_or_is_a_url_in_one_form(text: str, with_scheme: bool) -> None:
+    try:
+        target = check_url(("https://" if with_scheme else "") + text, PUBLIC)
+    except Forbidden:
+        return
+    assert target.url.isascii()
+    assert check_url(target.url, PUBLIC) == target
+    sent = httpx.URL(target.url)
+    assert sent.raw_host == target.host.encode(), "the client reads the host that was judged"
+    assert (sent.port or 443) == target.port
+    assert not re.fullmatch(r"[0-9.]+|.*:.*|localhost", target.host)
+
+
+def policy(**chosen: Any) -> EgressPolicy:
+    return EgressPolicy.of(EgressSettings(**chosen))
 
 
 @pytest.mark.parametrize(
