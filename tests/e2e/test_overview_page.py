@@ -58,8 +58,16 @@ def link(api: httpx.Client) -> str:
 
 
 def make_project(api: httpx.Client) -> None:
-    """With spans and choices."""
-    assert api.put("/v1/projects/mails", json=spec()).status_code == 201
+    """With spans and choices, sure ones and others."""
+    unsure = [
+        {"label": "PLACE", "words": ["harbour"], "score": 0.3},
+        {"label": "later", "substring": "engine", "as": "choice", "score": 0.2},
+    ]
+    project = spec()
+    finder = project["models"][0]
+    finder["settings"]["rules"] += unsure
+    finder["threshold"] = 0.5
+    assert api.put("/v1/projects/mails", json=project).status_code == 201
 
 
 def submit(api: httpx.Client, *texts: str, project: str = "mails") -> None:
@@ -114,11 +122,12 @@ async def test_predictions_appear_by_themselves_with_their_labels(
     await page.until("document.getElementById('live').textContent == 'Live'")
     loads = page.loads
     submit(api, *TEXTS)
-    await page.until(f"{CARDS} == {len(TEXTS)} && {MARKED}.length == 7")
+    await page.until(f"{CARDS} == {len(TEXTS)} && {MARKED}.length == 8")
     assert page.loads == loads, "it was not loaded anew"
     marked = await page.said(MARKED)
-    assert sorted(marked) == [*["Ada\u00a0PERSON"] * 4, *["Grace\u00a0PERSON"] * 3]
-    assert await page.said("[...document.querySelectorAll('.area bdi')].map(one => one.textContent)") == ["urgent"] * 3
+    assert sorted(marked) == [*["Ada\u00a0PERSON"] * 4, *["Grace\u00a0PERSON"] * 3, "harbour\u00a0PLACE"]
+    chosen = await page.said("[...document.querySelectorAll('.area')].map(one => one.textContent)")
+    assert sorted(chosen) == ["later 0.20 below threshold", *["urgent"] * 2]
     await page.until("document.querySelector('[data-part=state]').textContent.includes('has been answered')")
     await page.screenshot(OUT / "light.png")
     assert (foreign(page, prelabel), page.complaints) == ([], [])

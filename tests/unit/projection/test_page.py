@@ -106,11 +106,17 @@ def test_a_text_stands_as_it_is_with_controls_made_visible() -> None:
 
 
 def test_a_writing_direction_ends_where_it_began() -> None:
-    html = overview_page(seen("\u202eevil", "\u202eL", "\u202en"))
+    html = overview_page(seen("\u202bevil", "\u202bL", "\u202bn"))
     outside = re.sub(r"<bdi[^>]*>.*?</bdi>", "", html, flags=re.S)
     outside = re.sub(r'<p class="text" dir="auto">.*?</p>', "", outside, flags=re.S)
     outside = re.sub(r'"[^"]*"', "", outside)  # attributes are shown one by one
-    assert "\u202e" not in outside
+    assert "\u202b" not in outside
+
+
+def test_an_override_of_the_writing_direction_is_shown_not_obeyed() -> None:
+    html = overview_page(seen("invoice\u202efdp.exe"))
+    assert "\u202e" not in html
+    assert "⟦RLO⟧fdp.exe" in html
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_runs_no_script_but_its_own() -> None:

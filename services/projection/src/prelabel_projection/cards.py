@@ -147,7 +147,10 @@ def _window(text: str, marks: Sequence[Mark]) -> tuple[int, int]:
     start = min(start, len(text) - SNIPPET)
     if start and (space := text.find(" ", start, start + LEAD // 2)) >= 0:
         start = space + 1
-    return start, min(len(text), start + SNIPPET)
+    end = min(len(text), start + SNIPPET)
+    if end < len(text) and (space := text.rfind(" ", end - LEAD // 2, end)) > start:
+        end = space
+    return start, end
 
 
 def _within(marks: Sequence[Mark], start: int, end: int) -> Iterator[Mark]:

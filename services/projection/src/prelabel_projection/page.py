@@ -268,7 +268,7 @@ def _nothing(seen: Seen) -> str:
 def _card(one: Card, labels: Sequence[str], title: str) -> str:
     steps = (one.project, "tasks", one.task)
     address = "/".join(("/v1/projects", *(quote(part, safe="", errors="replace") for part in steps)))
-    name = one.id or one.task
+    name = one.id or f"…{one.task[-12:]}"
     shown = name if len(name) <= 60 else f"{name[:60]}…"
     text = _text(one, labels) if one.text else '<span class="fade">This task has no text to show.</span>'
     return (
@@ -376,4 +376,9 @@ def _isolated(text: str | None) -> str:
     return f"<bdi>{_plain(text or '')}</bdi>"
 
 
-_CONTROLS = {number: 0x2400 + number for number in range(32) if chr(number) not in "\t\n"} | {0x7F: 0x2421}
+_CONTROLS: dict[int, int | str] = {
+    **{number: 0x2400 + number for number in range(32) if chr(number) not in "\t\n"},
+    0x7F: 0x2421,
+    0x202D: "⟦LRO⟧",  # overrides serve to deceive; other marks of direction are part of many languages
+    0x202E: "⟦RLO⟧",
+}
