@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import names
+from .asyncapi import asyncapi
 from .cloudevents import structured
-from .events import EVENTS, PUBLIC, AnyEvent, EventData, Inbound, PredictionCreated, PredictionFailed
+from .events import EVENTS, PUBLIC, EventData, Inbound
 from .examples import examples, public_examples
 from .regions import KINDS
 
@@ -53,121 +53,6 @@ def schema(cls: type[EventData]) -> dict[str, Any]:
             definition["required"] = sorted({"kind", *definition.get("required", ())})
     below = "inbound:" if issubclass(cls, Inbound) else ""
     return {"$schema": DIALECT, "$id": f"urn:prelabel:schema:{below}{cls.TYPE}", **made}
-
-
-# ------------------------------------------------------------------------------------------------------
-# asyncapi
-
-
-def asyncapi() -> dict[str, Any]:
-    """AsyncAPI 3.0: channels are topics (without a deployment's prefix), messages are events."""
-    messages: dict[str, dict[str, Any]] = {}
-    channels: dict[str, dict[str, Any]] = {}
-    for below, events in (("", examples()), ("inbound/", public_examples())):
-        for event in events:
-            topic = names.parse_topic(event.topic)
-            name = f"{'inbound.' if below else ''}{event.type}"
-            messages.setdefault(name, _message(event, below))
-            channel = channels.setdefault(topic.kind, _channel(event.topic, topic))
-            channel["messages"].setdefault(name, {"$ref": f"#/components/messages/{name}"})
-    for topic_name in (names.REPLIES, names.retry("group"), names.dead_letters("group")):
-        topic = names.parse_topic(topic_name)
-        channels.setdefault(topic.kind, _channel(topic_name, topic))
-    for cls in (PredictionCreated, PredictionFailed):
-        channels["replies"]["messages"][cls.TYPE] = {"$ref": f"#/components/messages/{cls.TYPE}"}
-    return {
-        "asyncapi": "3.0.0",
-        "info": {
-            "title": "Prelabel events",
-            "version": "1.0.0",
-            "description": "CloudEvents 1.0 over Kafka, binary mode out, binary and structured mode in. "
-            "Unknown fields, kinds of region and types are to be ignored by readers.",
-            "license": {"name": "Apache-2.0"},
-        },
-        "defaultContentType": "application/json",
-        "channels": dict(sorted(channels.items())),
-        "components": {"messages": dict(sorted(messages.items()))},
-    }
-
-
-def _channel(example: str, topic: names.Topic) -> dict[str, Any]:
-    address = example
-    for part, value in topic.parts.items():
-        address = address.replace(f".{value}", f".{{{part}}}", 1)
-    made: dict[str, Any] = {
-        "address": address,
-        "description": _described(topic),
-        "messages": {},
-        "bindings": {"kafka": {"topic": address, "bindingVersion": "0.5.0"}},
-    }
-    if topic.kept is names.Kept.COMPACTED:
-        made["bindings"]["kafka"]["topicConfiguration"] = {"cleanup.policy": ["compact"]}
-    if topic.parts:
-        made["parameters"] = {part: _PARAMETERS[part] for part in topic.parts}
-    return made
-
-
-_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
-    "source": {"description": "An upstream system that configuration binds to projects."},
-    "provider": {"description": "A kind of model host."},
-    "lane": {"description": "How urgent it is.", "enum": [str(lane) for lane in names.Lane]},
-    "group": {"description": "A consumer group."},
-}
-
-
-def _described(topic: names.Topic) -> str:
-    kept = {"compacted": "Kept: the newest record per key."}.get(topic.kept, f"Kept: {topic.kept}.")
-    if topic.kind in ("retry", "deadletters"):
-        return f"Records of any type, with their original bytes, headers and key. {kept}"
-    return kept
-
-
-def _message(event: AnyEvent, below: str) -> dict[str, Any]:
-    name = event.type
-    return {
-        "name": name,
-        "summary": (type(event.data).__doc__ or "").strip().split("\n")[0],
-        "contentType": "application/json",
-        "headers": {
-            "type": "object",
-            "required": ["ce_specversion", "ce_type", "ce_source", "ce_id"],
-            "properties": {
-                "ce_specversion": {"const": "1.0"},
-                "ce_type": {"const": name},
-                "ce_source": {"type": "string", "minLength": 1},
-                "ce_id": {"type": "string", "minLength": 1},
-                "ce_time": {"type": "string", "format": "date-time"},
-            },
-        },
-        "payload": {
-            "schemaFormat": "application/schema+json;version=draft-2020-12",
-            "schema": {"$ref": f"./schemas/{below}{name}.json"},
-        },
-        "bindings": {"kafka": {"key": _key(event), "bindingVersion": "0.5.0"}},
-    }
-
-
-_KEYS: Mapping[str, str] = {
-    "submitted": "the task's uid, or the run's",
-    "tasks": "the task's uid",
-    "requests": "the task's uid",
-    "predictions": "the task's uid; in replies the correlation id",
-    "annotations": "the project's id",
-    "runs": "the run's id",
-    "configs": "the content hash",
-    "projects": "the project's id",
-    "models": "project/model",
-    "training": "the project's id",
-    "providers": "the provider",
-    "access": "its id",
-    "audit": "the project, or what it is about",
-    "deadletters": "the original's; of what is said about a letter, the letter's id",
-    "inbound": "any",
-}
-
-
-def _key(event: AnyEvent) -> dict[str, str]:
-    return {"type": "string", "description": _KEYS[names.parse_topic(event.topic).kind]}
 
 
 # ---------------------------------------------------------------------------------------------------------

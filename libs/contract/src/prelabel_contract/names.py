@@ -115,6 +115,7 @@ class Kept(StrEnum):
     COMPACTED = "compacted"
 
 
+_DAY_MS = 86_400_000
 _RETRY = "prelabel.retry."
 _DEAD_LETTERS = "prelabel.deadletters."
 _SLUG = r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?"
@@ -153,6 +154,16 @@ class Topic:
     kind: str
     kept: Kept
     parts: Mapping[str, str]
+
+    @property
+    def single(self) -> bool:
+        """State and what comes at a human rate lie in one partition: one order."""
+        return self.kept is Kept.COMPACTED or self.kind in ("retry", "deadletters", "replies")
+
+    @property
+    def retention_ms(self) -> int | None:
+        """How long it keeps a record unless a deployment says otherwise; None: for ever, or the newest of its key."""
+        return {Kept.DAYS: 14 * _DAY_MS, Kept.MINUTES: 3_600_000}.get(self.kept)
 
 
 def parse_topic(name: str) -> Topic:

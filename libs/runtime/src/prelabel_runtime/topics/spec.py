@@ -13,13 +13,12 @@ def topic_spec(name: str, partitions: int, *, keep_days: int | None = None) -> T
     keep_days: of topics that are kept for ever unless told.
     """
     topic = names.parse_topic(name)
-    retention = {names.Kept.DAYS: 14 * DAY_MS, names.Kept.MINUTES: 3_600_000}.get(topic.kept)
+    retention = topic.retention_ms
     if topic.kept is names.Kept.LONG and keep_days is not None:
         retention = keep_days * DAY_MS
-    single = topic.kept is names.Kept.COMPACTED or topic.kind in ("retry", "deadletters", "replies")
     return TopicSpec(
         name,
-        partitions=1 if single else partitions,
+        partitions=1 if topic.single else partitions,
         compacted=topic.kept is names.Kept.COMPACTED,
         retention_ms=retention,
     )
