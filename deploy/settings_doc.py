@@ -12,6 +12,7 @@ from prelabel_gateway.settings import GatewaySettings
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.settings import InferenceSettings
+from prelabel_runtime.credentials import KafkaCredentials, MongoCredentials
 from prelabel_runtime.egress_policy import EgressSettings
 from prelabel_runtime.http.limits import LimitsSettings
 from prelabel_runtime.http.oidc_settings import OidcSettings
@@ -23,6 +24,8 @@ from pydantic_core import PydanticUndefined
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Every process", RuntimeSettings),
+    ("An existing Kafka, see [how to use one](existing-kafka-and-mongodb.md)", KafkaCredentials),
+    ("An existing MongoDB", MongoCredentials),
     ("Calls to the outside, of every process that makes some", EgressSettings),
     ("Bearer tokens, of every process that answers", OidcSettings),
     ("All in one", AllInOneSettings),

@@ -175,7 +175,7 @@ class MongoCredentials(Credentials):
     model_config = SettingsConfigDict(env_prefix="PRELABEL_MONGO_")
 
     tls: bool = False
-    """Encrypt connections. Files named below, and tls=true in the address, say so too."""
+    """Encrypt connections; so does naming an authority or a certificate, or tls=true in the address."""
     auth_source: str = ""
     """The database that knows the user: admin where not set, $external for MONGODB-X509 and PLAIN (LDAP)."""
     auth_mechanism: MongoMechanism = ""
