@@ -59,8 +59,8 @@ def _sqlite(path: Path) -> StoreDump:
     return StoreDump(
         [StoredTask(*row) for row in tasks],
         [StoredOutcome(*row) for row in outcomes],
-        [row[0] for row in annotations],
-        [row[0] for row in examples],
+        [row[0].rpartition("/")[2] for row in annotations],
+        [row[0].rpartition("/")[2] for row in examples],
     )
 
 
@@ -81,7 +81,7 @@ def _mongo(url: str) -> StoreDump:
             for one in database["outcomes"].find({"best": {"$exists": True}})
         ]
         kept = [
-            [one["_id"] for one in database[name].find() if not one["best"].get("deleted")]
+            [one["_id"].rpartition("/")[2] for one in database[name].find() if not one["best"].get("deleted")]
             for name in ("annotations", "examples")
         ]
     finally:

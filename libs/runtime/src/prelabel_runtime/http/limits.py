@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import parse_qs
 
+from prelabel_contract.errors import FieldError
 from prelabel_contract.limits import MAX_BODY_BYTES
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
@@ -112,7 +113,10 @@ class Limits:
             return
         for value in parse_qs(scope["query_string"].decode("latin-1")).get("limit", ()):
             if value.isdecimal() and int(value[:9]) > self._settings.page_items:
-                raise Problem(422, "invalid", f"limit: at most {self._settings.page_items} items are on one page")
+                wrong = FieldError(
+                    pointer="/query/limit", detail=f"at most {self._settings.page_items} are on one page"
+                )
+                raise Problem(422, "invalid", f"{wrong.pointer}: {wrong.detail}", [wrong])
 
     def _take(self, who: str, name: str, rate: Rate) -> Quota:
         now = self._clock.monotonic()

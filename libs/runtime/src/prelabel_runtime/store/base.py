@@ -161,6 +161,11 @@ class StoredAnnotation:
     body: str = "{}"
     """JSON: the data of the event."""
 
+    @property
+    def key(self) -> str:
+        """What it is stored under. Who names an annotation of one task beside another task names another annotation."""
+        return f"{self.task}/{self.annotation}"
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -313,7 +318,7 @@ class Runs(ABC):
 
 
 class Annotations(ABC):
-    """Annotations, one per id: the greatest offset wins."""
+    """Annotations, one per task and id: the greatest offset wins."""
 
     @abstractmethod
     async def put(self, annotations: Sequence[StoredAnnotation]) -> None:

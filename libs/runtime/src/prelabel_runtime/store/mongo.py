@@ -446,11 +446,12 @@ def _put_annotation(one: StoredAnnotation) -> tuple[str, Write]:
         "ground_truth": one.ground_truth, "body": one.body, "project": one.project, "task": one.task,
         "annotator": one.annotator,
     }  # fmt: skip
-    return one.task, UpdateOne({"_id": one.annotation}, {"$max": {"best": best}}, upsert=True)
+    return one.task, UpdateOne({"_id": one.key}, {"$max": {"best": best}}, upsert=True)
 
 
 def _annotation(one: Document) -> StoredAnnotation:
-    return StoredAnnotation(annotation=one["_id"], **one["best"])
+    best = one["best"]
+    return StoredAnnotation(annotation=one["_id"].removeprefix(f"{best['task']}/"), **best)
 
 
 class _MongoAnnotations(Annotations):

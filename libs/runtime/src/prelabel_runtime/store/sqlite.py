@@ -526,13 +526,14 @@ _ANNOTATED: Final = (
 
 def _annotation_row(one: StoredAnnotation) -> Row:
     return (
-        one.annotation, one.project, one.task, one.annotator, one.offset, one.at_ms, one.deleted, one.skipped,
+        one.key, one.project, one.task, one.annotator, one.offset, one.at_ms, one.deleted, one.skipped,
         one.ground_truth, one.body,
     )  # fmt: skip
 
 
 def _annotation(row: Sequence[Any]) -> StoredAnnotation:
-    annotation, project, task, annotator, offset, at_ms, deleted, skipped, truth, body = row
+    key, project, task, annotator, offset, at_ms, deleted, skipped, truth, body = row
+    annotation = key.removeprefix(f"{task}/")
     return StoredAnnotation(
         annotation, project, task, annotator, offset, at_ms, bool(deleted), bool(skipped), bool(truth), body
     )

@@ -790,6 +790,17 @@ class StoreTests:
             await store.annotations.put([annotation(project, uid, name, offset=offset)])
         assert await store.annotations.of_tasks([uid]) == {}
 
+    async def test_one_name_under_two_tasks_is_two_annotations(self, store: Store, project: str) -> None:
+        """Nobody withdraws, or replaces, what was said about a task that they did not name."""
+        mine, theirs, name = fresh("task"), fresh("task"), fresh("annotation")
+        kept = annotation(project, theirs, name, offset=5)
+        for repository in (store.annotations, store.examples):
+            await repository.put([annotation("another", mine, name, offset=3, deleted=True)])
+            await repository.put([kept])
+            await repository.put([annotation("another", mine, name, offset=9, deleted=True)])
+        assert await store.annotations.of_tasks([mine, theirs]) == {theirs: [kept]}
+        assert await store.examples.current(project, theirs) == kept
+
     async def test_annotations_of_a_task_come_oldest_first(self, store: Store, project: str) -> None:
         uid = fresh("task")
         await store.annotations.put(
