@@ -41,7 +41,6 @@ _MOST_LABELS = 200
 @dataclass(slots=True)
 class _Held:
     endpoint: Endpoint
-    row: SubscriptionChanged
     task: asyncio.Task[None]
 
 
@@ -103,8 +102,8 @@ class Dispatcher(Part):
             row = rows.get(name)
             if row is None:
                 await self.forget(name)
-            elif row is not held.row:
-                await self._change(held, row)
+            elif row is not held.endpoint.row:
+                held.endpoint.wake()
         now = self._clock.monotonic()
         if now - self._renewed >= self._settings.lease_seconds / 3 or any(self._new(name) for name in rows):
             await self._share(rows)
@@ -174,21 +173,12 @@ class Dispatcher(Part):
             return
         endpoint = Endpoint(row, target, stored, self._tools)
         task = asyncio.create_task(endpoint.run(), name=f"endpoint {row.id}")
-        self._held[row.id] = _Held(endpoint, row, task)
+        self._held[row.id] = _Held(endpoint, task)
 
     async def place_since(self, at_ms: int | None) -> str:
         """The state of an endpoint that begins at a moment; None: now."""
         places = await self._tools.subscriptions.bus.offsets(TOPICS, "end" if at_ms is None else at_ms)
         return orjson.dumps({"positions": cursor.written(places)}).decode()
-
-    async def _change(self, held: _Held, row: SubscriptionChanged) -> None:
-        try:
-            held.endpoint.change(row, Target.of(row, self._tools.subscriptions.vault))
-            held.row = row
-        except Unopenable as error:
-            _log.error("endpoint's secrets cannot be opened here", subscription=row.id, reason=str(error))
-            self._put_off(row.id)
-            self._let_go(row.id)
 
     async def _reap(self) -> None:
         """Endpoints whose task has ended: by a defect, or since somebody else has taken over."""
@@ -200,7 +190,9 @@ class Dispatcher(Part):
                 _log.warning("endpoint was taken over by another process", subscription=name)
                 await self._drop(name)
                 continue
-            if error is not None:
+            if isinstance(error, Unopenable):
+                _log.error("endpoint's secrets cannot be opened here", subscription=name, reason=str(error))
+            elif error is not None:
                 _log.error("endpoint ended by a defect, taken up anew", subscription=name, exc_info=error)
             self._put_off(name)
             self._let_go(name)
@@ -254,7 +246,7 @@ class Dispatcher(Part):
         oldest = [one.oldest_ms for one in mine]
         oldest += [ms for held in self._held.values() if (ms := held.endpoint.oldest_ms()) is not None]
         metrics.webhook_oldest.set((self._clock.now_ms() - min(oldest)) / 1000 if oldest else 0)
-        states = [held.row.state for held in self._held.values()]
+        states = [held.endpoint.row.state for held in self._held.values()]
         metrics.webhook_endpoints.labels("active").set(sum(state == ACTIVE for state in states))
         metrics.webhook_endpoints.labels("disabled").set(sum(state != ACTIVE for state in states))
 

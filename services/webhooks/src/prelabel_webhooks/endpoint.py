@@ -149,8 +149,21 @@ class Endpoint:
         """When the oldest event happened that is known to wait in the log; None if none is known."""
         return self._live.ahead[0].time_ms if self._live.ahead else None
 
-    def change(self, row: SubscriptionChanged, target: Target) -> None:
-        """The subscription has changed: what is sent from now on goes by the new one."""
+    @property
+    def row(self) -> SubscriptionChanged:
+        """The subscription, as what is sent now goes by it."""
+        return self._row
+
+    def wake(self) -> None:
+        """Look around: something has changed."""
+        self._wake.set()
+
+    def _refresh(self) -> None:
+        """Go by the subscription as it is now. Raises `Unopenable`."""
+        row = self._tools.subscriptions.get(self.subscription)
+        if row is None or row is self._row:
+            return
+        target = Target.of(row, self._tools.subscriptions.vault)
         if row.state == ACTIVE and self._row.state != ACTIVE:
             self.standing.succeeded()
             self._paused_ms = 0
@@ -158,7 +171,6 @@ class Endpoint:
             for lane in (self._live, *self._recoveries):
                 lane.ahead = None
         self._row, self._target = row, target
-        self._wake.set()
 
     # ----------------------------------------------------------------------------------------------- life
 
@@ -223,18 +235,24 @@ class Endpoint:
 
     async def _begin_some(self) -> bool:
         """Begin attempts as long as there is room; False if nothing can be begun now."""
+        self._refresh()
         if self._row.state != ACTIVE or self._clock.now_ms() < self._paused_ms:
             return False
         if self._owed_ms <= self._clock.now_ms() and not self._owed:
             await self._patiently(self._take_owed)
         begun = False
-        while not self._stopping and len(self._under_way) < self._room() and self._in_rate():
+        while self._may_begin():
             job = await self._patiently(self._next)
             if job is None:
                 break
             self._begin(job)
             begun = True
+            self._refresh()
         return begun
+
+    def _may_begin(self) -> bool:
+        active = self._row.state == ACTIVE and not self._stopping
+        return active and len(self._under_way) < self._room() and self._in_rate()
 
     def _room(self) -> int:
         return 1 if self.standing.held(self._settings.hold_after) else self._settings.concurrency
@@ -395,7 +413,7 @@ class Endpoint:
             _log.warning("endpoint disabled", subscription=self.subscription, host=self.host, reason=reason)
             await self._patiently(lambda: self._tools.subscriptions.disable(self.subscription, reason, since_ms))
             self._tools.metrics.webhook_disabled.labels(reason).inc()
-            self._row = self._tools.subscriptions.get(self.subscription) or self._row
+            self._refresh()
             self.standing.succeeded()  # whoever resumes it begins anew
             self._paused_ms = 0
 
