@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from .. import log
-from ..errors import Unavailable
+from ..errors import Refused, Unavailable
 
 _log = log.get("prelabel.http")
 
@@ -97,11 +97,17 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, Unavailable)  # noqa: S101
         return unavailable(error).response()
 
+    async def let_in_no_more(_: Request, error: Exception) -> Response:
+        # The bus or the store: a password or a right has changed. Callers are told that much; the log says what.
+        _log.error("not allowed while answering", reason=str(error))
+        return unavailable(Unavailable("something this needs")).response()
+
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(HTTPException, http_exception)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(InvalidEvent, invalid_event)
     app.add_exception_handler(Unavailable, dependency)
+    app.add_exception_handler(Refused, let_in_no_more)
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, defect)
 
