@@ -139,23 +139,45 @@ async def welcome(runtime: Runtime) -> None:
             folder = settings.data / "sample-model"
             rules = json.loads((folder / RULES_FILE).read_text())
             await client.put_project(SAMPLE, sample_project(folder, rules))
-        link = await client.create_link()
-    sys.stdout.write(_banner(address, link.url, settings))
+        if sys.stdout.isatty():
+            way_in = _for_a_person(address, (await client.create_link()).url, settings)
+        else:
+            way_in = _for_a_log(address, settings)
+    sys.stdout.write(_banner(address, way_in, settings))
     sys.stdout.flush()
     (settings.data / ADDRESS_FILE).write_text(address)
 
 
-def _banner(address: str, link: str, settings: AllInOneSettings) -> str:
+def _banner(address: str, way_in: str, settings: AllInOneSettings) -> str:
     return f"""
 Prelabel runs at {address}
-key               {settings.key()}
-page              {address}{link}
-                  opens the overview in a browser: once, within ten minutes; `prelabel open` makes another
-
+{way_in}
 The command `prelabel` talks to it: `prelabel up` has told it where, else `prelabel profile add` does. Any HTTP client
 does the same: send the key as "Authorization: Bearer KEY". The API describes itself, to who has the key, at
 {address}/openapi.json. Stop with Ctrl-C; what was accepted is kept in {_shown(settings.data)}.
 
+"""
+
+
+def _for_a_person(address: str, link: str, settings: AllInOneSettings) -> str:
+    """Key and page, for who sits at the terminal."""
+    return f"""\
+key               {settings.key()}
+page              {address}{link}
+                  opens the overview in a browser: once, within ten minutes; `prelabel open` makes another
+"""
+
+
+def _for_a_log(address: str, settings: AllInOneSettings) -> str:
+    """The same without secrets: others may read a log."""
+    key = (
+        "as set by PRELABEL_API_KEY"
+        if settings.api_key is not None
+        else f"in {_shown(Path(str(settings.api_key_file)))}"
+    )
+    return f"""\
+key               {key}
+page              {address}/ by the address that `prelabel open` prints
 """
 
 
