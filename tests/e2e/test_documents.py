@@ -1,0 +1,87 @@
+"""The documents for users, carried out as they stand: every command in them works, and what they promise comes true."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from deploy.local.ports import free_port
+from tests.rig.documents import carried_out
+from tests.rig.processes import Prelabel
+from tests.rig.servers import ServerHandle
+
+DOCS = Path(__file__).parents[2] / "docs"
+MAILS = {f"mail-{number}" for number in range(1, 8)}
+"""What docs/emit-tasks.md hands in, over HTTP and from Python, Java and kcat."""
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path) -> Iterator[Mapping[str, str]]:
+    """The variables of somebody who has never used Prelabel: no settings, no profile."""
+    home = tmp_path / "home"
+    home.mkdir()
+    variables = {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "PRELABEL_PORT": str(free_port()),
+        "PRELABEL_HEALTH_PORT": str(free_port()),
+    }
+    yield variables
+    subprocess.run(["bash", "-c", "prelabel down || true"], env=variables, check=False, capture_output=True)
+
+
+def test_the_first_ten_minutes_go_as_written(tmp_path: Path, newcomer: Mapping[str, str]) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with carried_out([DOCS / "first-ten-minutes.md"], folder, newcomer) as said:
+        assert len((folder / "mails.jsonl").read_text().splitlines()) == 4
+        for promised in ("urgent", "complaint", "inbound-crm", "eve"):
+            assert promised in str(said)
+
+
+def test_an_upstream_on_kafka_gets_its_predictions_and_its_rejections_by_webhook(
+    tmp_path: Path, own_kafka: Callable[[], ServerHandle], mongo_server: ServerHandle
+) -> None:
+    inbound = {"crm": {"projects": ["mails"]}}
+    settings = {"PRELABEL_PREFIX": "", "PRELABEL_INGESTION_INBOUND": json.dumps(inbound)}
+    kafka = own_kafka().address
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with Prelabel.separate(
+        tmp_path / "logs", kafka=kafka, mongo=mongo_server.address, providers=("rules",), environment=settings
+    ) as prelabel:
+        port, other = free_port(), free_port()
+        variables = {
+            "PRELABEL_ADDRESS": prelabel.address,
+            "PRELABEL_KEY": prelabel.key,
+            "KEY": prelabel.key,
+            "KAFKA": kafka,
+            "PORT": str(port),
+            "ENDPOINT": f"http://127.0.0.1:{port}/",
+            "OTHER_PORT": str(other),
+            "OTHER_ENDPOINT": f"http://127.0.0.1:{other}/",
+        }
+        with carried_out([DOCS / "receive-webhooks.md", DOCS / "emit-tasks.md"], folder, variables):
+            for received in ("received.jsonl", "other-received.jsonl"):
+                events = _until(folder / received, lambda found: set(found["prediction.created"]) >= MAILS)
+                assert events["task.rejected"] == {"mail-8": "forbidden_project"}
+                assert events["prediction.created"]["mail-4"] == ["yes"]
+
+
+def _until(path: Path, enough: Callable[[dict[str, dict[str, object]]], bool]) -> dict[str, dict[str, object]]:
+    """What was received: by type and task, the labels or the reason."""
+    deadline = time.monotonic() + 60
+    while True:
+        found: dict[str, dict[str, object]] = {"prediction.created": {}, "task.rejected": {}}
+        for line in path.read_text().splitlines():
+            event = json.loads(line)
+            data = event["data"]
+            labels = [label for region in data.get("regions", ()) for label in region["labels"]]
+            found[event["type"]][data["id"]] = data.get("reason") or labels
+        if enough(found):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
