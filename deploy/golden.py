@@ -7,7 +7,13 @@ import argparse
 import subprocess
 import sys
 
-GENERATORS = ("prelabel_contract.golden", "prelabel_all_in_one.openapi", "deploy.settings_doc", "deploy.topics_doc")
+GENERATORS = (
+    "prelabel_contract.golden",
+    "prelabel_all_in_one.openapi",
+    "deploy.settings_doc",
+    "deploy.topics_doc",
+    "deploy.events_doc",
+)
 """Modules that write their golden files, and with --check compare them."""
 
 
