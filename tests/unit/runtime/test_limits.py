@@ -26,6 +26,14 @@ class Door:
         async def x(limit: int = 1) -> Response:
             return Response("done")
 
+        @router.post(
+            "/x/{y}",
+            dependencies=[allow("x.stream", READERS, Reach.LISTING)],
+            openapi_extra={"requestBody": {"content": {"application/x-ndjson": {}}}},
+        )
+        async def stream(y: str, request: Request) -> Response:
+            return Response(str(len(await request.body())))
+
         @router.post("/x", dependencies=[allow("x.put", READERS, Reach.LISTING)])
         async def put(request: Request) -> Response:
             return Response(str(len(await request.body())))
@@ -120,8 +128,11 @@ async def test_a_body_over_the_limit_is_refused_and_a_streamed_upload_is_one_req
     refused = await door.ask(content=b"x" * 1025)
     assert (refused.status_code, "1024" in refused.json()["detail"]) == (413, True)
     kind = {"Content-Type": "application/x-ndjson"}
-    assert (await door.ask(content=b"x" * 100_000, headers=kind)).text == "100000"
+    assert (await door.ask(path="/x/y", content=b"x" * 100_000, headers=kind)).text == "100000"
     assert (await door.ask()).status_code == 429
+    for who, path, sent in (("b admin", "/x", kind), ("c admin", "/x/y", {}), ("d admin", "/x/y/z", kind)):
+        refused = await door.ask(who, path=path, content=b"x" * 100_000, headers=sent)
+        assert refused.status_code in (404, 413), (path, sent)
 
 
 async def test_a_page_that_is_too_large_is_refused_with_what_would_do() -> None:

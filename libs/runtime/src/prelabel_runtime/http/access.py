@@ -51,6 +51,7 @@ ANNOTATORS = frozenset(Role)
 _RULE = "rule"
 AUDITED = "audited"
 """Where a request keeps what is to be recorded of it."""
+NDJSON = "application/x-ndjson"
 BOOTSTRAP = "bootstrap"
 """The id of the key from the settings."""
 
@@ -146,6 +147,8 @@ class Ruled:
     rule: Rule
     original: BaseRoute
     """The route as it was written, which may not know the prefixes before its path."""
+    streams: bool
+    """It takes lines of NDJSON, as they come; every other body is read whole."""
 
 
 def ruled(app: FastAPI) -> Sequence[Ruled]:
@@ -171,7 +174,8 @@ def _ruled(route: RouteContext) -> Ruled:
         raise TypeError(f"{where} has the reach {rule.reach}, which does not fit its path")
     if rule.reach is Reach.ANYONE and "{" in path:
         raise TypeError(f"{where} is for anyone, so its path must be one path")
-    return Ruled(path, methods, rule, route.original_route)
+    bodies = (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
+    return Ruled(path, methods, rule, route.original_route, streams=NDJSON in bodies)
 
 
 def public_paths(routes: Iterable[Ruled]) -> frozenset[str]:

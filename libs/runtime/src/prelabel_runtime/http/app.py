@@ -5,14 +5,14 @@ from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from prelabel_contract.limits import MAX_BODY_BYTES
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import Clock
 from ..metrics import Metrics
 from . import openapi, problems
-from .access import public_paths, ruled
+from .access import NDJSON, public_paths, ruled
 from .audit import Audited, Record
 from .browser import Secured
 from .guard import Guarded, Identify
@@ -50,7 +50,8 @@ def build(
     app = application(routers, title=title)
     routes = ruled(app)
     paths = {id(route.original): route.path for route in routes}
-    audited = Audited(BodyLimit(app, limits.body_bytes), record)
+    bounded = BodyLimit(app, limits.body_bytes, [route.path for route in routes if route.streams])
+    audited = Audited(bounded, record)
     guarded = Guarded(audited, identify, public_paths(routes), Limits(limits, clock), metrics)
     return Measured(Secured(guarded), metrics, clock, paths)
 
@@ -64,16 +65,17 @@ def _too_large(limit: int) -> HTTPException:
 
 
 class BodyLimit:
-    """Caps a body that is read whole. A body of NDJSON is a stream: its lines have limits of their own."""
+    """Caps a body that is read whole. Where a route streams NDJSON, its lines have limits of their own."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, limit: int, streaming: Iterable[str]) -> None:
         self._app = app
         self._limit = limit
+        self._streaming = [compile_path(path)[0] for path in streaming]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 413 to what is too large, as soon as that is known."""
         headers = dict(scope.get("headers", ()))
-        if scope["type"] != "http" or headers.get(b"content-type", b"").lower().startswith(b"application/x-ndjson"):
+        if scope["type"] != "http" or self._streams(scope, headers):
             await self._app(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
@@ -92,6 +94,10 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+    def _streams(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        kind = headers.get(b"content-type", b"").lower()
+        return kind.startswith(NDJSON.encode()) and any(path.match(scope["path"]) for path in self._streaming)
 
 
 class Measured:
