@@ -188,6 +188,21 @@ class TestMemory(BlobTests):
         files = fsspec.filesystem("memory")
         return lambda path, content: files.pipe_file(f"{url}/{path}", content)
 
+    @pytest.mark.parametrize("all_of_it", [False, True])
+    async def test_a_blob_that_is_not_given_fails_alone_but_a_store_that_is_closed_is_waited_for(
+        self, store: Blobs, monkeypatch: pytest.MonkeyPatch, all_of_it: bool
+    ) -> None:
+        from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise PermissionError("403")
+
+        await store.put("mails", "t1", BLOB)
+        for name in ("cat_file", "ls") if all_of_it else ("cat_file",):
+            monkeypatch.setattr(MemoryFileSystem, name, refuse)
+        with pytest.raises(Unavailable if all_of_it else BlobError, match="the blob store"):
+            await store.get("mails", "t1", BLOB.ref)
+
 
 async def test_the_cache_holds_no_more_than_it_may(tmp_path: Path) -> None:
     small = [blob_of(f"{n}" * 400) for n in range(10)]

@@ -190,6 +190,13 @@ class Blobs:
             return bytes(files.cat_file(f"{root}/{path}", start=0, end=most))
         except FileNotFoundError:
             return None
+        except PermissionError:
+            files.ls(root)  # raises where nothing may be read: then the store must be waited for, not this blob
+            raise BlobError("forbidden", f"the blob store does not give {path}") from None
+        except Exception:
+            if files.info(f"{root}/{path}")["size"]:
+                raise
+            return b""  # S3 has no ranges of nothing, and says so by an error
 
     def _delete(self, path: str) -> None:
         files, root = self._open()
@@ -208,6 +215,8 @@ class Blobs:
         try:
             async with asyncio.timeout(patience):
                 return await self._off_loop(call, *arguments)
+        except BlobError:
+            raise
         except Exception as error:  # each driver has exceptions of its own: whatever they are, the store failed
             _log.warning("the blob store failed", error=type(error).__name__)
             raise Unavailable("the blob store") from error
