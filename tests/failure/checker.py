@@ -44,6 +44,8 @@ _REQUESTED = "prelabel.prediction.requested.v1"
 _OUTCOMES = ("prelabel.prediction.created.v1", "prelabel.prediction.failed.v1")
 _CONFIG = "prelabel.config.published.v1"
 _ANNOTATED = "prelabel.annotation.submitted.v1"
+_RESOLVED = "prelabel.dead_letter.resolved.v1"
+"""Said by a group among its dead letters: it has handled one after all."""
 _WHY_ASIDE = "prelabel-dead-letter"
 _MOMENTS = {"accepted_ms", "correlation", "lane", "run"}
 """Fields of an outcome that belong to the delivery of its request, not to what the model said."""
@@ -202,7 +204,8 @@ class _Topics:
         retries = 0
         for record in log:
             if record.topic.startswith("prelabel.deadletters."):
-                dead.append(record)
+                if record.type != _RESOLVED or record.header(_WHY_ASIDE):
+                    dead.append(record)
             elif record.topic.startswith("prelabel.retry."):
                 retries += 1
             elif record.topic not in ("prelabel.replies",) and not record.topic.startswith("prelabel.inbound."):

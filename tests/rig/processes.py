@@ -65,6 +65,11 @@ class PrelabelProcess:
         self._draw_ports()
 
     @property
+    def variables(self) -> Mapping[str, str]:
+        """Its environment."""
+        return self._variables
+
+    @property
     def address(self) -> str:
         """Where its API is."""
         return f"http://{LOOPBACK}:{self.port}"

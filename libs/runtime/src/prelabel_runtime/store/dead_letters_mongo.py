@@ -119,9 +119,10 @@ class MongoDeadLetters(DeadLetters):
 
     async def results(self, replay: str) -> ReplayResults:
         of_replay = {"decision.replay": replay, "at_ms": _THERE}
-        succeeded = await self._database.count(_NAME, {**of_replay, "resolved_ms": {"$ne": None}})
-        again = await self._database.count(_NAME, {**of_replay, "resolved_ms": None, "again": {"$ne": None}})
+        # Letters leave `waiting` and never come back: counted first, none waiting means that the others are complete.
         waiting = await self._database.count(_NAME, {**of_replay, "resolved_ms": None, "again": None})
+        again = await self._database.count(_NAME, {**of_replay, "resolved_ms": None, "again": {"$ne": None}})
+        succeeded = await self._database.count(_NAME, {**of_replay, "resolved_ms": {"$ne": None}})
         return ReplayResults(succeeded, again, waiting)
 
     async def of_task(self, task: str) -> Sequence[KnownLetter]:

@@ -1,0 +1,202 @@
+"""A replay and a rebuild outlive the process that does them, and each dead letter is given back to one effect."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prelabel_contract import cloudevents
+from prelabel_contract.events import RunCreated, event
+from prelabel_runtime.bus.base import Record
+from prelabel_runtime.dead_letters import Aside, for_burial
+
+from tests.failure.load import PROJECT, project, tasks
+from tests.failure.log import LogRecord, read_log
+from tests.failure.raw import Raw, write_raw
+from tests.rig.client import Client
+from tests.rig.processes import ALL_IN_ONE, Prelabel
+from tests.rig.servers import ServerHandle
+
+LETTERS = 300
+GROUP = "projection"
+LEASE = {"PRELABEL_PROJECTION_REPLAY_LEASE_SECONDS": "2"}
+ON_SERVERS = [pytest.mark.kafka, pytest.mark.mongo]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=ON_SERVERS)])
+def prelabel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Prelabel]:
+    """All in one on SQLite, or every service apart on servers."""
+    environment = {**LEASE, "PRELABEL_LEDGER": str(tmp_path / "calls")}
+    if request.param == "sqlite":
+        made = Prelabel.all_in_one(tmp_path, environment=environment)
+    else:
+        kafka: ServerHandle = request.getfixturevalue("kafka_server")
+        mongo: ServerHandle = request.getfixturevalue("mongo_server")
+        made = Prelabel.separate(tmp_path, kafka=kafka.address, mongo=mongo.address, environment=environment)
+    with made:
+        yield made
+
+
+def projection_of(prelabel: Prelabel) -> str:
+    """The process that replays and rebuilds."""
+    return ALL_IN_ONE if ALL_IN_ONE in prelabel.names else "projection"
+
+
+@contextlib.asynccontextmanager
+async def calling(prelabel: Prelabel) -> AsyncIterator[httpx.AsyncClient]:
+    """The projection's own API: a gateway would answer 502 while it is away."""
+    address = prelabel.process(projection_of(prelabel)).address
+    headers = {"Authorization": f"Bearer {prelabel.key}"}
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=30, trust_env=False) as client:
+        yield client
+
+
+async def until(
+    look: Callable[[], Awaitable[Any]], ready: Callable[[Any], bool], what: str, timeout: float = 90
+) -> Any:
+    """What is seen once it is as wanted; a process that is away shows nothing."""
+    deadline = time.monotonic() + timeout
+    seen: Any = None
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if ready(seen := await look()):
+                return seen
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout:g} s; the last was {seen!r}")
+        await asyncio.sleep(0.02)
+
+
+def letters() -> Sequence[Raw]:
+    """Dead letters of the projection that it can handle by now: runs that were created."""
+    now = time.time_ns() // 1_000_000
+    made: list[Raw] = []
+    for number in range(LETTERS):
+        said = event(RunCreated(project=PROJECT, run=f"run-{number}"), id=f"r{number}", source="/t", time_ms=now)
+        headers, value = cloudevents.encode(said)
+        aside = Aside("kills_its_process", "", "prelabel.runs", 0, 10**6 + number, now, 0, now)
+        buried = for_burial(Record("prelabel.runs", 0, 10**6 + number, None, value, headers, now), GROUP, aside)
+        made.append((buried.headers, buried.value or b""))
+    return made
+
+
+async def test_every_letter_of_a_replay_that_was_killed_has_one_success(prelabel: Prelabel, tmp_path: Path) -> None:
+    victim = projection_of(prelabel)
+    async with Client(prelabel.address, prelabel.key, tmp_path / "client.ndjson") as client:
+        await client.put_project(PROJECT, project())
+    await write_raw(prelabel, f"prelabel.deadletters.{GROUP}", letters())
+    async with calling(prelabel) as http:
+
+        async def listed() -> Any:
+            return (await http.get("/v1/deadletters", params={"limit": 1000})).json()["deadletters"]
+
+        await until(listed, lambda found: len(found) == LETTERS, "all letters in the index")
+        begun = await http.post("/v1/replays", json={"filter": {"group": GROUP}, "rate": 100})
+        assert begun.status_code == 202, begun.text
+        location = begun.headers["Location"]
+
+        async def seen() -> Any:
+            return (await http.get(location)).json()
+
+        for moment in (60, 160):
+            before = await until(seen, partial(_has_done, moment), f"{moment} letters")
+            assert before["state"] == "running", "killed too late: this proves nothing"
+            await asyncio.to_thread(prelabel.kill, victim)
+            await asyncio.to_thread(prelabel.restart, victim)
+    async with calling(prelabel) as http:
+
+        async def over() -> Any:
+            return (await http.get(location)).json()
+
+        end = await until(over, lambda now: now["state"] == "completed" and not now["waiting"], "the end of the replay")
+        assert (end["total"], end["replayed"], end["succeeded"]) == (LETTERS, LETTERS, LETTERS), end
+        assert (end["failed"], end["skipped"], end["dead_lettered_again"]) == (0, 0, 0), end
+        runs = (await http.get(f"/v1/projects/{PROJECT}/runs", params={"limit": 1000})).json()["runs"]
+        assert len({one["run"] for one in runs}) == LETTERS
+    log = await asyncio.to_thread(read_log, prelabel.bus, prelabel.prefix)
+    _each_once(log)
+
+
+def _has_done(least: int, now: Any) -> bool:
+    return bool(now["done"] >= least)
+
+
+def _each_once(log: Sequence[LogRecord]) -> None:
+    """What is in the log: one decision and one end per letter, by id; a kill repeats one publish at most."""
+    decided = [record for record in log if record.type == "prelabel.dead_letter.replayed.v1"]
+    assert len({record.id for record in decided}) == len({record.data["letter"] for record in decided}) == LETTERS
+    ends = [record for record in log if record.type == "prelabel.dead_letter.resolved.v1"]
+    assert len({record.id for record in ends}) == LETTERS
+    given_back = [record for record in log if record.topic == f"prelabel.retry.{GROUP}"]
+    assert LETTERS <= len(given_back) <= LETTERS + 2 * 25
+
+
+async def test_a_rebuild_that_is_killed_is_finished_by_another_process(prelabel: Prelabel, tmp_path: Path) -> None:
+    victim = projection_of(prelabel)
+    twin = prelabel.process(victim).twin("projection-2") if victim == "projection" else None
+    sent = 0
+    async with Client(prelabel.address, prelabel.key, tmp_path / "client.ndjson") as client:
+        await client.put_project(PROJECT, project(seconds_per_task=0.0))
+        for first in range(0, 1000, 200):
+            await client.submit_until_acknowledged(PROJECT, tasks(first, 200))
+        await client.until_ended(PROJECT, 1000, 1)
+        if twin is not None:
+            await asyncio.to_thread(twin.start)
+            await asyncio.to_thread(twin.ready)
+        try:
+            async with calling(prelabel) as http:
+                location = (await http.post("/v1/rebuilds", json={})).headers["Location"]
+
+                async def seen() -> Any:
+                    return (await http.get(location)).json()
+
+                before = await until(seen, lambda now: now["done"] > 0, "the rebuild at work")
+                assert before["state"] == "running", "killed too late: this proves nothing"
+                await asyncio.to_thread(prelabel.kill, victim)
+                if twin is None:
+                    await asyncio.to_thread(prelabel.restart, victim)
+                sent = await _feed(client, 1000)
+            if twin is not None:
+                await asyncio.to_thread(prelabel.restart, victim)
+            async with calling(prelabel) as http:
+
+                async def over() -> Any:
+                    return (await http.get(location)).json()
+
+                end = await until(over, lambda now: now["state"] != "running", "the end of the rebuild", 150)
+                assert (end["state"], end["error"]) == ("completed", None), end
+                assert end["equal"], end["differences"]
+            await client.until_ended(PROJECT, 1000 + sent, 1)
+            if victim == "projection":
+                await asyncio.to_thread(_compares_equal, prelabel)
+        finally:
+            if twin is not None:
+                twin.signal(signal.SIGKILL)
+
+
+async def _feed(client: Client, first: int) -> int:
+    """Tasks that come in while it is rebuilt; how many."""
+    for at in range(first, first + 200, 50):
+        await client.submit_until_acknowledged(PROJECT, tasks(at, 50))
+    return 200
+
+
+def _compares_equal(prelabel: Prelabel) -> None:
+    """The command, beside the running services, finds no difference."""
+    compared = subprocess.run(
+        [sys.executable, "-m", "prelabel_projection", "rebuild", "--compare"],
+        env=dict(prelabel.process("projection").variables),
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    assert "tasks" in compared.stdout
