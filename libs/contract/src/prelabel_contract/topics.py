@@ -64,9 +64,11 @@ TRAFFIC: tuple[Traffic, ...] = (
             Group("letters", ("deadletters",)),
             Group("audit", ("audit",)),
         ),
-        follows=("projects", "access"),
+        # A trace looks up when a door took a task in, and how far behind a provider is.
+        follows=("projects", "providers", "access", "submitted", "requests"),
         # A replay goes to the retry topic of whatever group gave the record up.
         writes=("runs", "access", "audit", "retry"),
+        watches=("inference-{provider}-{lane}",),
     ),
     Traffic(
         "training",

@@ -14,7 +14,7 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table
 
-from . import api, api_audit, api_dead_letters, api_overview, api_rebuilds
+from . import api, api_audit, api_dead_letters, api_overview, api_rebuilds, api_trace
 from .activity import Activity
 from .api_dead_letters import Letters
 from .auditing import Auditor
@@ -27,6 +27,7 @@ from .rebuilds import GROUP, LETTERS, Rebuilds
 from .replays import Replays
 from .runs import RunWatcher
 from .settings import ProjectionSettings
+from .trace import Tracing
 
 
 def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
@@ -51,10 +52,12 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
         rng=runtime.rng,
         look_seconds=settings.look_seconds,
     )
+    reading = Reading(runtime.store, runtime.blobs, projects, runtime.clock)
     return Service(
         name="projection",
         routers=(
-            api.routes(Reading(runtime.store, runtime.blobs, projects, runtime.clock)),
+            api.routes(reading),
+            api_trace.routes(Tracing(reading, runtime.bus)),
             api_dead_letters.routes(Letters(runtime.store, runtime.bus), replays, settings, runtime.new_id),
             api_rebuilds.routes(rebuilds, runtime.store),
             api_audit.routes(runtime.store),
