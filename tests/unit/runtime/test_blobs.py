@@ -14,6 +14,7 @@ from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.limits import MAX_BLOB_BYTES, MAX_DATA_BYTES
 from prelabel_runtime.blobs import BlobError, Blobs, Kept, NoBlobs, open_blobs
 from prelabel_runtime.errors import Refused, Unavailable
+from prelabel_runtime.metrics import Metrics
 
 FAR = 2**50
 BLOB = blob_of("ein langer Text äöü 🎉 " * 1000)
@@ -219,6 +220,17 @@ async def test_the_cache_holds_no_more_than_it_may(tmp_path: Path) -> None:
         except BlobError:
             continue
     assert kept == [small[8].content, small[9].content]
+
+
+async def test_what_is_put_and_what_cannot_be_had_is_counted(tmp_path: Path) -> None:
+    metrics = Metrics()
+    store = Blobs(str(tmp_path), metrics=metrics)
+    await store.put("mails", "t1", BLOB)
+    with pytest.raises(BlobError):
+        await store.get("mails", "t2", BLOB.ref)
+    told = metrics.expose().decode()
+    assert f'prelabel_blob_bytes_total{{operation="put"}} {float(len(BLOB.content))}' in told
+    assert 'prelabel_blob_failures_total{reason="missing"} 1.0' in told
 
 
 async def test_without_a_store_the_setting_is_named() -> None:

@@ -34,6 +34,7 @@ from prelabel_contract.tasks import json_size
 
 from . import log
 from .errors import Refused, Unavailable
+from .metrics import Metrics
 
 T = TypeVar("T")
 _log = log.get("prelabel.blobs")
@@ -71,12 +72,14 @@ class Blobs:
         self,
         url: str,
         *,
+        metrics: Metrics | None = None,
         cache_bytes: int = CACHE_BYTES,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Opens nothing yet. Raises `Refused` for a place that we cannot use."""
         self._scheme = _scheme(url)
         self._url = url
+        self._metrics = metrics or Metrics()
         self._cache = _Cache(cache_bytes)
         self._random_bytes = random_bytes
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
@@ -124,33 +127,44 @@ class Blobs:
         """Keep a blob. Raises `InvalidEvent` for one over MAX_BLOB_BYTES."""
         if len(blob.content) > MAX_BLOB_BYTES:
             raise _too_large(f"{len(blob.content)} bytes, the limit is {MAX_BLOB_BYTES}")
-        await self._at_store(self._put, f"{contract.folder(project, task)}/{blob.ref.sha256}", blob.content)
+        path = f"{contract.folder(project, task)}/{blob.ref.sha256}"
+        await self._at_store("put", self._put, path, blob.content)
+        self._metrics.blob_bytes.labels("put").inc(len(blob.content))
 
     async def get(self, project: str, task: str, ref: BlobRef) -> bytes:
         """A blob, checked. Raises `BlobError`: it is not there (yet), or it is not what it should be."""
         path = f"{contract.folder(project, task)}/{ref.sha256}"
         if (known := self._cache.get(path)) is not None:
             return known
-        content = await self._at_store(self._get, path, ref.bytes + 1)
+        try:
+            content = await self._checked(path, ref)
+        except BlobError as error:
+            self._metrics.blob_failures.labels(error.reason).inc()
+            raise
+        self._metrics.blob_bytes.labels("get").inc(len(content))
+        self._cache.put(path, content)
+        return content
+
+    async def _checked(self, path: str, ref: BlobRef) -> bytes:
+        content = await self._at_store("get", self._get, path, ref.bytes + 1)
         if content is None:
             raise BlobError("missing", f"the blob store has no {path}")
         digest = await self._off_loop(lambda: hashlib.sha256(content).hexdigest())
         if len(content) != ref.bytes or digest != ref.sha256:
             raise BlobError("damaged", f"what the blob store has as {path} has another size or hash")
-        self._cache.put(path, content)
         return content
 
     async def delete_of_task(self, project: str, task: str) -> None:
         """Forget all blobs of a task; there may be none."""
         path = contract.folder(project, task)
         self._cache.forget(f"{path}/")
-        await self._at_store(self._delete, path)
+        await self._at_store("delete", self._delete, path)
 
     # ------------------------------------------------------------------------------------------------------ sweeping
 
     async def tasks_older_than(self, moment_ms: int) -> list[Kept]:
         """Tasks that have blobs, of which the newest was put before that moment (ms since 1970)."""
-        return await self._at_store(lambda: list(self._older_than(moment_ms)), patience=3600.0)
+        return await self._at_store("list", lambda: list(self._older_than(moment_ms)), patience=3600.0)
 
     # -------------------------------------------------------------------------------------- in threads of our own
 
@@ -211,13 +225,17 @@ class Blobs:
                 if moments and max(moments) < moment_ms:
                     yield Kept(os.path.basename(project), os.path.basename(task))
 
-    async def _at_store(self, call: Callable[..., T], *arguments: Any, patience: float = ANSWER_SECONDS) -> T:
+    async def _at_store(
+        self, operation: str, call: Callable[..., T], *arguments: Any, patience: float = ANSWER_SECONDS
+    ) -> T:
         try:
             async with asyncio.timeout(patience):
-                return await self._off_loop(call, *arguments)
+                with self._metrics.blob_seconds.labels(operation).time():
+                    return await self._off_loop(call, *arguments)
         except BlobError:
             raise
         except Exception as error:  # each driver has exceptions of its own: whatever they are, the store failed
+            self._metrics.blob_failures.labels("unavailable").inc()
             _log.warning("the blob store failed", error=type(error).__name__)
             raise Unavailable("the blob store") from error
 
@@ -249,9 +267,9 @@ class NoBlobs(Blobs):
         return []
 
 
-def open_blobs(url: str) -> Blobs:
+def open_blobs(url: str, metrics: Metrics | None = None) -> Blobs:
     """The blob store that a setting names; empty: none. Raises `Refused`."""
-    return Blobs(url) if url else NoBlobs()
+    return Blobs(url, metrics=metrics) if url else NoBlobs()
 
 
 def _scheme(url: str) -> str:

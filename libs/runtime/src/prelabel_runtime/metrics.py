@@ -97,6 +97,14 @@ class Metrics:
         self.http_limited = Counter(
             "prelabel_http_limited", "Requests refused since there were too many", ["role"], registry=r
         )
+        # The blob store.
+        self.blob_seconds = Histogram(
+            "prelabel_blob_seconds", "Calls of the blob store", ["operation"], buckets=_SECONDS, registry=r
+        )
+        self.blob_bytes = Counter("prelabel_blob_bytes", "Bytes put and got", ["operation"], registry=r)
+        self.blob_failures = Counter(
+            "prelabel_blob_failures", "Blobs not had, and calls not answered", ["reason"], registry=r
+        )
         # Models.
         self.predicted = Counter(
             "prelabel_predictions", "Outcomes by provider and state", ["provider", "outcome"], registry=r

@@ -395,12 +395,13 @@ def run(
     try:
         chosen = settings()
         log.configure(chosen.log_level, pretty=sys.stderr.isatty(), hidden=secrets_given(os.environ))
+        metrics = Metrics()
         runtime = Runtime(
             settings=chosen,
             bus=open_bus(chosen, SystemClock()),
             store=open_store(chosen, SystemClock()),
-            metrics=Metrics(),
-            blobs=open_blobs(chosen.blobs),
+            metrics=metrics,
+            blobs=open_blobs(chosen.blobs, metrics),
         )
         with asyncio.Runner(loop_factory=process.event_loop()) as runner:
             runner.run(serve(runtime, build, name=name, ready=ready))
