@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from prelabel_contract import names
+from prelabel_contract.topics import Deployment, resolve
 from prelabel_runtime.bus.base import Message
 from prelabel_runtime.bus.kafka import KafkaBus
 from prelabel_runtime.topics.plan import Right
@@ -28,7 +29,7 @@ from tests.rig.servers import ServerHandle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo]
 
-SERVICES = ("ingestion", "projection", "training", *(f"inference-{name}" for name in PROVIDERS))
+USERS = (*(f"prelabel-{one.service}" for one in resolve(Deployment(PROVIDERS))), UPSTREAM, "nobody")
 LACKING = [
     ("READ", "topic", names.ANNOTATIONS),
     ("READ", "topic", names.PROJECTS),
@@ -40,8 +41,8 @@ LACKING = [
 
 @pytest.fixture(scope="module")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafkaServer]:
-    users = [*(f"prelabel-{name}" for name in SERVICES), UPSTREAM, "nobody", *(f"l{n}-training" for n in range(9))]
-    server = secured_kafka(tmp_path_factory.mktemp("secured-kafka"), users)
+    lacking = [f"l{number}-training" for number in range(9)]
+    server = secured_kafka(tmp_path_factory.mktemp("secured-kafka"), [*USERS, *lacking])
     yield server
     server.remove()
 
@@ -91,6 +92,11 @@ class TestMainJobWithTheRightsOfThePlan(MainJob):
         with prelabel:
             yield prelabel
 
+    def test_no_log_holds_a_password(self, prelabel: Prelabel) -> None:
+        for name in prelabel.names:
+            text = prelabel.log(name).read_text()
+            assert not [user for user, password in self.kafka.users.passwords.items() if password in text], name
+
     def inbound(self, prelabel: Prelabel, task: Mapping[str, Any]) -> None:
         asyncio.run(publish_as_upstream(self.kafka, prelabel.prefix, task))
 
@@ -102,8 +108,8 @@ def shown_by(name: str, kafka: SecuredKafkaServer) -> Mapping[str, str]:
             return by_password(kafka, "prelabel-ingestion", "SCRAM-SHA-512")
         case "projection":
             return by_password(kafka, "prelabel-projection", "SCRAM-SHA-256")
-        case "training":
-            return by_password(kafka, "prelabel-training", "PLAIN")
+        case "training" | "webhooks":
+            return by_password(kafka, f"prelabel-{name}", "PLAIN")
     return by_certificate(kafka, f"prelabel-inference-{name}")
 
 
