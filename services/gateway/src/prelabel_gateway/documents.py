@@ -35,6 +35,8 @@ def merge(documents: Mapping[str, Document]) -> Document:
         for name, value in document.items():
             if name != "info":
                 merged[name] = _joined(merged.get(name), value, f"{service}: /{name}")
+    if "tags" in merged:
+        merged["tags"] = sorted(merged["tags"], key=lambda tag: str(tag["name"]))
     return merged
 
 

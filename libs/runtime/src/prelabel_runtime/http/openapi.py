@@ -154,7 +154,8 @@ def _pointing(value: Any) -> Any:
 
 def _tags(operations: Iterable[tuple[Ruled, dict[str, Any]]]) -> list[dict[str, str]]:
     used = {operation["tags"][0] for _, operation in operations}
-    return [{"name": tag, "description": sentence} for tag, sentence in dict(SUBJECTS.values()).items() if tag in used]
+    described = sorted(dict(SUBJECTS.values()).items())
+    return [{"name": tag, "description": sentence} for tag, sentence in described if tag in used]
 
 
 def _reached(start: Any, schemas: dict[str, Any]) -> set[str]:
