@@ -1,5 +1,7 @@
 """Traces: where a task has been, and what it waits for."""
 
+from itertools import pairwise
+
 import pytest
 from prelabel_runtime.store.base import State, StoredOutcome
 
@@ -19,7 +21,7 @@ async def test_a_trace_tells_each_hop_in_the_order_of_time(here: Here) -> None:
     assert {hop["model"] for hop in hops[2:]} == {"finder", "parrot"}
     times = [hop["at_ms"] for hop in hops]
     assert times == sorted(times)
-    assert [hop["after_ms"] for hop in hops[1:]] == [b - a for a, b in zip(times, times[1:], strict=False)]
+    assert [hop["after_ms"] for hop in hops[1:]] == [b - a for a, b in pairwise(times)]
     assert trace["waiting"] == []
 
 

@@ -60,17 +60,45 @@ class Rebuild(Work):
     """A projection that is built anew from the log, beside the live one."""
 
     rebuild: str
+    step: str = ""
+    """reading, comparing, following or done"""
+    mode: str = "switch"
+    rate: float | None = None
+    """Records a second."""
+    equal: bool | None = None
+    """Whether the two say the same; None until they were compared."""
+    differences: dict[str, Any] = {}
 
 
 class Hop(Result):
-    """One step in a task's life."""
+    """One step of a task."""
 
     hop: str
-    at_ms: int | None = None
+    """submitted, accepted, annotated, or the outcome of a model: created, failed, cancelled, expired."""
+    at_ms: int
+    after_ms: int | None = None
+    """Since the hop before."""
+    model: str | None = None
+
+
+class Waiting(Result):
+    """A model that has not answered."""
+
+    model: str
+    provider: str
+    lane: str | None = None
+    group: str | None = None
+    since_ms: int
+    behind: int | None = None
+    """Records that the group has not handled."""
 
 
 class Trace(Result):
-    """The hops of a task."""
+    """The way of a task at its newest revision."""
 
     task: str
+    id: str | None = None
+    revision: int
+    now_ms: int
     hops: tuple[Hop, ...] = ()
+    waiting: tuple[Waiting, ...] = ()

@@ -59,9 +59,12 @@ def replay_state(replay: str) -> Call[Replay]:
     return get(path("replays", replay), Replay.of)
 
 
-def rebuild(**wanted: Any) -> Call[Rebuild]:
-    """Build a projection anew from the log, beside the live one, and switch when they are equal."""
-    return send("POST", "/v1/rebuilds", Rebuild.of, wanted)
+def rebuild(*, mode: Literal["switch", "compare"] = "switch") -> Call[Rebuild]:
+    """Build the projection anew from the log, beside the live one, and switch to it; or only say how they differ.
+
+    `Refused` where the log does not reach back: it names the first offset that is missing.
+    """
+    return send("POST", "/v1/rebuilds", Rebuild.of, {"mode": mode})
 
 
 def rebuild_state(rebuild: str) -> Call[Rebuild]:

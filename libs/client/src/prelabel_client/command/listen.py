@@ -53,7 +53,9 @@ def listen(
         made = client.create_subscription(here, types=type_ or (), projects=project or (), description="listen")
         server.secret = made.secret
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        out.note(f"listening at {here}; Ctrl-C ends it")
+        if not json:
+            out.line(f"listening at {here}; Ctrl-C ends it")
+            sys.stdout.flush()
         try:
             while True:
                 _print(out, printed.get())

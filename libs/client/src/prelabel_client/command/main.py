@@ -7,6 +7,7 @@ import typer
 
 from .annotate import annotate
 from .dead_letters import audit, deadletters, replay
+from .doctor import doctor
 from .emit import emit
 from .exits import MEANINGS, ending
 from .key import key
@@ -15,10 +16,12 @@ from .predict import predict
 from .profile import profile
 from .project import project
 from .provider import provider
+from .rebuild import rebuild
 from .status import runs, status
 from .submit import submit
 from .tasks import export, predictions, tasks
 from .topics import topics
+from .trace import trace
 from .up import down, up
 from .webhook import webhook
 
@@ -36,9 +39,9 @@ def application() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     alone: tuple[Callable[..., None], ...] = (
-        *(up, down, status),
+        *(up, down, status, doctor),
         *(submit, predict, tasks, predictions, export, runs, annotate, emit),
-        *(deadletters, replay, audit),
+        *(trace, deadletters, replay, rebuild, audit),
     )
     for command in alone:
         app.command()(command)

@@ -21,29 +21,29 @@ def status(profile: Profile = None, json: Json = False) -> None:
     out = Out(json=json)
     with session(profile) as client:
         found = [(one, client.counts(one.id)) for one in client.projects()]
-        missing = _missing(client.connection.health)
+        lacking = missing(client.connection.health)
         if json:
             projects = [{"project": one.id, **counts.json_value()} for one, counts in found]
-            out.value({"address": client.connection.address, "missing": missing, "projects": projects})
+            out.value({"address": client.connection.address, "missing": lacking, "projects": projects})
         else:
-            out.line(f"{client.connection.address}: {_state(missing)}")
+            out.line(f"{client.connection.address}: {_state(lacking)}")
             rows = (
                 (one.id, counts.tasks, model, *(states.get(s, 0) for s in ("created", "pending", "failed")))
                 for one, counts in found
                 for model, states in (counts.models or {"": {}}).items()
             )
             out.rows(("project", "tasks", "model", "created", "pending", "failed"), rows, nothing="no projects yet")
-    if missing:
+    if lacking:
         raise Ended(UNAVAILABLE)
 
 
-def _state(missing: dict[str, str] | None) -> str:
-    if missing is None:
+def _state(lacking: dict[str, str] | None) -> str:
+    if lacking is None:
         return "answers"
-    return "; ".join(clean(f"{what} {why}") for what, why in missing.items()) or "ready"
+    return "; ".join(clean(f"{what} {why}") for what, why in lacking.items()) or "ready"
 
 
-def _missing(health: str | None) -> dict[str, str] | None:
+def missing(health: str | None) -> dict[str, str] | None:
     """What is not ready, from the probes; None where they cannot be asked."""
     if health is None:
         return None

@@ -1,5 +1,7 @@
 """`prelabel topics plan | apply`: what a Kafka that others run must have."""
 
+import contextlib
+import io
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Annotated
@@ -97,3 +99,13 @@ def _run(arguments: Sequence[str]) -> None:
     code = main(arguments)
     if code:
         raise Ended(code)
+
+
+def differs() -> int:
+    """The exit code of `plan --check`, without what it prints."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            _run(["plan", "--check"])
+        except Ended as ended:
+            return ended.code
+    return 0

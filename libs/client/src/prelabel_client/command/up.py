@@ -188,7 +188,7 @@ def _keep(out: Out, name: str, found: Connection, sample: bool) -> None:
     )
     out.note(f"Ready; {command} finds it by the profile {name!r}. In another terminal:")
     out.note("")
-    for words in (first, "submit FILE --watch", "tasks", "--help"):
+    for words in (first, "submit FILE --watch", "tasks", "open", "--help"):
         out.note(f"  {command} {words}")
     out.note("")
 
