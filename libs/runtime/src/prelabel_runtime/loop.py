@@ -375,20 +375,29 @@ class Loop:
         if isinstance(reply, TryAgain):
             self._streak.broken()
             return [self._retry(item.record, reply)]
-        self._streak.longer(culprit=item.record is self._culprit)
+        culprit = item.record is self._culprit
+        if culprit or not self._replay_of(item.record):
+            # What somebody gives back to be tried once more says nothing about the consumer if it fails again.
+            self._streak.longer(culprit=culprit)
         return [self._bury(item.record, reply.reason, reply.detail)]
 
     def _resolved(self, record: Record) -> list[Message]:
         """Word that a dead letter was handled after all, if the record is the replay of one."""
-        before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER) if record.topic == self._retries else None
-        if before is None or not before.letter:
+        if not (letter := self._replay_of(record)):
             return []
-        said = DeadLetterResolved(letter=before.letter, group=self.group)
+        said = DeadLetterResolved(letter=letter, group=self.group)
         self._metrics.resolved.labels(self.group).inc()
-        _log.debug("dead letter handled after its replay", group=self.group, letter=before.letter)
-        event_id = names.derived(said.TYPE, before.letter)
+        _log.debug("dead letter handled after its replay", group=self.group, letter=letter)
+        event_id = names.derived(said.TYPE, letter)
         source = f"/{self.group}"
         return [_message(event(said, id=event_id, source=source, time_ms=self._clock.now_ms()))]
+
+    def _replay_of(self, record: Record) -> str:
+        """The dead letter that a record is the replay of; empty for any other."""
+        if record.topic != self._retries:
+            return ""
+        before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER)
+        return before.letter if before is not None else ""
 
     def _retry(self, record: Record, error: TryAgain) -> Message:
         before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER)
@@ -415,7 +424,6 @@ class Loop:
 
     def _aside(self, record: Record, reason: str, detail: str, attempts: int, not_before: int = 0) -> Aside:
         topic, partition, offset, timestamp = dead_letters.origin(record)
-        before = dead_letters.read_aside(record, dead_letters.RETRY_HEADER)
         return Aside(
             reason=reason,
             detail=detail[:1000],
@@ -426,7 +434,7 @@ class Loop:
             attempts=attempts,
             at_ms=self._clock.now_ms(),
             not_before_ms=not_before,
-            letter=before.letter if before is not None else "",
+            letter=self._replay_of(record),
         )
 
     # ------------------------------------------------------------------------------------------------- patience
