@@ -1,0 +1,107 @@
+"""Keys and links over several processes on Kafka: good everywhere at once, gone everywhere within a second."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.rig.processes import Prelabel, PrelabelProcess
+from tests.rig.servers import ServerHandle
+
+pytestmark = [pytest.mark.kafka, pytest.mark.mongo, pytest.mark.asyncio(loop_scope="module")]
+
+SERVICES = ("ingestion", "projection", "training")
+ROUTES = {"ingestion": "/v1/projects", "projection": "/v1/overview", "training": "/openapi.json"}
+
+
+@pytest.fixture(scope="module")
+def prelabel(
+    tmp_path_factory: pytest.TempPathFactory, kafka_server: ServerHandle, mongo_server: ServerHandle
+) -> Iterator[Prelabel]:
+    """Every service its own process."""
+    folder = tmp_path_factory.mktemp("everywhere")
+    with Prelabel.separate(folder, kafka=kafka_server.address, mongo=mongo_server.address, providers=[]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def second_door(prelabel: Prelabel) -> Iterator[PrelabelProcess]:
+    """One more ingestion."""
+    twin = prelabel.process("ingestion").twin("ingestion-2")
+    twin.start()
+    twin.ready()
+    yield twin
+    twin.signal(signal.SIGTERM)
+    twin.wait(30)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+        yield client
+
+
+async def asked(prelabel: Prelabel, client: httpx.AsyncClient, key: str) -> dict[str, int]:
+    """What each service answers to a key."""
+    headers = {"Authorization": f"Bearer {key}"}
+    answers = await asyncio.gather(
+        *(client.get(prelabel.process(name).address + ROUTES[name], headers=headers) for name in SERVICES)
+    )
+    return {name: answer.status_code for name, answer in zip(SERVICES, answers, strict=True)}
+
+
+async def made(prelabel: Prelabel, client: httpx.AsyncClient) -> dict[str, str]:
+    answer = await client.post(
+        f"{prelabel.address}/v1/keys",
+        json={"name": "x", "role": "admin"},
+        headers={"Authorization": f"Bearer {prelabel.key}"},
+    )
+    assert answer.status_code == 201, answer.text
+    found: dict[str, str] = answer.json()
+    return found
+
+
+async def test_a_key_is_good_at_every_service_as_soon_as_it_is_shown(
+    prelabel: Prelabel, client: httpx.AsyncClient
+) -> None:
+    for _ in range(5):
+        key = (await made(prelabel, client))["key"]
+        assert await asked(prelabel, client, key) == dict.fromkeys(SERVICES, 200)
+
+
+async def test_a_revoked_key_is_refused_by_every_service_within_a_second(
+    prelabel: Prelabel, client: httpx.AsyncClient
+) -> None:
+    key = await made(prelabel, client)
+    assert await asked(prelabel, client, key["key"]) == dict.fromkeys(SERVICES, 200)
+    headers = {"Authorization": f"Bearer {prelabel.key}"}
+    answer = await client.delete(f"{prelabel.address}/v1/keys/{key['id']}", headers=headers)
+    revoked = time.monotonic()
+    assert answer.status_code == 200
+    while await asked(prelabel, client, key["key"]) != dict.fromkeys(SERVICES, 401):
+        assert time.monotonic() - revoked < 1.0
+    assert time.monotonic() - revoked < 1.5
+
+
+async def test_a_link_that_many_follow_at_two_doors_at_once_lets_one_in(
+    prelabel: Prelabel, second_door: PrelabelProcess, client: httpx.AsyncClient
+) -> None:
+    for _ in range(2):
+        link = await client.post(
+            f"{prelabel.address}/v1/links", json={}, headers={"Authorization": f"Bearer {prelabel.key}"}
+        )
+        doors = [prelabel.address, second_door.address]
+        paths = [door + link.json()["url"] for door in doors * 6]
+        with ThreadPoolExecutor(len(paths)) as pool:  # at once, with no cookies in common
+            answers = list(pool.map(lambda path: httpx.get(path, trust_env=False, timeout=30), paths))
+        assert sorted(answer.status_code for answer in answers) == [303] + [410] * (len(paths) - 1)
+        (entered,) = [answer for answer in answers if answer.status_code == 303]
+        cookie = entered.headers["set-cookie"].split(";")[0]
+        for name in SERVICES:
+            answer = await client.get(prelabel.process(name).address + ROUTES[name], headers={"Cookie": cookie})
+            assert answer.status_code == 200, name
