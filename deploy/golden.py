@@ -13,6 +13,7 @@ GENERATORS = (
     "deploy.settings_doc",
     "deploy.topics_doc",
     "deploy.events_doc",
+    "deploy.command_doc",
 )
 """Modules that write their golden files, and with --check compare them."""
 

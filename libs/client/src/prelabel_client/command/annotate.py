@@ -43,7 +43,7 @@ def annotate(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Hand in annotations: of one task in words, or many from a file.
+    """Hand in annotations, in words or from a file.
 
     \b
     Example:

@@ -35,7 +35,7 @@ def deadletters(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """List records that could not be handled, newest first; show one with its bytes; discard one.
+    """List what could not be handled; show or discard one.
 
     \b
     Example:
@@ -69,7 +69,9 @@ def replay(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Hand dead letters to the groups that failed, again: those named, or all open ones of a group or a reason.
+    """Hand dead letters to the groups that failed, once more.
+
+    Those that are named, or all open ones of a group, of a reason, or altogether.
 
     \b
     Example:

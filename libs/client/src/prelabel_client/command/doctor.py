@@ -45,9 +45,10 @@ Check = Callable[["Client"], Iterator[Finding]]
 
 
 def doctor(profile: Profile = None, json: Json = False) -> None:
-    """Check the address, the key, the clock, what runs, topics, models, webhooks and dead letters; say what to do.
+    """Say what is wrong, in words, and what to do.
 
-    Exit code 1 if something is wrong.
+    Looks at the address, the key, the clock, bus and store, what waits, topics, models, webhooks and dead letters. Exit
+    code 1 if something is wrong.
 
     \b
     Example:

@@ -24,7 +24,9 @@ def emit(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Hand in CloudEvents as an upstream system does: what becomes of them is told by events.
+    """Hand in CloudEvents as an upstream system does.
+
+    What becomes of them is told by events.
 
     \b
     Example:

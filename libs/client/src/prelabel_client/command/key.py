@@ -28,7 +28,9 @@ def create(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Make a key. It is shown this once, alone on standard output.
+    """Make a key; it is shown this once.
+
+    It stands alone on standard output.
 
     \b
     Example:

@@ -34,10 +34,10 @@ def listen(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Receive events on this machine, verify them, and print each on one line, until Ctrl-C.
+    """Receive, verify and print events while you develop.
 
-    It subscribes itself, and removes the subscription at the end. With --forward each event is handed on, and what
-    that answers is what Prelabel is answered.
+    Until Ctrl-C, each on one line. It subscribes itself, and removes the subscription at the end. With --forward each
+    event is handed on, and what that answers is what Prelabel is answered.
 
     \b
     Example:

@@ -16,7 +16,9 @@ def open_page(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Open the overview page: makes an address that works once, for ten minutes, and lets a browser in for 12 hours.
+    """Open the overview page in a browser.
+
+    Makes an address that works once, for ten minutes, and lets a browser in for 12 hours.
 
     \b
     Example:

@@ -25,7 +25,9 @@ def add(
     project: Annotated[str | None, typer.Option("--project", help="The project that is meant by default.")] = None,
     json: Json = False,
 ) -> None:
-    """Keep an address and a key, and use them from now on. The key is read from a file: a command line can be seen.
+    """Keep an address and a key, and use them from now on.
+
+    The key is read from a file, or typed: a command line can be seen by others.
 
     \b
     Example:
@@ -62,7 +64,7 @@ def list_(json: Json = False) -> None:
 
 @profile.command()
 def show(name: Profile = None, json: Json = False) -> None:
-    """Show what commands would use: the address, where it comes from, and the beginning of the key.
+    """Show the address and the beginning of the key that are used.
 
     \b
     Example:

@@ -16,9 +16,7 @@ from .tasks import stdin_or
 if TYPE_CHECKING:
     from ..models import Project
 
-project = typer.Typer(
-    help="Projects: what is asked about the data, and which models answer first.", no_args_is_help=True
-)
+project = typer.Typer(help="Projects: what is asked, and which models answer first.", no_args_is_help=True)
 KINDS = ("choice", "span")
 Id = Annotated[str, typer.Argument(help="The project's id: a-z, 0-9 and hyphens.", metavar="ID")]
 
@@ -41,7 +39,9 @@ def create(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Create a project from a list of labels. Its first model finds the labels' own words, until you say otherwise.
+    """Create a project from a list of labels.
+
+    Its first model finds the labels' own words, until you say otherwise.
 
     \b
     Example:
@@ -127,7 +127,9 @@ def set_(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Create or change a project from JSON. A file with a version (from `show --json`) changes only that version.
+    """Create or change a project from JSON.
+
+    A file with a version (from `show --json`) changes only that version.
 
     \b
     Example:
@@ -151,7 +153,7 @@ def set_(
 
 @project.command()
 def use(name: Id, profile: Profile = None, json: Json = False) -> None:
-    """Make a project the one that is meant where none is named.
+    """Let a project be meant where none is named.
 
     \b
     Example:

@@ -56,7 +56,9 @@ def new(
     folder: Annotated[Path | None, typer.Option("--folder", help="Where to write it; else ./NAME.")] = None,
     json: Json = False,
 ) -> None:
-    """Write a folder with a provider that works: change its two methods, and it is yours.
+    """Write a folder with a provider that works.
+
+    Change what it loads and predicts, and it is yours.
 
     \b
     Example:
@@ -91,7 +93,9 @@ def try_(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Load a provider from its folder, in a worker process as in production, and print what it says.
+    """Load a provider from its folder, and print what it says.
+
+    In a worker process, as in production; nothing needs to be installed.
 
     \b
     Example:

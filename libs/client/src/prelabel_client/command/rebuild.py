@@ -27,9 +27,10 @@ def rebuild(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Build the projection anew from the log beside the live one, compare the two, and switch to the new one.
+    """Build what is shown anew from the log, and switch to it.
 
-    Everything goes on meanwhile. It is refused where the log does not reach back, naming the first missing offset.
+    The projection is built beside the live one, and the two are compared. Everything goes on meanwhile. It is refused
+    where the log does not reach back, naming the first missing offset.
 
     \b
     Example:

@@ -64,7 +64,7 @@ def runs(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """List runs, newest first; or show one, or what was refused in it.
+    """List runs, newest first; show one, or what was refused.
 
     \b
     Example:

@@ -48,10 +48,10 @@ def submit(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Hand in tasks from a file: JSONL, JSON, CSV, TXT, or a folder with a file for each task.
+    """Hand in tasks from a file or a folder, and watch them.
 
-    Lines that are refused are shown with their reasons, the others are taken; the exit code is 1 then. Handing the
-    same file in again adds nothing.
+    It reads JSONL, JSON, CSV, TXT, and a folder with a file for each task. Lines that are refused are shown with their
+    reasons, the others are taken; the exit code is 1 then. Handing the same file in again adds nothing.
 
     \b
     Example:

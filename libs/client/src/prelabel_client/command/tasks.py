@@ -101,7 +101,7 @@ def export(
     state: State = None,
     profile: Profile = None,
 ) -> None:
-    """Write every task with its predictions and annotations, one JSON object per line.
+    """Write tasks with all that was said, one JSON object a line.
 
     The file appears when it is complete: an export that breaks off leaves what was there before.
 

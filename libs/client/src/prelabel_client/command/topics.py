@@ -13,7 +13,7 @@ from .exits import Ended
 from .options import Json
 
 topics = typer.Typer(
-    help="Topics and rights that Prelabel needs of a Kafka. Address and credentials are settings: PRELABEL_BUS, …",
+    help="Topics and rights of a Kafka that others run. Its address and credentials are settings: PRELABEL_BUS, …",
     no_args_is_help=True,
 )
 Providers = Annotated[str, typer.Option("--providers", help="Model providers, between commas; else those installed.")]
@@ -38,7 +38,7 @@ def plan(
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 if anything is missing or differs.")] = False,
     json: Json = False,
 ) -> None:
-    """Show topics, partitions, retention and rights that are needed, and how Kafka differs.
+    """Show topics and rights that are needed, and how Kafka differs.
 
     \b
     Example:

@@ -24,7 +24,7 @@ def trace(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Show each step of a task with its time, and what it waits for.
+    """Show each step of a task, with times, and what it waits for.
 
     \b
     Example:

@@ -42,7 +42,10 @@ def up(
     name: Annotated[str, typer.Option("--profile", help="The profile to write.", metavar="NAME")] = LOCAL,
     json: Json = False,
 ) -> None:
-    """Start Prelabel on this machine, in one process, and write the profile that every other command uses.
+    """Start Prelabel on this machine, and keep where it is.
+
+    It runs in one process, with everything in one folder, until Ctrl-C. Its address and key are kept in a profile that
+    every other command uses.
 
     \b
     Example:
@@ -73,7 +76,7 @@ def up(
 
 
 def down(data: Data = DATA, json: Json = False) -> None:
-    """Stop what `prelabel up --detach` started; what was accepted is kept.
+    """Stop what `prelabel up --detach` started. What was accepted is kept.
 
     \b
     Example:

@@ -44,7 +44,9 @@ def add(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Subscribe an endpoint to events from now on. Its secret is shown this once, alone on standard output.
+    """Subscribe an endpoint to events from now on.
+
+    Its secret is shown this once, alone on standard output.
 
     \b
     Example:
@@ -148,7 +150,7 @@ def rotate(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Make a new secret, shown this once; the old one signs beside it for a while.
+    """Make a new secret; the old one signs too for a while.
 
     \b
     Example:
@@ -166,7 +168,7 @@ def rotate(
 
 @webhook.command("test")
 def try_(subscription: Id, profile: Profile = None, json: Json = False) -> None:
-    """Send a test event now, and say what the endpoint answered.
+    """Send a test event now; say what the endpoint answered.
 
     \b
     Example:
@@ -179,7 +181,7 @@ def try_(subscription: Id, profile: Profile = None, json: Json = False) -> None:
 
 @webhook.command()
 def resume(subscription: Id, profile: Profile = None, json: Json = False) -> None:
-    """Send again to a subscription that was disabled, from where it stopped.
+    """Let a disabled subscription go on, from where it stopped.
 
     \b
     Example:
@@ -206,7 +208,7 @@ def deliveries(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """List deliveries, the newest event first; or show one with every attempt.
+    """List deliveries, newest first; show one in full.
 
     \b
     Example:
@@ -230,7 +232,7 @@ def deliveries(
 
 @webhook.command()
 def resend(subscription: Id, delivery: DeliveryId, profile: Profile = None, json: Json = False) -> None:
-    """Send one delivery again now, under the same id, and say what the endpoint answered.
+    """Send one delivery again now, under the same id.
 
     \b
     Example:
@@ -251,7 +253,9 @@ def recover(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Deliver again what happened since a time, under the same ids.
+    """Deliver again what happened since a time.
+
+    Under the same ids: who has handled an event can tell.
 
     \b
     Example:
