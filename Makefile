@@ -21,9 +21,9 @@ demo: .state/$(if $(REAL),dev,run) ## The main job, unattended, shown: 3,000 tex
 	$(if $(REAL),@sh deploy/local/tools.sh java mvn)
 	$(PY) -m deploy.demo $(if $(REAL),--real)
 
-servers: .state/run ## Apache Kafka and a MongoDB-wire server on loopback: DO=up (default), stop, wipe, logs, status; H2=1 keeps the data on disk
+servers: .state/$(if $(SECURE),dev,run) ## Apache Kafka and a MongoDB-wire server on loopback: DO=up (default), stop, wipe, logs, status; H2=1 keeps the data on disk; SECURE=1 with users, TLS and rights
 	@sh deploy/local/tools.sh java mvn
-	$(PY) -m deploy.local $(or $(DO),up) $(if $(H2),--h2)
+	$(PY) -m deploy.local $(or $(DO),up) $(if $(H2),--h2) $(if $(SECURE),--secure)
 
 ##@ Change it
 

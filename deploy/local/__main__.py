@@ -1,4 +1,4 @@
-"""`python -m deploy.local up [--h2] | stop | wipe | logs | status`: Kafka and a Mongo-wire server, here."""
+"""`python -m deploy.local up [--h2] [--secure] | stop | wipe | logs | status`: Kafka and a Mongo-wire server, here."""
 
 import argparse
 import os
@@ -19,6 +19,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         kafka_port=asked.kafka_port,
         mongo_port=asked.mongo_port,
         backend="h2" if asked.h2 else "memory",
+        secure=asked.secure,
     )
     try:
         match asked.what:
@@ -46,6 +47,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     parser.add_argument("what", choices=["up", "stop", "wipe", "logs", "status"])
     parser.add_argument("--h2", action="store_true", help="up: Mongo keeps its data on disk instead of in memory")
+    parser.add_argument("--secure", action="store_true", help="Kafka with TLS, users and an access control list")
     parser.add_argument(
         "--kafka-port",
         type=_port,

@@ -23,13 +23,21 @@ class Certificate:
 
 
 class Authority:
-    """Signs certificates; everything it makes lies in its folder, readable by its owner alone."""
+    """Signs certificates; everything it makes lies in its folder, readable by its owner alone.
+
+    In a folder where there was one before, it is that one again.
+    """
 
     def __init__(self, folder: Path, name: str = "Prelabel's own") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self.cert, key = folder / "ca.pem", folder / "ca.key.pem"
+        if self.cert.exists() and key.exists():
+            self._authority = trustme.CA.from_pem(self.cert.read_bytes(), key.read_bytes())
+            return
         self._authority = trustme.CA(organization_name=name)
-        self.cert = _written(folder / "ca.pem", self._authority.cert_pem.bytes())
+        _written(self.cert, self._authority.cert_pem.bytes())
+        _written(key, self._authority.private_key_pem.bytes())
 
     def issue(self, name: str, *hosts: str, password: str = "") -> Certificate:
         """A certificate for hosts (names or addresses) whose common name is `name`; `password` encrypts the key."""

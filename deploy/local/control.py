@@ -25,6 +25,8 @@ class Options:
     kafka_port: int = KAFKA_PORT
     mongo_port: int = MONGO_PORT
     backend: Backend = "memory"
+    secure: bool = False
+    """Kafka lets in only those it knows; see kafka/secured.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def up(options: Options, say: Callable[[str], None]) -> None:
             raise
         _note(server)
         say(f"{server.name}: ready on {server.address} after {time.monotonic() - began:.1f} s")
+        for line in server.hints():
+            say(f"{server.name}: {line}")
 
 
 def stop(options: Options, say: Callable[[str], None]) -> None:
@@ -110,20 +114,36 @@ def status(options: Options, say: Callable[[str], None]) -> bool:
 def _servers(options: Options, say: Callable[[str], None]) -> list[Server]:
     home = options.home
     return [
-        KafkaServer(
-            home / "kafka",
-            options.kafka_port,
-            controller_port=options.kafka_port + 1,
-            tied=False,
-            home=home,
-            say=say,
-        ),
+        _secured(options, say) if options.secure else _open(options, say),
         MongoServer(home / "mongo", options.mongo_port, backend=options.backend, tied=False, home=home, say=say),
     ]
 
 
+def _open(options: Options, say: Callable[[str], None]) -> Server:
+    port = options.kafka_port
+    return KafkaServer(options.home / "kafka", port, controller_port=port + 1, tied=False, home=options.home, say=say)
+
+
+def _secured(options: Options, say: Callable[[str], None]) -> Server:
+    # Imported late: it needs what makes certificates, and the names of our services.
+    from deploy.local.kafka.secured import SecuredKafkaServer, Users, services_here
+
+    folder, port = options.home / "kafka-secured", options.kafka_port
+    return SecuredKafkaServer(
+        folder,
+        port,
+        users=Users.kept(folder / "users.json", services_here()),
+        controller_port=port + 1,
+        mutual_port=port + 2,
+        clear_port=port + 3,
+        tied=False,
+        home=options.home,
+        say=say,
+    )
+
+
 def _kind(server: Server) -> str:
-    return f"{server.backend} backend" if isinstance(server, MongoServer) else "KRaft"
+    return f"{server.backend} backend" if isinstance(server, MongoServer) else server.kind
 
 
 def _note_file(server: Server) -> Path:

@@ -41,6 +41,8 @@ class Server(ABC):
     name: ClassVar[str]
     main: ClassVar[str]
     heap_mib: ClassVar[int]
+    kind: ClassVar[str] = ""
+    """What tells it from another server of the same name."""
 
     def __init__(
         self, folder: Path, port: int, *, tied: bool = True, home: Path | None = None, say: Say = say_nothing
@@ -92,6 +94,10 @@ class Server(ABC):
     def running(self) -> bool:
         """True while the process lives; says nothing about its health."""
         return self.process is not None and self.process.alive
+
+    def hints(self) -> list[str]:
+        """What somebody who has started it by hand should know, line by line."""
+        return []
 
     def last_words(self) -> str:
         """The end of the log, one line."""

@@ -52,7 +52,6 @@ def topics_command(server: SecuredKafkaServer, prefix: str, *arguments: str, use
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PRELABEL_")},
         **by_password(server, user),
-        "PRELABEL_BUS": f"kafka://{server.address}",
         "PRELABEL_PREFIX": prefix,
         "PRELABEL_PARTITIONS": "4",
         **INBOUND,
@@ -240,14 +239,13 @@ def test_a_password_that_has_changed_ends_a_service_when_the_broker_comes_back_a
     own = secured_kafka(tmp_path / "own", ["prelabel-training"])
     try:
         assert topics_command(own, "one.", "apply", "--acls", "--providers", "echo")[0] == 0
-        shown = {**by_password(own, "prelabel-training", "PLAIN"), "PRELABEL_BUS": f"kafka://{own.address}"}
-        process = start(**shown)
+        process = start(**by_password(own, "prelabel-training", "PLAIN"))
         process.ready(30)
         own.users.passwords["prelabel-training"] = "another one"
         own.restart()
         assert process.wait(60) == 2
         assert "does not accept user prelabel-training" in last_line(process)
-        (own.folder / "prelabel-training.password").write_text("another one")
+        (own.folder / "users" / "prelabel-training.password").write_text("another one")
         process.start()
         process.ready(30)
     finally:

@@ -21,7 +21,7 @@ def secured_kafka(folder: Path, users: Sequence[str]) -> SecuredKafkaServer:
     server = SecuredKafkaServer(folder, free_port(), users=Users.new(users))
     server.start()
     try:
-        server.wait_ready()
+        server.wait_ready(60)
     except BaseException:
         server.kill()
         raise
@@ -30,16 +30,7 @@ def secured_kafka(folder: Path, users: Sequence[str]) -> SecuredKafkaServer:
 
 def by_password(server: SecuredKafkaServer, user: str, mechanism: str = "SCRAM-SHA-512") -> Mapping[str, str]:
     """Variables with which a process comes in by a password, which is in a file."""
-    file = server.folder / f"{user}.password"
-    file.touch(mode=0o600)
-    file.write_text(server.users.passwords[user] + "\n")
-    return {
-        "PRELABEL_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
-        "PRELABEL_KAFKA_SASL_MECHANISM": mechanism,
-        "PRELABEL_KAFKA_USERNAME": user,
-        "PRELABEL_KAFKA_PASSWORD_FILE": str(file),
-        "PRELABEL_KAFKA_CA_FILE": str(server.authority.cert),
-    }
+    return server.variables_of(user, mechanism)
 
 
 def by_certificate(server: SecuredKafkaServer, user: str) -> Mapping[str, str]:

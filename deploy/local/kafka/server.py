@@ -22,6 +22,7 @@ class KafkaServer(Server):
     name: ClassVar[str] = "kafka"
     main: ClassVar[str] = "kafka.Kafka"
     heap_mib: ClassVar[int] = 512
+    kind: ClassVar[str] = "KRaft"
 
     def __init__(
         self,
