@@ -37,7 +37,9 @@ def test_the_first_ten_minutes_go_as_written(tmp_path: Path, newcomer: Mapping[s
     folder = tmp_path / "work"
     folder.mkdir()
     with carried_out([DOCS / "first-ten-minutes.md"], folder, newcomer) as said:
-        assert len((folder / "mails.jsonl").read_text().splitlines()) == 4
+        assert (
+            len((folder / "mails.jsonl").read_text().splitlines()) == 5
+        )  # four mails, and the text that was asked about
         for promised in ("urgent", "complaint", "inbound-crm", "eve"):
             assert promised in str(said)
 
