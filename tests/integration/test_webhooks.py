@@ -135,6 +135,24 @@ async def test_events_before_the_subscription_are_not_told(here: Here, receiver:
     assert [one.event["data"]["id"] for one in receiver.at("/late")] == ["after"]
 
 
+async def test_what_a_subscription_does_not_ask_for_any_more_is_neither_sent_nor_shown(
+    here: Here, receiver: Receiver
+) -> None:
+    mine, theirs = await here.project(), await here.project()
+    receiver.answers["/narrowed"] = [429]
+    receiver.answer_headers["/narrowed"] = {"Retry-After": "1"}
+    made = await subscribe(here, receiver, "/narrowed", types=["task.accepted"], projects=[mine, theirs])
+    await here.post(f"{theirs}/tasks", task("Ada", id="theirs"))
+    (owed,) = await eventually(lambda: deliveries(here, made["id"]), lambda found: len(found) == 1)
+    await ask(here, "PATCH", f"/{made['id']}", json={"projects": [mine]})
+    assert await deliveries(here, made["id"]) == []
+    await ask(here, "GET", f"/{made['id']}/deliveries/{owed['delivery']}", 404)
+    await ask(here, "POST", f"/{made['id']}/deliveries/{owed['delivery']}/resend", 404)
+    await here.post(f"{mine}/tasks", task("Grace", id="mine"))
+    await receiver.until(lambda: len(receiver.at("/narrowed")) == 2)
+    assert [one.event["data"]["id"] for one in receiver.at("/narrowed")] == ["theirs", "mine"]
+
+
 # --------------------------------------------------------------------------------------------------------- failures
 
 

@@ -42,7 +42,14 @@ def routes(desk: Desk) -> APIRouter:
         """Deliveries, the newest event first; `since` is a moment in milliseconds since 1970."""
         row = await desk.find(request, subscription)
         page = await store.deliveries.page(
-            row.id, limit=limit + 1, after=key_of(cursor), state=state, since_ms=since, type=type, task=task
+            row.id,
+            limit=limit + 1,
+            after=key_of(cursor),
+            state=state,
+            since_ms=since,
+            type=type,
+            task=task,
+            projects=row.projects or None,
         )
         last = PageKey(page[limit - 1].event_ms, page[limit - 1].id) if len(page) > limit else None
         return answer({"deliveries": [shown_delivery(one) for one in page[:limit]], "next": cursor_of(last)})

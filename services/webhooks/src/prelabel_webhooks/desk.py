@@ -44,9 +44,9 @@ class Desk:
         return row
 
     async def delivery(self, row: SubscriptionChanged, delivery: str) -> StoredDelivery:
-        """A delivery of a subscription. Raises a 404."""
+        """A delivery of a subscription. Raises a 404, also for one of a project that it does not ask for any more."""
         found = await self.runtime.store.deliveries.get(row.id, delivery)
-        if found is None:
+        if found is None or not (not row.projects or found.project in row.projects):
             raise not_found("delivery", delivery)
         return found
 

@@ -267,10 +267,10 @@ class Endpoint:
             if stored.id in self._under_way:
                 continue
             event = await self._tools.feed.find(Partition(stored.topic, stored.partition), stored.offset)
-            if event is not None:
+            if event is not None and wants(self._row, event):
                 return _Job(event, stored.id, None, stored)
-            lost = ledger.given_up(stored, self._clock.now_ms(), "the event is no longer in the log")
-            await self._store.deliveries.put([lost])
+            why = ledger.GONE if event is None else ledger.NOT_WANTED
+            await self._store.deliveries.put([ledger.given_up(stored, self._clock.now_ms(), why)])
         if self.standing.held(self._settings.hold_after) and self._clock.now_ms() < self.standing.next_try_ms:
             return None
         lanes = (self._live, *self._recoveries)

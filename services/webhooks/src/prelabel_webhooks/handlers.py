@@ -122,7 +122,6 @@ def outgoing(record: Record) -> Outgoing | None:
     if event is None:
         return None
     data = event.data
-    project = getattr(data, "project", None)
     return Outgoing(
         place=record.place,
         offset=record.offset,
@@ -130,16 +129,29 @@ def outgoing(record: Record) -> Outgoing | None:
         source=event.source,
         type=public_type(data.TYPE),
         time_ms=event.time_ms,
-        projects=data.projects if isinstance(data, SubscriptionDisabled) else (project,) if project else (),
+        projects=_projects(data),
         task=getattr(data, "task", None),
         data=cloudevents.encode(event)[1],
     )
 
 
+FORBIDDEN = "forbidden_project"
+
+
+def _projects(data: EventData) -> tuple[str, ...]:
+    """Whose business it is. What a source may not write to a project says nothing to those who listen to that one."""
+    if isinstance(data, SubscriptionDisabled):
+        return data.projects
+    if isinstance(data, TaskRejected) and data.reason == FORBIDDEN:
+        return ()
+    project = getattr(data, "project", None)
+    return (project,) if project else ()
+
+
 def wants(subscription: SubscriptionChanged, event: Outgoing) -> bool:
     """Whether a subscription is to be told of an event."""
-    if subscription.projects and not set(event.projects).intersection(subscription.projects):
-        return False
+    if subscription.projects and not (event.projects and set(event.projects) <= set(subscription.projects)):
+        return False  # what is about more than it asks for is not for it either
     noun = event.type.partition(".")[0]
     return not subscription.types or event.type in subscription.types or f"{noun}.*" in subscription.types
 

@@ -47,9 +47,14 @@ def attempted(before: StoredDelivery, attempt: Attempt, next_ms: int | None) -> 
     )
 
 
-def given_up(before: StoredDelivery, now_ms: int, reason: str) -> StoredDelivery:
-    """A delivery that cannot even be tried."""
-    body = _with(before, {"at_ms": now_ms, "result": "gone_from_log", "error": reason})
+GONE = ("gone_from_log", "the event is no longer in the log")
+NOT_WANTED = ("not_wanted", "the subscription does not ask for it any more")
+
+
+def given_up(before: StoredDelivery, now_ms: int, why: tuple[str, str]) -> StoredDelivery:
+    """A delivery that is not even tried, and why: in a word and in a sentence."""
+    result, reason = why
+    body = _with(before, {"at_ms": now_ms, "result": result, "error": reason})
     return replace(before, state=DeliveryState.EXHAUSTED, at_ms=now_ms, next_ms=0, body=body)
 
 

@@ -171,8 +171,12 @@ class Deliveries(ABC):
         since_ms: int = 0,
         type: str | None = None,  # noqa: A002 - the event's
         task: str | None = None,
+        projects: Sequence[str] | None = None,
     ) -> Sequence[StoredDelivery]:
-        """Deliveries of events since a moment, the newest event first; `after` is (event_ms, id) of the last one."""
+        """Deliveries of events since a moment, the newest event first; `after` is (event_ms, id) of the last one.
+
+        With `projects`: of events of these only.
+        """
 
     @abstractmethod
     async def requeue(self, subscription: str, since_ms: int, until_ms: int, now_ms: int) -> int:

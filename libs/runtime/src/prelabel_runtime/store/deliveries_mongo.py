@@ -142,11 +142,14 @@ class MongoDeliveries(Deliveries):
         since_ms: int = 0,
         type: str | None = None,  # noqa: A002
         task: str | None = None,
+        projects: Sequence[str] | None = None,
     ) -> Sequence[StoredDelivery]:
         question: Document = {"subscription": subscription, "event_ms": {"$gte": since_ms}}
         for field, value in (("best.state", state), ("type", type), ("task", task)):
             if value is not None:
                 question[field] = str(value)
+        if projects is not None:
+            question["project"] = {"$in": list(projects)}
         if after is not None:
             question["event_ms"]["$lte"] = after.ms
             question["$or"] = [{"event_ms": {"$lt": after.ms}}, {"event_ms": after.ms, "_id": {"$lt": after.id}}]

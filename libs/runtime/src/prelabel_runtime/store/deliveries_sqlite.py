@@ -169,6 +169,7 @@ class SqliteDeliveries(Deliveries):
         since_ms: int = 0,
         type: str | None = None,  # noqa: A002
         task: str | None = None,
+        projects: Sequence[str] | None = None,
     ) -> Sequence[StoredDelivery]:
         where = ["subscription = ?", "event_ms >= ?"]
         values: list[Any] = [subscription, since_ms]
@@ -176,6 +177,9 @@ class SqliteDeliveries(Deliveries):
             if value is not None:
                 where.append(f"{column} = ?")
                 values.append(str(value))
+        if projects is not None:
+            where.append(f"project IN {GIVEN}")
+            values.append(ids(projects))
         if after is not None:
             where.append("(event_ms, id) < (?, ?)")
             values += after

@@ -198,6 +198,12 @@ class DeliveryTests:
         )
         assert list(found) == [match]
 
+    async def test_pages_can_be_of_some_projects_only(self, store: Store) -> None:
+        name = fresh("s")
+        mine, theirs = delivery(name, "a", project="mine"), delivery(name, "b", project="theirs")
+        await store.deliveries.put([mine, theirs])
+        assert list(await store.deliveries.page(name, limit=10, projects=["mine", "no-other"])) == [mine]
+
     async def test_exhausted_deliveries_are_owed_again_when_asked_for(self, store: Store) -> None:
         name = fresh("s")
         await store.deliveries.put(
