@@ -263,7 +263,8 @@ async def test_letters_of_a_deleted_task_are_gone(here: Here) -> None:
     await here.predicted(project, "t")
     uid = names.task_uid(project, "t")
     dead = await letter(here, buried(uid.encode(), orjson.dumps({"project": project, "task": uid, "text": "secret"})))
-    assert dead["task"] == uid
-    assert made
+    assert (dead["task"], made["task"]) == (uid, uid)
+    (concerned,) = (await here.get(f"{project}/tasks/t/trace"))["dead_letters"]
+    assert (concerned["id"], concerned["state"], concerned["reason"]) == (dead["id"], "open", "kills_its_process")
     await here.client.delete(f"/v1/projects/{project}/tasks/t")
     await eventually(lambda: look(here, dead["id"]), lambda seen: seen is None)

@@ -1,5 +1,7 @@
 """The route of traces: where a task has been, and what it waits for."""
 
+from typing import Literal
+
 from fastapi import APIRouter, Response
 from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.answers import answer
@@ -43,6 +45,17 @@ class ShownWaiting(Shown):
     """Records that the group has not handled; null where that may not be asked."""
 
 
+class ConcernedLetter(Shown):
+    """A dead letter that concerns the task."""
+
+    id: str
+    group: str
+    reason: str
+    at_ms: int
+    state: Literal["open", "replayed", "discarded"]
+    result: Literal["succeeded", "dead_lettered_again"] | None
+
+
 class ShownTrace(Shown):
     """The way of a task at its newest revision."""
 
@@ -53,6 +66,8 @@ class ShownTrace(Shown):
     hops: list[ShownHop]
     """In the order of their times."""
     waiting: list[ShownWaiting]
+    dead_letters: list[ConcernedLetter]
+    """Oldest first. One that is open may be what a model is waited for."""
 
 
 def routes(tracing: Tracing) -> APIRouter:

@@ -17,7 +17,9 @@ from prelabel_contract.names import Lane
 from prelabel_runtime.bus.base import Bus, Partition
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.store.base import State, StoredAnnotation, StoredOutcome, StoredTask
+from prelabel_runtime.store.dead_letters import KnownLetter
 
+from .api_dead_letters import shown
 from .reading import Reading
 
 Hop = dict[str, Any]
@@ -57,6 +59,7 @@ class Tracing:
             "now_ms": now_ms,
             "hops": _in_order(_hops(task, submitted, current, annotations)),
             "waiting": await asyncio.gather(*(self._waiting(one, submitted) for one in pending)),
+            "dead_letters": [_letter(one) for one in await store.dead_letters.of_task(task.uid)],
         }
 
     async def _submission(self, task: StoredTask) -> Submission | None:
@@ -123,6 +126,11 @@ def _hops(
     hops += [_outcome(one) for one in outcomes if one.state is not State.PENDING]
     hops += [{"hop": "annotated", "at_ms": one.at_ms, "annotator": one.annotator} for one in annotations]
     return hops
+
+
+def _letter(known: KnownLetter) -> dict[str, Any]:
+    whole = shown(known)
+    return {name: whole[name] for name in ("id", "group", "reason", "at_ms", "state", "result")}
 
 
 def _outcome(outcome: StoredOutcome) -> Hop:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from prelabel_contract.names import TASKS
 
 from prelabel_runtime.store.base import PageKey, Projected, State, Store
 from prelabel_runtime.store.dead_letters import Decision, LetterFilter, LetterState, ReplayResults, StoredLetter
@@ -25,7 +26,7 @@ def letter(group: str, name: str, **values: Any) -> StoredLetter:
     """A letter; `values` say what matters to the test."""
     written = StoredLetter(
         letter=name, group=group, partition=0, offset=0, at_ms=1000, reason="bad_json", detail="no JSON",
-        topic="prelabel.tasks", origin_partition=3, origin_offset=7, origin_ms=900, attempts=0,
+        topic=TASKS, origin_partition=3, origin_offset=7, origin_ms=900, attempts=0,
     )  # fmt: skip
     return replace(written, **values)
 
