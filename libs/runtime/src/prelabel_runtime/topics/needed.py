@@ -23,15 +23,23 @@ async def wait_for_topics(bus: Bus, services: Sequence[Service], clock: Clock, l
     """
     reads, writes = _used(services)
     deadline = clock.monotonic() + limit
-    pause, told = 0.2, False
-    while missing := await bus.missing(reads=reads, writes=writes):
-        if not all(one.allowed for one in missing):
-            raise Refused(f"Kafka: {_listed([one for one in missing if not one.allowed])}; see prelabel topics plan")
+    pause = 0.2
+    while True:
+        try:
+            missing = await bus.missing(reads=reads, writes=writes)
+        except Unavailable as error:
+            waiting = error
+        else:
+            if not missing:
+                return
+            if denied := [one for one in missing if not one.allowed]:
+                raise Refused(f"Kafka: {_listed(denied)}; `prelabel topics plan` shows what is needed")
+            waiting = Unavailable(
+                f"{_listed(missing)}; `prelabel topics apply` or PRELABEL_CREATE_TOPICS=true makes them"
+            )
         if clock.monotonic() >= deadline:
-            raise Unavailable(f"{_listed(missing)}; `prelabel topics apply` or PRELABEL_CREATE_TOPICS=true makes them")
-        if not told:
-            _log.warning("waiting for topics that are not there yet", topics=[one.topic for one in missing])
-            told = True
+            raise waiting
+        _log.warning("waiting for topics", reason=waiting.what)
         await clock.sleep(pause)
         pause = min(2 * pause, 5.0)
 
