@@ -130,6 +130,17 @@ async def test_a_task_that_may_not_come_in_is_rejected_to_its_sender(
     assert (await here.client.get(f"/v1/projects/{PROJECT}/tasks/{name}")).status_code == 404
 
 
+async def test_a_source_adds_nothing_to_a_run_by_naming_it(here: Here) -> None:
+    theirs = await here.project()
+    run = (await here.upload(theirs, [{"data": {"text": "Ada"}}])).json()["run"]
+    before = await here.until(f"{theirs}/runs/{run}", lambda seen: seen["state"] == "completed")
+    await send(here, "run-event", {"project": PROJECT, "id": "run-1", "data": {"text": "Grace"}, "run": run})
+    await here.predicted(PROJECT, "run-1")
+    assert await here.get(f"{theirs}/runs/{run}") == before
+    (listed,) = (await here.get(f"{PROJECT}/tasks", run=f"crm:{run}"))["tasks"]
+    assert listed["id"] == "run-1"
+
+
 async def test_an_annotation_comes_in(here: Here) -> None:
     await send(here, "for-annotation", {"project": PROJECT, "id": "annotated", "data": {"text": "Ada"}})
     await here.predicted(PROJECT, "annotated")

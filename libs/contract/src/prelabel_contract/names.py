@@ -75,6 +75,11 @@ def run_id(project: str, idempotency_key: str) -> str:
     return derived("run", project, idempotency_key)
 
 
+def run_of_source(source: str, run: str) -> str:
+    """What an inbound source calls a run: a name of its own, which no upload's run has, whoever's that is."""
+    return f"{source}:{run}"
+
+
 def delivery_id(source: str, event_id: str, subscription: str) -> str:
     """The delivery of an event to a webhook subscription: its webhook-id, the same for every attempt."""
     return "msg_" + derived("delivery", source, event_id, subscription)

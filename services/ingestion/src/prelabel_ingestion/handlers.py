@@ -250,7 +250,7 @@ class InboundDoor:
             blobs=blobs,
             meta=data.meta,
             lane=Lane(data.lane),
-            run=data.run,
+            run=names.run_of_source(self.name, data.run) if data.run is not None else None,
             door=f"inbound.{self.name}",
         )
         return [self._event(submitted, inbound)]
