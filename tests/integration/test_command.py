@@ -19,10 +19,11 @@ from prelabel_client.profiles import Connection
 
 from deploy.local.ports import free_port
 from tests.rig.cutting_proxy import CuttingProxy
+from tests.rig.documents import carried_out
 from tests.rig.processes import ALL_IN_ONE, Prelabel
 
 COMMAND = str(Path(sys.executable).with_name("prelabel"))
-KEYS = "local"
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -467,3 +468,99 @@ def test_a_profile_is_used_by_name(command: Command) -> None:
         assert "127.0.0.1:1" in command("profile", "show", "--profile", "away").out
     finally:
         profiles.write(before, command.profiles)
+
+
+# -------------------------------------------------------------------------------------------- providers, docs, doctor
+
+
+def test_a_new_provider_passes_its_conformance_suite_and_all_in_one_finds_it(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    command("provider", "new", "word-finder")
+    assert "TIME" in command("provider", "try", "word-finder", "Come today").out
+    (said,) = command(
+        "provider", "try", "word-finder", "x Ada", "--settings", '{"words": {"ada": "A"}}', "--json"
+    ).values
+    assert [(one["start"], one["end"], one["labels"]) for one in said["regions"]] == [(2, 5, ["A"])]
+    assert "/wrds" in command("provider", "try", "word-finder", "x", "--settings", '{"wrds": 1}', code=2).err
+    folder = tmp_path / "word-finder"
+    installed = _installed_beside(folder, tmp_path / "site")
+    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    tested = subprocess.run(
+        suite, cwd=folder, env={**os.environ, **installed}, capture_output=True, text=True, check=False
+    )
+    assert tested.returncode == 0, tested.stdout
+    assert " passed" in tested.stdout
+    environment = {
+        **installed,
+        "PRELABEL_INFERENCE_ENVIRONMENTS": json.dumps({"word-finder": str(tmp_path / "python")}),
+    }
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={installed["PYTHONPATH"]} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    with Prelabel.all_in_one(tmp_path / "run", providers=["word-finder"], environment=environment) as running:
+        command.environment |= {"PRELABEL_ADDRESS": running.address, "PRELABEL_KEY": running.key}
+        assert command("provider", "list").rows[0][0] == "word-finder"
+        labels = ["--labels", "TIME", "--kind", "span", "--model", "word-finder"]
+        command("project", "create", "times", *labels)
+        assert "TIME" in command("predict", "Come today", "--project", "times").out
+
+
+def _installed_beside(folder: Path, site: Path) -> dict[str, str]:
+    """Install a package where nothing else is; the variables by which Python finds it there."""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--target", str(site)]
+    subprocess.run([*pip, str(folder)], check=True, capture_output=True)
+    return {"PYTHONPATH": str(site)}
+
+
+def test_a_folder_that_is_there_is_not_written_over(command: Command) -> None:
+    (command.folder / "taken").mkdir()
+    (command.folder / "taken" / "mine").write_text("keep")
+    assert "is there already" in command("provider", "new", "taken", code=2).err
+    assert [path.name for path in (command.folder / "taken").iterdir()] == ["mine"]
+
+
+def test_a_trace_shows_each_hop(command: Command) -> None:
+    task = command("predict", "urgent, traced", "--json").values[0]["task"]
+    hops: list[str] = []
+    for _ in range(50):
+        hops = [row[2] for row in command("trace", task).rows]
+        if "created" in hops:
+            break
+    assert hops[:3] == ["submitted", "accepted", "created"]
+    (value,) = command("trace", task, "--json").values
+    assert value["waiting"] == []
+
+
+def test_the_doctor_finds_nothing_where_all_is_well(command: Command) -> None:
+    findings = {one["check"]: one for one in command("doctor", "--json").values}
+    assert {findings[name]["state"] for name in ("address", "key", "clock", "bus and store", "webhooks")} == {"ok"}
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(command: Command, prelabel: Prelabel, tmp_path: Path) -> None:
+    key = command("key", "create", "soon over", "--role", "labeler", "--expires", "1h").out.strip()
+    other = Command(tmp_path, PRELABEL_ADDRESS=prelabel.address, PRELABEL_KEY=key)
+    findings = {one["check"]: one for one in other("doctor", "--json").values}
+    assert findings["key"]["state"] == "look"
+    assert "prelabel key create" in findings["key"]["do"]
+    assert findings["webhooks"]["state"] == "unknown"
+    assert "admin" in findings["webhooks"]["do"]
+    wrong = Command(tmp_path, PRELABEL_ADDRESS=prelabel.address, PRELABEL_KEY="pl_wrong-key-0000000")("doctor", code=1)
+    assert "wrong   key" in wrong.out
+
+
+def test_a_rebuild_is_watched_to_its_end(command: Command) -> None:
+    (value,) = command("rebuild", "--compare", "--json").values
+    assert (value["state"], value["mode"]) == ("completed", "compare")
+    assert "no rebuild" in command("rebuild", "nothing", code=5).err
+
+
+def test_the_document_of_the_sdk_goes_as_written(prelabel: Prelabel, tmp_path: Path) -> None:
+    variables = {"PRELABEL_ADDRESS": prelabel.address, "PRELABEL_KEY": prelabel.key}
+    with carried_out([ROOT / "docs" / "python.md"], tmp_path, variables) as said:
+        first, second, third = said.outputs
+    assert "1000 accepted, 0 refused" in first
+    assert "666 are urgent" in first
+    assert "words [('urgent',)]" in first
+    assert "there is no project 'nothing'" in first
+    assert second.count("['urgent']") == 10
+    assert "'tasks': 1011" in third
