@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from prelabel_contract import names
 from prelabel_contract.events import RunCompleted
 from prelabel_runtime.bus.base import Message
@@ -225,3 +227,25 @@ async def test_only_one_rebuild_runs_at_a_time(tmp_path: Path) -> None:
         assert (await ended(here, first.headers["Location"]))["state"] == "completed"
         problem(await here.client.get("/v1/rebuilds/none"), "unknown_rebuild", 404)
         problem(await here.client.post("/v1/rebuilds", json={"mode": "destroy"}), "invalid", 422)
+
+
+@pytest.mark.kafka
+async def test_a_kafka_log_that_was_trimmed_is_refused(tmp_path: Path, kafka_server: ServerHandle) -> None:
+    async with filled(tmp_path, kafka_server.address) as (here, project):
+        ends = await here.runtime.bus.offsets([names.TASKS], "end")
+        place = next(place for place, end in ends.items() if end > 1)
+        await _delete_before(kafka_server.address, here.runtime.settings.prefix + place.topic, place.number, 1)
+        refused = problem(await here.client.post("/v1/rebuilds", json={}), "log_incomplete", 409)
+        where = f"{names.TASKS}, partition {place.number}: offset 0 is missing, the next that the log holds is 1"
+        assert where in refused["detail"]
+        assert (await here.get(f"{project}/counts"))["tasks"] == 60
+
+
+async def _delete_before(address: str, topic: str, partition: int, offset: int) -> None:
+    """As retention does, or an operator with kafka-delete-records."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=offset)})
+    finally:
+        await admin.close()
