@@ -8,9 +8,10 @@ import pytest
 from prelabel_contract import names
 from prelabel_contract.events import KeyChanged, KeyUsed
 from prelabel_runtime.http.credentials import id_in, new_credential
+from prelabel_runtime.http.guard import AGAIN_SECONDS
 from prelabel_runtime.testing.doubles import counted_bytes
 
-from tests.rig.in_process import KEY, Here, eventually, spec
+from tests.rig.in_process import KEY, PATIENCE, Here, eventually, spec, task
 
 from .test_api_doors import problem
 
@@ -78,6 +79,26 @@ async def test_a_revoked_key_opens_nothing_from_then_on(here: Here) -> None:
     again = await here.client.delete(f"/v1/keys/{key['id']}")
     assert again.status_code == 200
     assert len(await here.events(names.ACCESS, KeyChanged, id=key["id"], revoked=True)) == 1
+
+
+async def test_a_stream_tells_nothing_more_once_its_key_is_revoked(here: Here) -> None:
+    key = await made(here)
+    project = await here.project()
+    async with using(here, key["key"]) as client, client.stream("GET", "/v1/overview/events") as events:
+        parts = events.aiter_raw()
+        await anext(parts)
+        await here.client.delete(f"/v1/keys/{key['id']}")
+        await asyncio.sleep(AGAIN_SECONDS)
+        await here.post(f"{project}/tasks", task("a secret of tomorrow"))
+        told: list[bytes] = []
+
+        async def rest() -> None:
+            async for part in parts:
+                told.append(part)  # noqa: PERF401 - kept also when the stream breaks off
+
+        with pytest.raises(httpx.RemoteProtocolError):
+            await asyncio.wait_for(rest(), 5 * PATIENCE)
+        assert b"a secret of tomorrow" not in b"".join(told)
 
 
 async def test_a_key_ends_when_it_was_said_to(here: Here) -> None:

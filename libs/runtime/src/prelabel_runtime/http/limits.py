@@ -96,7 +96,7 @@ class Limits:
         self._settings = settings
         self._all = Rate(per_second=settings.per_second, burst=settings.burst)
         self._strangers = Rate(per_second=settings.stranger_per_second, burst=settings.stranger_burst)
-        self._clock = clock
+        self.clock = clock
         self._most = most
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """(tokens, when), the one that was used last at the end."""
@@ -119,7 +119,7 @@ class Limits:
                 raise Problem(422, "invalid", f"{wrong.pointer}: {wrong.detail}", [wrong])
 
     def _take(self, who: str, name: str, rate: Rate) -> Quota:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         tokens, when = self._buckets.pop(who, (float(rate.burst), now))
         tokens = min(float(rate.burst), tokens + (now - when) * rate.per_second)
         left = tokens - 1
