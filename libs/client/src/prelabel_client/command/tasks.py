@@ -100,6 +100,7 @@ def export(
     model: Model = None,
     state: State = None,
     profile: Profile = None,
+    json: Json = False,
 ) -> None:
     """Write tasks with all that was said, one JSON object a line.
 
@@ -110,7 +111,7 @@ def export(
       prelabel export --project mails > mails.jsonl
       prelabel export -o mails.jsonl --state created --model words
     """
-    out = Out()
+    out = Out(json=json)
     with session(profile) as client:
         lines = client.export(meant(client, project), run=run, model=model, state=state)
         if output == "-":
@@ -118,6 +119,8 @@ def export(
                 out.value(line)
             return
         written = _write(Path(output), lines)
+    if json:
+        out.value({"file": output, "tasks": written})
     out.note(f"{written} tasks in {output}")
 
 

@@ -1,5 +1,6 @@
 """`prelabel webhook …`: who is told what happens."""
 
+import json as _json
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +12,11 @@ from .exits import DATA, Ended
 from .key import seconds_of
 from .listen import listen
 from .options import Json, Limit, Profile
-from .output import Out, moment, progress
+from .output import Out, clean, moment, progress
 from .session import session
 
 if TYPE_CHECKING:
-    from ..models_webhooks import Attempt
+    from ..models_webhooks import Attempt, DeliveryInFull
 
 webhook = typer.Typer(help="Webhooks: who is told what happens.", no_args_is_help=True)
 webhook.command()(listen)
@@ -217,7 +218,7 @@ def deliveries(
     out = Out(json=json)
     with session(profile) as client:
         if delivery is not None:
-            out.value(client.delivery(subscription, delivery))
+            _in_full(out, client.delivery(subscription, delivery))
             return
         since_ms = moment_of(since) if since is not None else None
         found = client.deliveries(subscription, state=state, type=type_, task=task, since=since_ms, limit=limit)
@@ -307,6 +308,20 @@ def _latest(attempt: "dict[str, object] | None") -> str:
     if attempt is None:
         return ""
     return " ".join(str(attempt[word]) for word in ("result", "status", "error") if attempt.get(word) is not None)
+
+
+def _in_full(out: Out, found: "DeliveryInFull") -> None:
+    if out.json:
+        out.value(found)
+        return
+    out.fields({"delivery": found.delivery, "type": found.type, "task": found.task, "state": found.state})
+    for one in found.attempts_made:
+        out.line(clean(f"{moment(one.get('at_ms'))}  {_latest(one)}  {one.get('answer') or ''}".rstrip()))
+    request = found.request or {}
+    for name, value in (request.get("headers") or {}).items():
+        out.line(clean(f"{name}: {value}"))
+    out.line()
+    out.line(clean(_json.dumps(request.get("body"), ensure_ascii=False)))
 
 
 def _tell(out: Out, attempt: "Attempt") -> None:
