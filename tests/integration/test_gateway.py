@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -457,6 +458,25 @@ async def test_an_event_is_handed_on_before_the_next_one_is_there() -> None:
         assert await asyncio.wait_for(anext(parts), PATIENCE) == b"data: 2\n\n"
 
 
+async def test_whoever_follows_something_is_let_go_when_the_gateway_stops() -> None:
+    async def say(_: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        await whole(receive)
+        await receive()
+
+    got: list[bytes] = []
+    async with httpx.AsyncClient(trust_env=False) as client, contextlib.AsyncExitStack() as stack:
+        async with before(say) as (running, _):
+            address = f"http://127.0.0.1:{running.port}{EVENTS}"
+            answer = await stack.enter_async_context(client.stream("GET", address))
+            parts = answer.aiter_raw()
+            got.append(await anext(parts))
+            began = time.monotonic()
+        assert [*got, *[part async for part in parts]] == [b"data: 1\n\n"]  # a whole answer, not one that broke off
+        assert time.monotonic() - began < 5
+
+
 async def test_a_line_is_handed_on_before_the_next_one_is_sent() -> None:
     arrived = asyncio.Event()
 
@@ -474,6 +494,36 @@ async def test_a_line_is_handed_on_before_the_next_one_is_sent() -> None:
 
     async with before(say) as (running, _):
         assert (await running.client.post(TASKS, content=lines())).content == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("length", [{}, {"Content-Length": "1000"}])
+async def test_a_body_that_a_service_has_answered_holds_nothing_of_the_service(length: dict[str, str]) -> None:
+    async def say(_: Scope, __: Receive, send: Send) -> None:
+        await answer(send, 401, [(b"content-type", b"application/json")], b"{}")
+
+    async with before(say, connections=1) as (running, _):
+        async with asyncio.timeout(PATIENCE), running.client.stream("GET", "/v1/me") as got:
+            assert got.status_code == 401
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        head = "".join(f"{name}: {value}\r\n" for name, value in (length or {"Transfer-Encoding": "chunked"}).items())
+        writer.write(f"POST {TASKS} HTTP/1.1\r\nHost: x\r\n{head}\r\n4\r\none\n\r\n".encode())
+        assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 401")
+        assert (await running.client.get("/v1/me")).status_code == 401
+        writer.close()
+
+
+async def test_a_caller_who_stops_in_the_middle_of_a_body_is_given_up() -> None:
+    noticed = asyncio.Event()
+
+    async def say(_: Scope, receive: Receive, __: Send) -> None:
+        with contextlib.suppress(ConnectionError):
+            await whole(receive)
+        noticed.set()
+
+    async with before(say, idle_seconds=0.3) as (running, _):
+        head = f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\none"
+        assert (await raw(running.port, head.encode())).startswith(b"HTTP/1.1 408")
+        await asyncio.wait_for(noticed.wait(), PATIENCE)
 
 
 async def test_a_caller_who_hangs_up_is_hung_up_for_at_the_service() -> None:

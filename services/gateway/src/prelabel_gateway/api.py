@@ -1,5 +1,6 @@
 """The gateway's application: the documents' routes, handed on; one document of them all; nothing else."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ class Gateway:
     forwarding: Forwarding
     metrics: Metrics
     new_id: Callable[[], str]
+    closing: asyncio.Event
+    """Set when this process is to end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -50,5 +53,6 @@ class Gateway:
         scope["route"] = route = self.routes.find(scope["method"], scope["path"], scope["raw_path"])
         client = scope["client"][0] if scope["client"] else ""
         headers = self.forwarding.upstream(scope["headers"], client=client, scheme=scope["scheme"], id_=id_)
-        await forward(Call(route, self.upstreams[route.service], headers, id_), scope, receive, send, self.metrics)
+        call = Call(route, self.upstreams[route.service], headers, id_, self.closing)
+        await forward(call, scope, receive, send, self.metrics)
         return None

@@ -25,8 +25,9 @@ class Gone(Exception):
 class Body:
     """What a caller sends, read only as fast as the service takes it."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, idle_seconds: float) -> None:
         self._receive = receive
+        self._idle_seconds = idle_seconds
         self._over = asyncio.Event()
 
     def let_go(self) -> None:
@@ -34,10 +35,14 @@ class Body:
         self._over.set()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body, part by part. Raises `Gone`."""
+        """The body, part by part. Raises `Gone`, and a 408 for a caller who says no more."""
         more = True
         while more:
-            message = await self._receive()
+            try:
+                async with asyncio.timeout(self._idle_seconds):
+                    message = await self._receive()
+            except TimeoutError:
+                raise Problem(408, "too_slow", f"nothing more of the body came for {self._idle_seconds:g} s") from None
             if message["type"] == "http.disconnect":
                 raise Gone
             more = message.get("more_body", False)
@@ -62,11 +67,13 @@ class Call:
     """As the service gets them."""
     id: bytes
     """What it is called in logs, here and there."""
+    closing: asyncio.Event
+    """Set when this process is to end: whoever follows something is to follow it elsewhere."""
 
 
 async def forward(call: Call, scope: Scope, receive: Receive, send: Send, metrics: Metrics) -> None:
     """Returns when the answer is out, or the caller gone. Raises the problem that is to be answered instead."""
-    body = Body(receive)
+    body = Body(receive, call.upstream.idle_seconds)
     content = body.chunks() if has_body(scope["headers"]) else None
     if content is None:
         body.let_go()
@@ -95,7 +102,7 @@ async def _answer(
             body.let_go()
             started = True
             await send(_start(answer, call.id))
-            async for chunk in answer.chunks:
+            async for chunk in _until(call.closing, answer) if _is_followed(answer) else answer.chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
     except Gone:
@@ -114,6 +121,28 @@ async def _answer(
         if not started:
             raise _problem(call.route.service, error) from None
         # What is out cannot be taken back: the answer is left unfinished, and the server closes the connection.
+
+
+def _is_followed(answer: Streamed) -> bool:
+    kind = next((value for name, value in answer.headers if name.lower() == b"content-type"), b"")
+    return kind.startswith(b"text/event-stream")
+
+
+async def _until(closing: asyncio.Event, answer: Streamed) -> AsyncIterator[bytes]:
+    """What comes before the process is to end: an answer without an end would hold it up."""
+    ending = asyncio.create_task(closing.wait())
+    try:
+        while not closing.is_set():
+            coming = asyncio.ensure_future(anext(answer.chunks, None))
+            try:
+                await asyncio.wait((coming, ending), return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done() or (chunk := coming.result()) is None:
+                    return
+            finally:
+                coming.cancel()
+            yield chunk
+    finally:
+        ending.cancel()
 
 
 def _start(answer: Streamed, id_: bytes) -> Message:

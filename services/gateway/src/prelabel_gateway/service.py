@@ -9,7 +9,7 @@ from prelabel_runtime.clock import Clock
 from prelabel_runtime.health import Health
 from prelabel_runtime.http.app import Measured
 from prelabel_runtime.metrics import Metrics
-from prelabel_runtime.process import serve_application
+from prelabel_runtime.process import on_signals, serve_application
 from prelabel_runtime.settings import ProcessSettings
 
 from .api import Gateway
@@ -24,6 +24,8 @@ async def serve(
     process: ProcessSettings, settings: GatewaySettings, clock: Clock, *, stopping: asyncio.Event | None = None
 ) -> None:
     """Run until `stopping` is set; without one, until a signal. Raises `Refused`."""
+    if stopping is None:
+        on_signals(stopping := asyncio.Event())
     metrics, health = Metrics(), Health(clock)
     documents = load(settings.services, settings.documents)
     upstreams = {name: Upstream(name, origins, settings) for name, origins in settings.services.items()}
@@ -34,6 +36,7 @@ async def serve(
         forwarding=Forwarding(settings.trusted),
         metrics=metrics,
         new_id=lambda: names.uuid7(clock.now_ms(), os.urandom),
+        closing=stopping,
     )
     answering = Answering(upstreams, health, clock, random.SystemRandom(), patience=settings.patience_seconds)
     await serve_application(

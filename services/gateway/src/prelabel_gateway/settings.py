@@ -33,7 +33,9 @@ class GatewaySettings(Frozen):
     connect_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
     """How long a service may take to accept a connection."""
     idle_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """How long a service may say nothing, or take nothing, before it is given up. Longer than any wait of its own."""
+    """How long a service may say nothing, or take nothing, before it is given up. Longer than any wait of its own.
+
+    A caller in the middle of a body may say nothing for as long."""
     connections: Annotated[int, Field(ge=1)] = 1000
     """Connections to services at once; every follower of a run holds one."""
     patience_seconds: Annotated[float, Field(ge=0)] = 60.0

@@ -26,7 +26,7 @@ class Upstream:
         self._turn = count()
         self._calls = Upstreams(origins, connections=settings.connections)
         self._connect_seconds = settings.connect_seconds
-        self._idle_seconds = settings.idle_seconds
+        self.idle_seconds = settings.idle_seconds
 
     async def open(
         self,
@@ -52,7 +52,7 @@ class Upstream:
                         headers=headers,
                         content=content,
                         connect_seconds=self._connect_seconds,
-                        idle_seconds=self._idle_seconds,
+                        idle_seconds=self.idle_seconds,
                     )
                 )
             except NotSent as error:
