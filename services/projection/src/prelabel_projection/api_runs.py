@@ -11,12 +11,13 @@ from fastapi.responses import StreamingResponse
 from prelabel_contract.base import MAX_INT
 from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.described import gives, gives_events
 from prelabel_runtime.store.base import PageKey, RunState
 
 from .answers import Runs, ShownRun, WrongLines
 from .limits import Limit
-from .reading import Reading, cursor_of, key_of
+from .reading import Reading
 from .runs import Progress
 
 Line = Annotated[int, Query(ge=0, le=MAX_INT)]

@@ -4,12 +4,13 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.described import gives, gives_lines
 from prelabel_runtime.store.base import State
 
 from .answers import Counts, TaskPredictions, Tasks, WholeTask
 from .limits import Limit
-from .reading import Filter, Reading, cursor_of, key_of, shown_task
+from .reading import Filter, Reading, shown_task
 
 
 def routes(reading: Reading) -> APIRouter:

@@ -1,14 +1,11 @@
 """What all routes of the projection stand on: finding things, pages, and how things look as JSON."""
 
-import base64
-import binascii
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from prelabel_contract import names
-from prelabel_contract.base import MAX_INT
 from prelabel_contract.blobs import BlobRef
 from prelabel_contract.events import ProjectChanged
 from prelabel_runtime.blobs import BlobError, Blobs
@@ -182,27 +179,3 @@ def shown_annotation(annotation: StoredAnnotation) -> dict[str, Any]:
         "at_ms": annotation.at_ms,
         **orjson.loads(annotation.body),
     }
-
-
-# ---------------------------------------------------------------------------------------------------------- cursors
-
-
-def cursor_of(key: PageKey | None) -> str | None:
-    """Where a page ends, as callers hand it back."""
-    if key is None:
-        return None
-    return base64.urlsafe_b64encode(orjson.dumps([key.ms, key.id])).decode().rstrip("=")
-
-
-def key_of(cursor: str | None) -> PageKey | None:
-    """Where to go on. Raises a 400 for what is no cursor of ours."""
-    if cursor is None:
-        return None
-    try:
-        ms, last = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        key = PageKey(int(ms), str(last))
-        if abs(key.ms) > MAX_INT:
-            raise ValueError("no store counts so far")
-    except (binascii.Error, orjson.JSONDecodeError, ValueError, TypeError):
-        raise Problem(400, "bad_cursor", "that cursor is not one of ours; take `next` from the page before") from None
-    return key
