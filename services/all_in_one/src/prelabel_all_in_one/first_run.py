@@ -13,6 +13,7 @@ from typing import Any
 
 from prelabel_client import AsyncClient
 from prelabel_runtime.errors import Refused
+from prelabel_runtime.http.credentials import new_credential
 from prelabel_runtime.run import Runtime
 
 from .sample.areas import area_rules
@@ -45,10 +46,10 @@ def refuse_second(settings: AllInOneSettings) -> None:
 
 
 def make_key(settings: AllInOneSettings) -> None:
-    """Make a key unless there is one: 256 random bits, readable by its owner only."""
+    """Make a key unless there is one, of the form that scanners find, readable by its owner only."""
     if settings.api_key is not None or settings.api_key_file != settings.data / KEY_FILE:
         return
-    _write_once(settings.api_key_file, f"pl_{secrets.token_urlsafe(32)}\n")
+    _write_once(settings.api_key_file, f"{new_credential(secrets.token_bytes).key}\n")
 
 
 def make_webhook_key(settings: AllInOneSettings) -> None:
