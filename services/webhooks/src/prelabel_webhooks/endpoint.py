@@ -44,7 +44,7 @@ _log = log.get("prelabel.webhooks")
 
 _DUE = 32
 """Owed deliveries taken up at a time."""
-_IDLE_SECONDS = 60.0
+_IDLE_SECONDS = 3600.0
 """A look at what is owed at least so often, whatever nobody told."""
 
 

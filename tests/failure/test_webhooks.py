@@ -1,0 +1,177 @@
+"""Webhooks when they are killed, and when endpoints misbehave: every event at every healthy endpoint, at least once."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.ports import free_port
+from deploy.local.process import ServerProcess
+from tests.failure.load import seeds, until
+from tests.rig.processes import ALL_IN_ONE, Prelabel
+from tests.rig.servers import ServerHandle
+
+TOTAL = 10_000
+BATCH = 500
+HEALTHY = ("/ok/1", "/ok/2")
+KINDS = ["task.accepted"]
+QUICK = {
+    "PRELABEL_WEBHOOKS_RETRY_SECONDS": "[0.2, 0.5, 1, 2, 5, 10]",
+    "PRELABEL_WEBHOOKS_LEASE_SECONDS": "3",
+    "PRELABEL_WEBHOOKS_HOLD_SECONDS": "1",
+}
+PROJECT: dict[str, Any] = {
+    "label_set": {"questions": [{"name": "kind", "kind": "choice", "field": "text", "labels": ["a"]}]},
+    "models": [],
+}
+
+
+@contextlib.contextmanager
+def receiver(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A receiver that is a process of its own, with a ledger: its address and the ledger's file."""
+    port, ledger = free_port(), folder / "received"
+    ledger.touch()
+    command = [sys.executable, "-m", "tests.rig.receiver", str(port), str(ledger)]
+    process = ServerProcess.start(command, log=folder / "receiver.log", tied=True)
+    try:
+        yield f"http://127.0.0.1:{port}", ledger
+    finally:
+        process.signal(signal.SIGKILL)
+
+
+def received(ledger: Path) -> Mapping[str, Counter[str]]:
+    """Webhook-ids by path, each with how often it came."""
+    found: dict[str, Counter[str]] = {}
+    for line in ledger.read_text().splitlines():
+        path, _, name = line.partition(" ")
+        found.setdefault(path, Counter())[name] += 1
+    return found
+
+
+@contextlib.asynccontextmanager
+async def client(prelabel: Prelabel) -> AsyncIterator[httpx.AsyncClient]:
+    """Talks to Prelabel."""
+    headers = {"Authorization": f"Bearer {prelabel.key}"}
+    async with httpx.AsyncClient(base_url=prelabel.address, headers=headers, timeout=60, trust_env=False) as client:
+        yield client
+
+
+async def subscribed(asking: httpx.AsyncClient, address: str, *paths: str) -> list[str]:
+    """Ids of new subscriptions of some paths."""
+    ids = []
+    for path in paths:
+        body = {"url": address + path, "types": KINDS}
+        answer = await asking.post("/v1/subscriptions", json=body)
+        assert answer.status_code == 201, answer.text
+        ids.append(answer.json()["id"])
+    return ids
+
+
+async def submit(asking: httpx.AsyncClient, total: int) -> None:
+    """So many tasks; each is repeated until it is acknowledged."""
+    assert (await asking.put("/v1/projects/p", json=PROJECT)).is_success
+    for first in range(0, total, BATCH):
+        lines = b"".join(
+            b'{"id": "t%d", "data": {"text": "word"}}\n' % n for n in range(first, min(first + BATCH, total))
+        )
+        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": f"batch-{first}"}
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if (await asking.post("/v1/projects/p/tasks", content=lines, headers=headers)).is_success:
+                    break
+            await asyncio.sleep(0.1)
+
+
+async def killed_at(prelabel: Prelabel, name: str, ledger: Path, moments: list[int]) -> None:
+    """SIGKILL a process whenever so many deliveries have come, and start it again."""
+    for moment in moments:
+        await until(lambda moment=moment: _count(ledger) >= moment, f"{moment} deliveries", 240)  # type: ignore[misc]
+        await asyncio.to_thread(prelabel.kill, name)
+        await asyncio.to_thread(prelabel.restart, name)
+
+
+def _count(ledger: Path) -> int:
+    """Lines: each path is as long as any other."""
+    return ledger.stat().st_size // (len(HEALTHY[0]) + 1 + 40 + 1)
+
+
+async def _every_event_comes(prelabel: Prelabel, folder: Path, name: str, seed: int) -> None:
+    rng = random.Random(seed)
+    moments = sorted(rng.sample(range(TOTAL // 10, 2 * TOTAL * 8 // 10), 3))
+    print(f"seed {seed}: {name} killed at {moments} deliveries of {2 * TOTAL}")
+    with receiver(folder) as (address, ledger):
+        async with client(prelabel) as asking:
+            await subscribed(asking, address, *HEALTHY)
+            began = time.monotonic()
+            feeding = asyncio.create_task(submit(asking, TOTAL))
+            await killed_at(prelabel, name, ledger, moments)
+            await feeding
+            await until(
+                lambda: all(len(received(ledger).get(path, ())) >= TOTAL for path in HEALTHY), "every delivery", 240
+            )
+        seconds = time.monotonic() - began
+        came = received(ledger)
+        for path in HEALTHY:
+            assert len(came[path]) == TOTAL, "ids are stable: none but those of the events"
+        again = sum(count - 1 for path in HEALTHY for count in came[path].values())
+        print(f"{2 * TOTAL} deliveries and {again} repetitions in {seconds:.0f} s")
+        assert again <= TOTAL, "repeated is what had not been written down, no more"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", seeds()[:1])
+async def test_all_in_one_delivers_everything_when_it_is_killed(tmp_path: Path, seed: int) -> None:
+    with Prelabel.all_in_one(tmp_path, providers=["echo"], environment=QUICK) as prelabel:
+        await _every_event_comes(prelabel, tmp_path, ALL_IN_ONE, seed)
+
+
+@pytest.mark.kafka
+@pytest.mark.mongo
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", seeds()[:1])
+async def test_webhooks_deliver_everything_when_they_are_killed(
+    tmp_path: Path, kafka_server: ServerHandle, mongo_server: ServerHandle, seed: int
+) -> None:
+    servers = {"kafka": kafka_server.address, "mongo": mongo_server.address}
+    with Prelabel.separate(tmp_path, **servers, providers=["echo"], environment=QUICK) as prelabel:
+        await _every_event_comes(prelabel, tmp_path, "webhooks", seed)
+
+
+@pytest.mark.slow
+async def test_a_recovery_survives_the_kill_of_whoever_does_it(tmp_path: Path) -> None:
+    with (
+        Prelabel.all_in_one(tmp_path, providers=["echo"], environment=QUICK) as prelabel,
+        receiver(tmp_path) as (
+            address,
+            ledger,
+        ),
+    ):
+        async with client(prelabel) as asking:
+            (subscription, _) = await subscribed(asking, address, *HEALTHY)
+            await submit(asking, TOTAL)
+            await until(lambda: len(received(ledger).get(HEALTHY[0], ())) >= TOTAL, "every delivery", 240)
+            first = received(ledger)[HEALTHY[0]]
+            answer = await asking.post(f"/v1/subscriptions/{subscription}/recoveries", json={"since_ms": 0})
+            assert answer.status_code == 202
+            before = sum(first.values())
+            await until(lambda: sum(received(ledger)[HEALTHY[0]].values()) >= before + TOTAL // 4, "a part of it", 120)
+            await asyncio.to_thread(prelabel.kill, ALL_IN_ONE)
+            await asyncio.to_thread(prelabel.restart, ALL_IN_ONE)
+            path = answer.headers["Location"]
+            deadline = time.monotonic() + 240
+            while (seen := (await asking.get(path)).json())["state"] == "running":
+                assert time.monotonic() < deadline, seen
+                await asyncio.sleep(0.2)
+        assert seen["state"] == "completed"
+        came = received(ledger)[HEALTHY[0]]
+        assert set(came) == set(first), "the same ids"
+        assert min(came.values()) >= 2, "each once more, at least"

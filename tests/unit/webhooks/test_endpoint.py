@@ -1,0 +1,169 @@
+"""An endpoint over days, on a virtual clock: the published schedule, holds, ends, restarts, rotations."""
+
+import json
+from pathlib import Path
+
+from prelabel_runtime.store.deliveries import DeliveryState
+from prelabel_webhooks.subscriptions import ACTIVE, DISABLED
+
+from .scene import Scene, scene, settled
+
+PUBLISHED = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]
+HOUR = 3600.0
+
+
+async def attempts(of: Scene, count: int) -> None:
+    """Let time pass until there were so many."""
+    await of.clock.pass_until(lambda: len(of.egress.calls) >= count)
+    await settled(of.store)
+
+
+async def test_attempts_come_when_the_published_schedule_says_and_end_with_it(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it, it.endpoint():
+        it.egress.answer = lambda call: (500, {})
+        await it.happen()
+        await attempts(it, 10)
+        moments = it.egress.moments()
+        for wait, before, after in zip(PUBLISHED, moments, moments[1:], strict=False):
+            assert 0.8 * wait - 0.01 <= after - before <= 1.2 * wait + 0.02, (wait, after - before)
+        assert len({name for _, name, _ in it.egress.calls}) == 1
+        assert (await it.delivery()).state is DeliveryState.EXHAUSTED
+        end = it.clock.monotonic() + 40 * HOUR
+        await it.clock.pass_until(lambda: it.clock.monotonic() > end)
+        assert len(it.egress.calls) == 10
+
+
+async def test_a_retry_after_of_an_hour_is_waited_for_by_everything(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it, it.endpoint():
+        it.egress.answer = lambda call: (503, {"retry-after": "3600"}) if call == 1 else (200, {})
+        await it.happen()
+        await attempts(it, 1)
+        await it.happen(3)
+        await attempts(it, 5)
+        assert min(it.egress.moments()[1:]) >= HOUR
+
+
+async def test_retry_after_may_be_a_date_and_is_bounded(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it, it.endpoint():
+        answers = {
+            1: {"retry-after": "Tue, 14 Nov 2023 23:13:20 GMT"},  # an hour after the clock's beginning
+            2: {"retry-after": "99999999999"},
+        }
+        it.egress.answer = lambda call: (429, answers[call]) if call in answers else (200, {})
+        await it.happen()
+        await attempts(it, 3)
+        first, second, third = it.egress.moments()
+        assert HOUR - 1 <= second - first <= HOUR + 1
+        assert 24 * HOUR - 1 <= third - second <= 24 * HOUR + 1
+
+
+async def test_an_endpoint_that_fails_is_held_and_everything_comes_when_it_is_back(tmp_path: Path) -> None:
+    async with scene(tmp_path, concurrency=5, hold_after=5) as it, it.endpoint():
+        it.egress.answer = lambda call: (500, {})
+        await it.happen(500)
+        end = it.clock.monotonic() + HOUR
+        await it.clock.pass_until(lambda: it.clock.monotonic() > end)
+        owed = (await it.store.deliveries.owed())["s"].count
+        assert owed <= 5 + 4 + 6 + 60, "one try a minute: the rest waits in the log, not in the store"
+        it.egress.answer = lambda call: (200, {})
+        await it.clock.pass_until(lambda: len({name for _, name, _ in it.egress.calls}) == 500, hours=0.1)
+
+
+async def test_after_five_days_of_nothing_but_failure_it_is_disabled_and_resumes_where_it_stopped(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path) as it, it.endpoint():
+        it.egress.answer = lambda call: (500, {})
+        began = it.clock.monotonic()
+        while it.now().state == ACTIVE:
+            await it.happen()
+            ends = it.clock.monotonic() + 20 * HOUR
+            await it.clock.pass_until(lambda ends=ends: it.clock.monotonic() >= ends or it.now().state != ACTIVE)  # type: ignore[misc]
+        assert 120 * HOUR <= it.clock.monotonic() - began <= 145 * HOUR
+        assert (it.now().state, it.now().reason) == (DISABLED, "failing")
+        made = len(it.egress.calls)
+        await it.happen(5)
+        quiet = it.clock.monotonic() + 48 * HOUR
+        await it.clock.pass_until(lambda: it.clock.monotonic() > quiet)
+        assert len(it.egress.calls) == made
+        it.egress.answer = lambda call: (200, {})
+        await it.subscriptions.change("s", state=ACTIVE, reason="")
+        await it.clock.pass_until(lambda: len({name for _, name, _ in it.egress.calls}) == it.sent)
+
+
+async def test_a_success_now_and_then_keeps_it_going_for_weeks(tmp_path: Path) -> None:
+    async with scene(tmp_path, retry_seconds=(3600.0,) * 3) as it, it.endpoint():
+        it.egress.answer = lambda call: (200, {}) if call % 30 == 0 else (500, {})
+        for _ in range(12):
+            await it.happen(3)
+            ends = it.clock.monotonic() + 24 * HOUR
+            await it.clock.pass_until(lambda ends=ends: it.clock.monotonic() >= ends)  # type: ignore[misc]
+        assert it.clock.monotonic() >= 2 * 120 * HOUR
+        assert it.now().state == ACTIVE
+
+
+async def test_gone_disables_at_once(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it, it.endpoint():
+        it.egress.answer = lambda call: (410, {})
+        await it.happen()
+        await it.clock.pass_until(lambda: it.now().state == DISABLED, hours=0.01)
+        assert it.now().reason == "gone"
+
+
+async def test_what_is_owed_is_kept_over_a_restart_with_its_schedule(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it:
+        async with it.endpoint():
+            it.egress.answer = lambda call: (500, {})
+            await it.happen()
+            await attempts(it, 3)
+        async with it.endpoint():
+            await attempts(it, 4)
+            moments = it.egress.moments()
+            assert 0.8 * 1800 <= moments[3] - moments[2] <= 1.2 * 1800 + 1
+            assert [one["status"] for one in json.loads((await it.delivery()).body)] == [500] * 4
+
+
+async def test_a_place_that_was_not_written_down_is_delivered_again_and_nothing_is_lost(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it:
+        async with it.endpoint() as endpoint:
+            await it.happen(10)
+            await attempts(it, 10)
+            await endpoint.save()
+            await it.happen(10)
+            await attempts(it, 20)
+            endpoint.save = _nothing  # type: ignore[method-assign]  # a kill writes nothing down
+        async with it.endpoint():
+            await it.happen(1)
+            await attempts(it, 31)
+            names = [name for _, name, _ in it.egress.calls]
+            assert len(set(names)) == 21
+            assert names[10:20] == names[20:30]
+
+
+async def _nothing() -> None:
+    return
+
+
+async def test_over_a_days_overlap_both_secrets_sign_and_then_the_new_one_alone(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it, it.endpoint():
+        await it.happen()
+        await attempts(it, 1)
+        await it.subscriptions.rotate("s", 24 * HOUR)
+        for at, signatures in ((1.0, 2), (23.9, 2), (24.1, 1)):
+            await it.clock.pass_to(at * HOUR)
+            await it.happen()
+            await attempts(it, len(it.egress.calls) + 1)
+            assert len(it.egress.calls[-1][2].split()) == signatures
+
+
+async def test_whoever_lost_the_lease_stops_and_writes_nothing(tmp_path: Path) -> None:
+    async with scene(tmp_path, save_seconds=1) as it, it.endpoint(ends=True):
+        await it.happen()
+        await attempts(it, 1)
+        other = await it.store.endpoints.claim("s", "other", it.clock.now_ms() + 10_000, it.clock.now_ms() + 20_000)
+        assert other is not None
+        before = (await it.store.endpoints.all())["s"].body
+        await it.happen()
+        ends = it.clock.monotonic() + 10
+        await it.clock.pass_until(lambda: it.clock.monotonic() >= ends)
+        assert (await it.store.endpoints.all())["s"].body == before
