@@ -16,6 +16,11 @@ from tests.rig.processes import Prelabel
 
 SECONDS = os.environ.get("PRELABEL_FUZZ_SECONDS", "40")
 """The budget of a run; a nightly one may be given more."""
+CHECKS = (
+    *("not_a_server_error", "every_error_is_a_problem"),
+    *("status_code_conformance", "content_type_conformance", "response_headers_conformance"),
+    "response_schema_conformance",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,7 @@ def test_no_request_that_the_document_allows_or_forbids_meets_a_defect(prelabel:
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{prelabel.address}/openapi.json"),
             *("--header", f"Authorization: Bearer {prelabel.key}"),
             *("--phases", "examples,coverage,fuzzing", "--max-time", SECONDS),
-            *("--checks", "not_a_server_error,every_error_is_a_problem"),
+            *("--checks", ",".join(CHECKS)),
             *("--exclude-path-regex", "/events$", "--seed", "1", "--workers", "1", "--no-shrink"),
             *("--request-timeout", "30", "--suppress-health-check", "all", "--warnings", "off"),
         ],
