@@ -24,9 +24,10 @@ class Server:
         self.answers = list(answers)
         self.requests: list[Request] = []
 
-    def items(self, many: Many[Any]) -> list[Any]:
-        """What the caller is given."""
-        steps, found = many.flow(Retries(rng=random.Random(1))), []
+    def items(self, many: Many[Any], *, seconds: float = 0.0) -> list[Any]:
+        """What the caller is given. `seconds`: how long each read takes."""
+        now = 0.0
+        steps, found = many.flow(Retries(rng=random.Random(1), now=lambda: now)), []
         try:
             step = next(steps)
             while True:
@@ -38,6 +39,7 @@ class Server:
                         self.requests.append(request)
                         got = self.answers.pop(0)
                     case Read():
+                        now += seconds
                         got = self.answers.pop(0)
                     case Wait() | Close():
                         pass
@@ -114,6 +116,11 @@ def test_a_run_that_is_not_known_yet_is_waited_for_at_first_only() -> None:
 def test_a_stream_that_never_says_anything_is_given_up() -> None:
     with pytest.raises(TryLater):
         Server(*[Reply(200, {}), None] * 20).items(followed())
+
+
+def test_a_stream_that_the_server_ends_now_and_then_is_followed_for_days() -> None:
+    server = Server(Reply(200, {}), told(1), *[b": still here\n\n", None, Reply(200, {})] * 50, told(3))
+    assert server.items(followed(), seconds=300.0) == [1, 3]
 
 
 @given(st.lists(st.integers(0, 120), max_size=6), st.sampled_from([b"\n", b"\r\n"]))

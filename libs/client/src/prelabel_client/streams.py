@@ -16,6 +16,8 @@ Flow = Callable[[Retries], Generator[Step, Any, None]]
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes of one exported task, at most."""
 _LOOK_EVERY = 0.5
+_LONG_ENOUGH = 5.0
+"""Seconds that a stream must last to count as one that worked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def events(
                 headers["Last-Event-ID"] = parser.last_id
             yield from _appeared(replace(request, headers=headers), retries, 0.0 if parser.last_id else appear)
             parser.restart()
+            opened_at = retries.now()
             while (piece := (yield Read())) is not None and not isinstance(piece, Lost):
                 for event in parser.feed(piece):
                     item = read(event)
@@ -105,6 +108,9 @@ def events(
                         yield Close()
                         return
             yield Close()
+            if retries.now() - opened_at > _LONG_ENOUGH:  # servers end long streams: that is no failure
+                waits = retries.waits()
+                next(waits)
             try:
                 wait = waits.send(parser.retry_seconds)
             except StopIteration:
