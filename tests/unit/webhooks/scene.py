@@ -17,9 +17,9 @@ from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.egress import Answer
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
-from prelabel_runtime.run import topic_spec
 from prelabel_runtime.store.deliveries import StoredDelivery
 from prelabel_runtime.store.sqlite import SqliteStore
+from prelabel_runtime.topics.spec import topic_spec
 from prelabel_webhooks import cursor
 from prelabel_webhooks.endpoint import Endpoint, Tools
 from prelabel_webhooks.feed import Feed
