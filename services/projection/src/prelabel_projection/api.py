@@ -4,11 +4,12 @@ from fastapi import APIRouter
 
 from . import api_runs, api_tasks
 from .reading import Reading
+from .streams import Streams
 
 
-def routes(reading: Reading) -> APIRouter:
+def routes(reading: Reading, streams: Streams) -> APIRouter:
     """All of them."""
     router = APIRouter(prefix="/v1/projects/{project}", tags=["projection"])
-    for part in (api_tasks, api_runs):
-        router.include_router(part.routes(reading))
+    router.include_router(api_tasks.routes(reading))
+    router.include_router(api_runs.routes(reading, streams))
     return router

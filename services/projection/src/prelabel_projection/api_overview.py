@@ -1,7 +1,5 @@
 """Routes of the overview: as JSON, as events, and as a page."""
 
-import asyncio
-import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 
@@ -11,43 +9,17 @@ from fastapi.responses import StreamingResponse
 from prelabel_runtime.http.access import READERS, Caller, Reach, allow, caller_of
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.described import gives, gives_events, gives_page
-from prelabel_runtime.service import Part
 
 from .answers import ShownOverview
 from .overview import Overview
 from .page import entrance_page, overview_page, policy
+from .streams import Streams
 
 HEARTBEAT_SECONDS = 10.0
 TICK_SECONDS = 1.0
 """At most so often something is told."""
 STREAM_SECONDS = 300.0
 """Then the follower connects anew: whether its key still holds is looked at when it does."""
-
-
-class Streams(Part):
-    """Ends the open streams when the process is to stop: nobody should wait for pages that are left open."""
-
-    def __init__(self) -> None:
-        self._ending = asyncio.Event()
-
-    async def start(self) -> None:
-        """Nothing to get ready."""
-
-    async def stop(self) -> None:
-        """Nothing to let go."""
-
-    async def run(self) -> None:
-        """Until the process stops."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self._ending.set()
-
-    async def go_on(self, seconds: float) -> bool:
-        """Wait so long; False at once when it is time to end."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ending.wait(), seconds)
-        return not self._ending.is_set()
 
 
 def routes(overview: Overview, streams: Streams) -> APIRouter:

@@ -1,6 +1,5 @@
 """Routes of runs: how far they are, what was refused, progress as it happens."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -19,6 +18,7 @@ from .answers import Runs, ShownRun, WrongLines
 from .limits import Limit
 from .reading import Reading
 from .runs import Progress
+from .streams import Streams
 
 Line = Annotated[int, Query(ge=0, le=MAX_INT)]
 HEARTBEAT_SECONDS = 10.0
@@ -26,7 +26,7 @@ LOOK_SECONDS = 0.3
 """How often a followed run is looked at."""
 
 
-def routes(reading: Reading) -> APIRouter:
+def routes(reading: Reading, streams: Streams) -> APIRouter:
     """Reading runs."""
     router = APIRouter()
     store = reading.store
@@ -64,13 +64,15 @@ def routes(reading: Reading) -> APIRouter:
         """A run's progress as server-sent events, until it ends."""
         await reading.run(project, run)
         told = int(last_event_id) if last_event_id and re.fullmatch("[0-9]{1,15}", last_event_id) else -1
-        events = _progress(reading, project, run, request, told)
+        events = _progress(reading, streams, project, run, request, told)
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return router
 
 
-async def _progress(reading: Reading, project: str, run: str, request: Request, told: int) -> AsyncIterator[bytes]:
+async def _progress(
+    reading: Reading, streams: Streams, project: str, run: str, request: Request, told: int
+) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     silent_since = reading.clock.monotonic()
     while not await request.is_disconnected():
@@ -87,4 +89,5 @@ async def _progress(reading: Reading, project: str, run: str, request: Request, 
         elif reading.clock.monotonic() - silent_since > HEARTBEAT_SECONDS:
             silent_since = reading.clock.monotonic()
             yield b": still here\n\n"
-        await asyncio.sleep(LOOK_SECONDS)
+        if not await streams.go_on(LOOK_SECONDS):
+            return

@@ -27,6 +27,7 @@ from .rebuilds import GROUP, LETTERS, Rebuilds
 from .replays import Replays
 from .runs import RunWatcher
 from .settings import ProjectionSettings
+from .streams import Streams
 from .trace import Tracing
 
 
@@ -37,7 +38,7 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     projects = Table(runtime.bus, names.PROJECTS, ProjectChanged, rng=runtime.rng)
     providers = Table(runtime.bus, names.PROVIDERS, ProviderAnnounced, rng=runtime.rng)
     activity = Activity(runtime.clock)
-    streams = api_overview.Streams()
+    streams = Streams()
     watcher = RunWatcher(runtime.store, runtime.bus, settings, runtime.clock, runtime.metrics, runtime.rng)
     live = LiveGeneration(runtime.store, runtime.clock, runtime.new_id())
     replays = Replays(runtime, settings)
@@ -56,7 +57,7 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     return Service(
         name="projection",
         routers=(
-            api.routes(reading),
+            api.routes(reading, streams),
             api_trace.routes(Tracing(reading, runtime.bus)),
             api_dead_letters.routes(Letters(runtime.store, runtime.bus), replays, settings, runtime.new_id),
             api_rebuilds.routes(rebuilds, runtime.store),
