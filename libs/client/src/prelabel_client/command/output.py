@@ -66,10 +66,11 @@ class Out:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        for number, column in enumerate(columns):
+            table.add_column(column, no_wrap=number == 0)  # what comes first is copied to the next command: never cut
         for row in rows:
-            table.add_row(*(Text(_shortened(cell(value))) for value in row))
+            cells = [_shortened(cell(value)) for value in row]
+            table.add_row(cells[0], *(Text(one, no_wrap=True, overflow="ellipsis") for one in cells[1:]))
         if not table.row_count and nothing:
             self.note(nothing)
             return

@@ -129,8 +129,9 @@ class _Again:
 
 
 def _rate(bar: Any, shown: Any, done: int) -> str:
-    seconds = bar.tasks[shown].elapsed or 0
-    return f"{done:,}" + (f", {done / seconds:,.0f}/s" if seconds > 0.5 else "")
+    task = bar.tasks[shown]
+    share = task.completed / done if done else 0  # of what the bar counts, which may be bytes
+    return f"{done:,}" + (f", {task.speed / share:,.0f}/s" if task.speed and share else "")
 
 
 def _watched(out: Out, client: "Client", project: str, receipt: "Receipt") -> "Progress":
