@@ -10,10 +10,7 @@ import sys
 GENERATORS = (
     "prelabel_contract.golden",
     "prelabel_all_in_one.openapi",
-    "deploy.settings_doc",
-    "deploy.topics_doc",
-    "deploy.events_doc",
-    "deploy.command_doc",
+    "deploy.pages",
 )
 """Modules that write their golden files, and with --check compare them."""
 

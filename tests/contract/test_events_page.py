@@ -5,13 +5,14 @@ import re
 from prelabel_contract.events import EVENTS, PUBLIC
 from prelabel_contract.names import parse_topic
 
-from deploy.events_doc import PAGE, page
+from deploy.pages.__main__ import FOLDER
+from deploy.pages.events import page
 
 TEXT = page()
 
 
 def test_what_is_committed_is_what_the_contract_says() -> None:
-    assert PAGE.read_text() == TEXT, "run make golden"
+    assert (FOLDER / "events.md").read_text() == TEXT, "run make golden"
 
 
 def test_every_event_has_a_section_with_a_sample() -> None:

@@ -1,20 +1,14 @@
-"""docs/command.md: every command of `prelabel`, from its own help.
-
-python -m deploy.command_doc [--check]
-"""
+"""docs/command.md: every command of `prelabel`, from its own help."""
 
 import contextlib
 import io
 import os
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import typer.main
 from prelabel_client.command.exits import MEANINGS
 from prelabel_client.command.main import application
 
-PAGE = Path(__file__).parent.parent / "docs" / "command.md"
 WIDTH = 100
 _HEAD = """# The command `prelabel`
 
@@ -30,6 +24,7 @@ Made by `make golden` from the command's own help. `prelabel --install-completio
 
 def page() -> str:
     """The page."""
+    os.environ.pop("PRELABEL_DATA", None)  # a default that is read from the environment would be shown
     return "\n".join(_lines())
 
 
@@ -59,20 +54,3 @@ def _help(words: Sequence[str]) -> str:
     with contextlib.redirect_stdout(said):
         application()([*words, "--help"], prog_name="prelabel", standalone_mode=False, terminal_width=WIDTH)
     return "\n".join(line.rstrip() for line in said.getvalue().strip("\n").splitlines())
-
-
-def main() -> int:
-    """Write the page, or with --check compare it."""
-    os.environ.pop("PRELABEL_DATA", None)  # a default that is read from the environment would be shown
-    text = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text)
-        return 0
-    if not PAGE.exists() or PAGE.read_text() != text:
-        print("docs/command.md is not what the command says: run make golden", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

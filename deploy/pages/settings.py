@@ -1,11 +1,6 @@
-"""docs/settings.md: every setting of every service, from the classes that read them.
+"""docs/settings.md: every setting of every service, from the classes that read them."""
 
-python -m deploy.settings_doc [--check]
-"""
-
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from prelabel_all_in_one.settings import AllInOneSettings
 from prelabel_gateway.settings import GatewaySettings
@@ -21,7 +16,6 @@ from prelabel_training.settings import TrainingSettings
 from prelabel_webhooks.settings import WebhooksSettings
 from pydantic_core import PydanticUndefined
 
-PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Every process", RuntimeSettings),
     ("An existing Kafka, see [how to use one](existing-kafka-and-mongodb.md)", KafkaCredentials),
@@ -66,19 +60,3 @@ def _short(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{item}"' for item in value) + "]"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def main() -> int:
-    """Write the page, or with --check compare it."""
-    text = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text)
-        return 0
-    if not PAGE.exists() or PAGE.read_text() != text:
-        print("docs/settings.md differs from the settings classes: run make golden", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

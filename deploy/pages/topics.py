@@ -1,18 +1,11 @@
-"""docs/topics.md: every topic and every right, from the table of who reads and writes what.
+"""docs/topics.md: every topic and every right, from the table of who reads and writes what."""
 
-python -m deploy.topics_doc [--check]
-"""
-
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 
 from prelabel_contract.topics import Deployment
 from prelabel_runtime.topics.command import kept
 from prelabel_runtime.topics.plan import Plan, Reader, Right, plan
-
-PAGE = Path(__file__).parent.parent / "docs" / "topics.md"
 
 
 def page() -> str:
@@ -48,19 +41,3 @@ def _reader(reader: Reader) -> str:
 def _rights(rights: Sequence[Right]) -> Iterator[str]:
     for (operation, resource), alike in groupby(rights, key=lambda right: (right.operation, right.resource)):
         yield f"| {operation} {resource} | {', '.join(f'`{right.name}`' for right in alike)} |"
-
-
-def main() -> int:
-    """Write the page, or with --check compare it."""
-    text = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text)
-        return 0
-    if not PAGE.exists() or PAGE.read_text() != text:
-        print("docs/topics.md differs from the table of topics: run make golden", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

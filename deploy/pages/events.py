@@ -1,13 +1,8 @@
-"""docs/events.md: every topic and every event, from the contract's models, samples and table of traffic.
-
-python -m deploy.events_doc [--check]
-"""
+"""docs/events.md: every topic and every event, from the contract's models, samples and table of traffic."""
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from prelabel_contract import names
@@ -17,8 +12,6 @@ from prelabel_contract.events import AnyEvent
 from prelabel_contract.examples import examples, public_examples
 from prelabel_contract.golden import schema
 from prelabel_contract.topics import TRAFFIC, writers
-
-PAGE = Path(__file__).parent.parent / "docs" / "events.md"
 
 _INTRO = """\
 # Events
@@ -213,19 +206,3 @@ def _plain_type(field: Mapping[str, Any]) -> str:
     kind = str(field.get("type", "any JSON"))
     inner = field.get("items") if kind == "array" else field.get("additionalProperties")
     return f"{kind} of {_type(inner)}" if isinstance(inner, dict) and inner else kind
-
-
-def main() -> int:
-    """Write the page, or with --check compare it."""
-    text = page()
-    if "--check" not in sys.argv:
-        PAGE.write_text(text)
-        return 0
-    if not PAGE.exists() or PAGE.read_text() != text:
-        print("docs/events.md differs from the contract: run make golden", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

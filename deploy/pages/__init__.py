@@ -1,0 +1,1 @@
+"""The references in docs/, made from the code: one module per page, each with `page() -> str`."""
