@@ -751,6 +751,23 @@ async def test_any_of_several_gateways_answers_for_any_of_several_replicas(
                 await eventually(partial(_known, caller), lambda known: known == {f"t{n}" for n in range(24)})
             for one in (first, more):
                 assert await _asked(one) > 0, f"{one.name} was never asked"
+            await _a_session_holds(callers)
+
+
+async def _a_session_holds(callers: Sequence[httpx.AsyncClient]) -> None:
+    """A browser that came in at one gateway is known at the other, to every service."""
+    link = (await callers[0].post("/v1/links", json={})).json()["url"]
+    browser = httpx.AsyncClient(timeout=60, trust_env=False)
+    async with browser:
+        entered = await browser.get(str(callers[1].base_url.join(link)))
+        assert entered.status_code == 303, entered.text
+        cookie = {"Cookie": entered.headers["set-cookie"].partition(";")[0]}
+        browser.cookies.clear()
+        for caller in callers:
+            for path in ("/v1/me", "/v1/projects/mails/counts", "/v1/projects/mails/examples", "/"):
+                address = str(caller.base_url.join(path))
+                await eventually(partial(browser.get, address, headers=cookie), lambda got: got.status_code == 200)
+                assert (await browser.get(address)).status_code == 401
 
 
 async def _known(caller: httpx.AsyncClient) -> set[str]:

@@ -24,13 +24,14 @@ async def upstreams(port: int) -> AsyncIterator[tuple[Upstreams, str]]:
 async def test_both_bodies_flow_while_they_come() -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        pieces: list[bytes] = []
         while (size := int(await reader.readline(), 16)) > 0:
-            piece = await reader.readexactly(size + 2)
-            writer.write(b"%x\r\n" % size + piece)
+            pieces.append(b"%x\r\n" % size + await reader.readexactly(size + 2))
+        await reader.readline()
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for piece in (*pieces, b"0\r\n\r\n"):
+            writer.write(piece)
             await writer.drain()
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
 
     async def body() -> AsyncIterator[bytes]:
         yield b"one"
@@ -42,6 +43,24 @@ async def test_both_bodies_flow_while_they_come() -> None:
         client.stream("POST", origin, b"/x", content=body()) as answer,
     ):
         assert b"".join([chunk async for chunk in answer.chunks]) == b"onetwo"
+
+
+async def test_no_more_of_a_body_is_taken_once_the_answer_has_begun() -> None:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"one\r\n")
+        writer.write(ok(b"enough"))
+        await reader.read()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"one"
+        await asyncio.Event().wait()
+
+    async with (
+        server(connected) as port,
+        upstreams(port) as (client, origin),
+        client.stream("POST", origin, b"/x", content=endless(), idle_seconds=5) as answer,
+    ):
+        assert b"".join([chunk async for chunk in answer.chunks]) == b"enough"
 
 
 async def test_the_first_bytes_come_before_the_last_are_sent() -> None:

@@ -34,7 +34,7 @@ from .egress_policy import (
     check_headers,
     check_url,
 )
-from .egress_pool import Pool
+from .egress_pool import ON_LINE, Answered, Pool
 from .errors import Refused
 from .metrics import Metrics
 from .settings import RuntimeSettings
@@ -407,15 +407,18 @@ class Upstreams:
 
         `target` is the path with its query, as it is to be sent. Headers are sent as they are; without Host the
         origin's is, and without Content-Length a body that is a stream goes in chunks. `idle_seconds` is the longest
-        wait for the next bytes. Leaving the block early closes the connection.
+        wait for the next bytes. Leaving the block early closes the connection. Of a body that is a stream no more is
+        taken once the other end has answered.
         Raises `NotSent`, `Unreachable`, `TooSlow`, `BadAnswer`.
         """
+        body = content if isinstance(content, bytes) else _Sending(content)
         request = httpx.Request(
             method,
             self._origins[origin],
             headers=headers,
-            content=content,
+            content=body,
             extensions={
+                **({} if isinstance(body, bytes) else {ON_LINE: body.on_line}),
                 "target": target,
                 "timeout": {
                     "connect": connect_seconds,
@@ -439,6 +442,39 @@ class Upstreams:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
+
+
+class _Sending:
+    """A body that is sent while it comes, until the other end has answered: it wants no more of it then."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._answered: Answered = lambda: False
+
+    def on_line(self, answered: Answered) -> None:
+        """The connection that it goes over is known."""
+        self._answered = answered
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (chunk := await self._next()) is not None:
+            yield chunk
+
+    async def _next(self) -> bytes | None:
+        coming: asyncio.Task[bytes | None] = asyncio.ensure_future(anext(self._chunks, None))
+        try:
+            while not coming.done():
+                await asyncio.wait({coming}, timeout=_LOOK_SECONDS)
+                if self._answered():
+                    # What httpcore takes for the other end having closed: it goes on to read what that has said.
+                    raise httpcore.WriteError("answered before the body was through")
+            return coming.result()
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait({coming})
+
+
+_LOOK_SECONDS = 0.25
 
 
 async def _chunks(response: httpx.Response, late: str) -> AsyncIterator[bytes]:

@@ -9,11 +9,16 @@ import asyncio
 import contextlib
 import ssl
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import httpcore
 
-__all__ = ["Pool"]
+__all__ = ["ON_LINE", "Pool"]
+
+ON_LINE = "on_line"
+"""Extension of a request: called with a function that says whether its connection has something to read."""
+
+Answered = Callable[[], bool]
 
 _Key = tuple[bytes, bytes, int]
 """An origin's scheme, host and port."""
@@ -34,11 +39,11 @@ class Pool:
         self._limit = connections
         self._idle_seconds = idle_seconds
         self._network_backend = network_backend
-        self._idle: dict[_Key, deque[httpcore.AsyncHTTPConnection]] = {}
-        self._order: OrderedDict[httpcore.AsyncHTTPConnection, _Key] = OrderedDict()
+        self._idle: dict[_Key, deque[_Connection]] = {}
+        self._order: OrderedDict[_Connection, _Key] = OrderedDict()
         """The idle ones, the one that was used longest ago first."""
         self._room = asyncio.Semaphore(connections)
-        self._in_use: set[httpcore.AsyncHTTPConnection] = set()
+        self._in_use: set[_Connection] = set()
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request; its response must be closed. Raises as httpcore: `PoolTimeout` where there is no room."""
@@ -51,6 +56,8 @@ class Pool:
             self._room.release()
             raise
         self._in_use.add(connection)
+        if (on_line := request.extensions.get(ON_LINE)) is not None and origin.scheme == b"http":
+            on_line(connection.answered)  # over TLS, what can be read need not be an answer
         try:
             response = await connection.handle_async_request(request)
         except BaseException:
@@ -80,7 +87,7 @@ class Pool:
         except TimeoutError:
             raise httpcore.PoolTimeout("all connections are in use") from None
 
-    async def _take(self, origin: httpcore.Origin, key: _Key) -> httpcore.AsyncHTTPConnection:
+    async def _take(self, origin: httpcore.Origin, key: _Key) -> "_Connection":
         """An idle connection that still stands, or a new one."""
         idle = self._idle.get(key, deque())
         while idle:
@@ -92,16 +99,9 @@ class Pool:
         self._idle.pop(key, None)
         while self._order and len(self._order) + len(self._in_use) >= self._limit:
             await self._close_oldest()
-        return httpcore.AsyncHTTPConnection(
-            origin=origin,
-            ssl_context=self._context,
-            keepalive_expiry=self._idle_seconds,
-            http1=True,
-            http2=False,
-            network_backend=self._network_backend,
-        )
+        return _Connection(_Line(self._network_backend), origin, self._context, self._idle_seconds)
 
-    async def give_back(self, connection: httpcore.AsyncHTTPConnection, key: _Key) -> None:
+    async def give_back(self, connection: "_Connection", key: _Key) -> None:
         """It is not in use any more; kept if it can be used again. A second time changes nothing."""
         if connection not in self._in_use:
             return
@@ -124,9 +124,50 @@ class Pool:
         await self._close(connection)
 
     @staticmethod
-    async def _close(connection: httpcore.AsyncHTTPConnection) -> None:
+    async def _close(connection: "_Connection") -> None:
         with contextlib.suppress(httpcore.NetworkError, OSError):
             await connection.aclose()
+
+
+class _Line(httpcore.AsyncNetworkBackend):
+    """Dials for one connection, and knows what it dialled."""
+
+    def __init__(self, dialler: httpcore.AsyncNetworkBackend) -> None:
+        self._dialler = dialler
+        self.stream: httpcore.AsyncNetworkStream | None = None
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """As the dialler does it."""
+        self.stream = await self._dialler.connect_tcp(
+            host, port, timeout=timeout, local_address=local_address, socket_options=socket_options
+        )
+        return self.stream
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    """One to an origin."""
+
+    def __init__(self, line: _Line, origin: httpcore.Origin, context: ssl.SSLContext, idle_seconds: float) -> None:
+        super().__init__(
+            origin=origin,
+            ssl_context=context,
+            keepalive_expiry=idle_seconds,
+            http1=True,
+            http2=False,
+            network_backend=line,
+        )
+        self._line = line
+
+    def answered(self) -> bool:
+        """Whether there is something to read: what the other end says before it has all of a request."""
+        return self._line.stream is not None and bool(self._line.stream.get_extra_info("is_readable"))
 
 
 class _Body:
@@ -136,7 +177,7 @@ class _Body:
         self,
         response: httpcore.Response,
         pool: Pool,
-        connection: httpcore.AsyncHTTPConnection,
+        connection: "_Connection",
         key: _Key,
     ) -> None:
         self._response = response
