@@ -757,8 +757,7 @@ async def test_any_of_several_gateways_answers_for_any_of_several_replicas(
 async def _a_session_holds(callers: Sequence[httpx.AsyncClient]) -> None:
     """A browser that came in at one gateway is known at the other, to every service."""
     link = (await callers[0].post("/v1/links", json={})).json()["url"]
-    browser = httpx.AsyncClient(timeout=60, trust_env=False)
-    async with browser:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as browser:
         entered = await browser.get(str(callers[1].base_url.join(link)))
         assert entered.status_code == 303, entered.text
         cookie = {"Cookie": entered.headers["set-cookie"].partition(";")[0]}
