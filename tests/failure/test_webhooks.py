@@ -51,8 +51,8 @@ def receiver(folder: Path) -> Iterator[tuple[str, Path]]:
 def received(ledger: Path) -> Mapping[str, Counter[str]]:
     """Webhook-ids by path, each with how often it came."""
     found: dict[str, Counter[str]] = {}
-    for line in ledger.read_text().splitlines():
-        path, _, name = line.partition(" ")
+    for line in _lines(ledger):
+        path, name, _ = line.split(" ")
         found.setdefault(path, Counter())[name] += 1
     return found
 
@@ -101,7 +101,7 @@ async def killed_at(prelabel: Prelabel, name: str, ledger: Path, moments: list[i
 
 def _count(ledger: Path) -> int:
     """Lines: each path is as long as any other."""
-    return ledger.stat().st_size // (len(HEALTHY[0]) + 1 + 40 + 1)
+    return ledger.stat().st_size // (len(HEALTHY[0]) + 1 + 40 + 1 + 9 + 1)
 
 
 async def _every_event_comes(prelabel: Prelabel, folder: Path, name: str, seed: int) -> None:
@@ -175,3 +175,60 @@ async def test_a_recovery_survives_the_kill_of_whoever_does_it(tmp_path: Path) -
         came = received(ledger)[HEALTHY[0]]
         assert set(came) == set(first), "the same ids"
         assert min(came.values()) >= 2, "each once more, at least"
+
+
+# --------------------------------------------------------------------------------------------------- the zoo
+
+GOOD = tuple(f"/ok/{number:02}" for number in range(46))
+BAD = ("/hang", "/drip", "/huge", "/redirect")
+EVENTS = 60
+EVERY_SECONDS = 0.5
+MIB = 1 << 20
+
+
+@pytest.mark.slow
+async def test_four_bad_endpoints_of_fifty_slow_no_other_and_take_little_memory(tmp_path: Path) -> None:
+    with Prelabel.all_in_one(tmp_path, providers=["echo"]) as prelabel, receiver(tmp_path) as (address, ledger):
+        async with client(prelabel) as asking:
+            assert (await asking.put("/v1/projects/p", json=PROJECT)).is_success
+            await subscribed(asking, address, *GOOD)
+            pid = prelabel.process(ALL_IN_ONE).pid
+            await _phase(asking, ledger, "warm", pid)
+            alone, before = await _phase(asking, ledger, "alone", pid)
+            await subscribed(asking, address, *BAD)
+            beside, peak = await _phase(asking, ledger, "beside", pid)
+            tried = Counter(line.split(" ")[0] for line in _lines(ledger))
+    grown = (peak - before) / MIB
+    print(f"p99 of 46: {alone} ms alone, {beside} ms beside the bad; memory grew by {grown:.1f} MiB; {dict(tried)}")
+    assert all(tried[path] for path in BAD)
+    assert beside <= 2 * alone
+    assert grown <= 32
+
+
+async def _phase(asking: httpx.AsyncClient, ledger: Path, name: str, pid: int) -> tuple[int, int]:
+    """The 99th percentile of how late events came to the good endpoints, in ms; the most memory, in bytes."""
+    skipped = len(_lines(ledger))
+    peak = 0
+
+    def fresh() -> list[int]:
+        return [int(line.split(" ")[2]) for line in _lines(ledger)[skipped:] if line.startswith("/ok/")]
+
+    for number in range(EVENTS):
+        began = time.monotonic()
+        body = {"id": f"{name}-{number}", "data": {"text": "word"}}
+        assert (await asking.post("/v1/projects/p/tasks", json=body)).is_success
+        peak = max(peak, _resident(pid))
+        await asyncio.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - began)))
+    await until(lambda: len(fresh()) >= EVENTS * len(GOOD), "every delivery to the good ones", 120)
+    late = sorted(fresh())
+    return late[round(0.99 * (len(late) - 1))], max(peak, _resident(pid))
+
+
+def _lines(ledger: Path) -> list[str]:
+    return ledger.read_text().splitlines()
+
+
+def _resident(pid: int) -> int:
+    """What a process has in memory, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024

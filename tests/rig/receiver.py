@@ -7,7 +7,7 @@
 
 Paths below /status/N answer N; /hang never answers, /drip sends a byte a second, /huge sends a gigabyte, /redirect
 points to a private address. `python -m tests.rig.receiver PORT LEDGER` is the same as a process, with a line
-"PATH WEBHOOK-ID" per request in the ledger; it answers 500 to everything while LEDGER.fail exists.
+"PATH WEBHOOK-ID MILLISECONDS" per request in the ledger: how long after its event it came, in nine digits.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,19 +124,22 @@ class Receiver:
             self.requests.append(one)
         else:
             with self.ledger.open("a") as file:
-                file.write(f"{path} {one.id}\n")
+                file.write(f"{path} {one.id} {_age_ms(body):09d}\n")
         self._arrived.set()
 
     async def _plain(self, send: Send, path: str) -> None:
         status = 200
         if path.startswith("/status/"):
             status = int(path.split("/")[2])
-        elif self.ledger is not None and self.ledger.with_suffix(".fail").exists():
-            status = 500
         elif self.answers.get(path):
             status = self.answers[path].pop(0)
         headers = [(name.encode(), value.encode()) for name, value in self.answer_headers.get(path, {}).items()]
         await _answer(send, status, headers, self.answer_bodies.get(path, b"ok"))
+
+
+def _age_ms(body: bytes) -> int:
+    moment = datetime.fromisoformat(json.loads(body)["timestamp"])
+    return max(0, round(1000 * (time.time() - moment.timestamp())))
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
