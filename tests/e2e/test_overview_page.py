@@ -3,8 +3,14 @@
 The pictures that are taken lie in out/overview.
 """
 
+import asyncio
+import contextlib
+import os
+import pty
 import re
-from collections.abc import AsyncIterator, Iterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,9 +18,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from deploy.local.ports import free_port
 from tests.rig.browser import Browser, Page, chromium
-from tests.rig.in_process import eventually, spec, task
-from tests.rig.processes import ALL_IN_ONE, Prelabel
+from tests.rig.in_process import spec, task
+from tests.rig.processes import Prelabel
 
 OUT = Path("out/overview")
 HOSTILE = "<script>document.title='broken'</script> Ada \u202e& <img src=https://example.org/x> Grace, now"
@@ -88,11 +95,36 @@ CARDS = "document.querySelectorAll('[data-card]').length"
 MARKED = "[...document.querySelectorAll('mark')].map(mark => mark.textContent)"
 
 
-async def test_the_printed_address_opens_the_page_once(prelabel: Prelabel, browser: Browser) -> None:
-    async def printed() -> list[str]:
-        return re.findall(r"^page +(http://\S+/enter\?token=\S+)$", prelabel.log(ALL_IN_ONE).read_text(), re.M)
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Prelabel, started at a terminal; what it has written there so far."""
+    ours, theirs = pty.openpty()
+    variables = {
+        "PRELABEL_DATA": str(tmp_path / "data"), "PRELABEL_SAMPLE": "false", "PRELABEL_PROVIDERS": '["echo"]',
+        "PRELABEL_PORT": str(free_port()), "PRELABEL_HEALTH_PORT": str(free_port()),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "prelabel_all_in_one"]
+    written = bytearray()
+    os.set_blocking(ours, False)
 
-    [address] = await eventually(printed, bool)
+    def seen() -> str:
+        with contextlib.suppress(BlockingIOError):
+            written.extend(os.read(ours, 65536))
+        return written.decode()
+
+    with subprocess.Popen(command, env=os.environ | variables, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        yield seen
+        process.terminate()
+    os.close(ours)
+
+
+async def test_the_printed_address_opens_the_page_once(terminal: Callable[[], str], browser: Browser) -> None:
+    found: re.Match[str] | None = None
+    async with asyncio.timeout(60):
+        while not (found := re.search(r"^page +(http://\S+/enter\?token=\S+)\r?$", terminal(), re.M)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    address = found[1]
     page = await browser.page()
     await page.go(address)
     assert await page.said("location.pathname + location.search") == "/"
@@ -101,7 +133,7 @@ async def test_the_printed_address_opens_the_page_once(prelabel: Prelabel, brows
     assert await page.said("document.cookie") == "", "no script may read the session"
     await page.go(address)
     assert "link_spent" in await page.html()
-    await page.go(prelabel.address)
+    await page.go("/".join(address.split("/")[:3]))
     assert "Make a project" in await page.said("document.body.innerText"), "the session goes on"
 
 
