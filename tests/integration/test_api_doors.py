@@ -63,6 +63,7 @@ async def test_probes_are_open_and_on_a_port_of_their_own(here: Here) -> None:
     [
         ("GET", "/v1/nothing", 404),
         ("GET", "/v1", 404),
+        ("GET", "/v1/keys/", 404),
         ("PATCH", "/v1/projects", 405),
         ("POST", "/v1/projects/x/counts", 405),
     ],

@@ -21,7 +21,14 @@ from .limits import Limits, LimitsSettings
 
 def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
     """The routes themselves, with problems as errors, and their description."""
-    app = FastAPI(title=title, version="1", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app = FastAPI(
+        title=title,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,  # it would point to wherever Host says, and over TLS to the same without it
+    )
     problems.install(app)
     for router in routers:
         app.include_router(router)

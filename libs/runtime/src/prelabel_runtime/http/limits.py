@@ -6,6 +6,7 @@ told with every answer (draft-ietf-httpapi-ratelimit-headers); who has none left
 
 import ipaddress
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from ..settings import Frozen
 from .access import Caller, Role
 from .problems import Problem
 
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 MOST_BUCKETS = 20_000
 """Kept at once; the one that was used longest ago goes first, and would be full soon anyway."""
 
@@ -109,10 +111,9 @@ class Limits:
 
     def check_page(self, scope: Scope) -> None:
         """Raises a 422 for a page that is larger than is set."""
-        if b"limit" not in scope["query_string"]:
-            return
         for value in parse_qs(scope["query_string"].decode("latin-1")).get("limit", ()):
-            if value.isdecimal() and int(value[:9]) > self._settings.page_items:
+            # What is not written as people write numbers (0999, +999, 999.0) the route may read as one all the same.
+            if not _NUMBER.fullmatch(value) or int(value) > self._settings.page_items:
                 wrong = FieldError(
                     pointer="/query/limit", detail=f"at most {self._settings.page_items} are on one page"
                 )
