@@ -120,3 +120,17 @@ async def test_a_process_that_comes_back_under_its_name_goes_on_at_once(tmp_path
         assert it.clock.monotonic() - began <= 1
         await told(it)
         await again.stop()
+
+
+async def test_the_mark_of_a_process_that_is_long_gone_is_removed(tmp_path: Path) -> None:
+    async with subscribed(tmp_path) as it:
+        gone, stays = Process(it, "gone"), Process(it, "stays")
+        await gone.start()
+        await it.clock.pass_until(lambda: len(gone.holds) == COUNT, hours=0.01)
+        await gone.kill()
+        await it.clock.pass_to(25 * 3600)
+        await stays.start()
+        await it.clock.pass_until(lambda: len(stays.holds) == COUNT, hours=0.02)
+        marks = [name for name in await it.store.endpoints.all() if name.startswith("process/")]
+        assert marks == ["process/stays"]
+        await stays.stop()

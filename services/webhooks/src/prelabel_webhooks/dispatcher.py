@@ -34,6 +34,8 @@ _LOOK_SECONDS = 0.5
 _TRIM_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 """What an attempt that is under way gets at a stop; one that takes longer is repeated by the next process."""
+_FORGET_MS = 86_400_000
+"""Marks of processes that have been gone for so long are removed."""
 _MOST_LABELS = 200
 """Endpoints with a lag of their own in metrics; the others share one."""
 
@@ -147,6 +149,9 @@ class Dispatcher(Part):
         owners = {self._owner} | {
             one.owner for one in known.values() if one.subscription.startswith(_MARK) and one.until_ms >= now_ms
         } - {""}
+        for one in known.values():
+            if one.subscription.startswith(_MARK) and one.until_ms < now_ms - _FORGET_MS:
+                await self._store.endpoints.delete(one.subscription)
         self._others = {name for name in rows if _preferred(name, owners) != self._owner}
         for name, row in rows.items():
             if name in self._held and name in self._others:
