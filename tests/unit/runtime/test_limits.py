@@ -113,6 +113,10 @@ async def test_one_key_takes_nothing_from_another_and_roles_have_their_own_limit
     assert 'prelabel_http_limited_total{role="labeler"} 1.0' in exposed
 
 
+async def test_a_role_of_a_later_version_may_nothing_and_breaks_nothing() -> None:
+    assert await statuses(Door(), 1, "a viewer") == [403]
+
+
 async def test_strangers_of_one_address_harm_no_other_address_and_no_key() -> None:
     door = Door(stranger_per_second=1, stranger_burst=2)
     assert await statuses(door, 3, "") == [401, 401, 429]

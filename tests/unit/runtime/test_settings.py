@@ -22,6 +22,8 @@ KEY = "a-key-of-some-length"
         ("PRELABEL_PREFIX", "a b", "PRELABEL_PREFIX: "),
         ("PRELABEL_LOG_LEVEL", "loud", "PRELABEL_LOG_LEVEL: "),
         ("PRELABEL_MONGO_DRIVER", "odbc", "PRELABEL_MONGO_DRIVER: "),
+        ("PRELABEL_HOSTS", '["https://labels.example.org"]', "PRELABEL_HOSTS at /0: "),
+        ("PRELABEL_HOSTS", "labels.example.org", "PRELABEL_HOSTS: write it as JSON"),
     ],
 )
 def test_a_setting_out_of_its_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:

@@ -79,7 +79,7 @@ class RuntimeSettings(ProcessSettings):
     """The key that callers send as "Authorization: Bearer KEY"."""
     api_key_file: Path | None = None
     """A file that holds the key."""
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")], ...] = ()
     """Names under which browsers reach this, as JSON: ["labels.example.org"]. Loopback and PRELABEL_HOST always are."""
     delivery_seconds: Annotated[float, Field(gt=0)] = 10.0
     """A record that is not acknowledged by the bus within this time counts as unknown: 503, or repeated."""

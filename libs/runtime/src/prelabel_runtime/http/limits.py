@@ -97,6 +97,7 @@ class Limits:
     def __init__(self, settings: LimitsSettings, clock: Clock, *, most: int = MOST_BUCKETS) -> None:
         self._settings = settings
         self._all = Rate(per_second=settings.per_second, burst=settings.burst)
+        self._roles: Mapping[str, Rate] = {str(role): rate for role, rate in settings.roles.items()}
         self._strangers = Rate(per_second=settings.stranger_per_second, burst=settings.stranger_burst)
         self.clock = clock
         self._most = most
@@ -107,7 +108,7 @@ class Limits:
         """One token for a request of somebody, or of an address."""
         if caller is None:
             return self._take(f"address {_network(scope)}", "address", self._strangers)
-        return self._take(f"key {caller.id}", "key", self._settings.roles.get(Role(caller.role), self._all))
+        return self._take(f"key {caller.id}", "key", self._roles.get(caller.role, self._all))
 
     def check_page(self, scope: Scope) -> None:
         """Raises a 422 for a page that is larger than is set."""
