@@ -78,6 +78,13 @@ def test_numbers_keep_their_digits() -> None:
     assert b"1234567890123456789012345678901234567890.5000" in line
 
 
+@pytest.mark.parametrize("separator", [",", ", ", ",\n"])
+def test_nothing_is_cut_where_a_piece_of_the_file_ends(separator: str) -> None:
+    numbers = [10**6 + n for n in range(100_000)]
+    of = standard(f"[{separator.join(map(str, numbers))}]".encode(), format="json")
+    assert [int(line) for line in of] == numbers
+
+
 def test_long_arrays_take_constant_memory(tmp_path: Path) -> None:
     item = json.dumps({"data": {"text": "x" * 2000}})
     of = read(tmp_path, "a.json", f"[{', '.join([item] * 10_000)}]".encode())

@@ -61,6 +61,14 @@ def test_what_may_have_arrived_is_not_repeated_unless_that_is_harmless() -> None
     assert not waited
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_what_was_refused_for_now_is_not_repeated_unless_that_is_harmless(status: int) -> None:
+    result, waited = drive(call(repeatable=False), [Reply(status, {"retry-after": "3"})], retries())
+    assert isinstance(result, TryLater)
+    assert result.after == 3
+    assert not waited
+
+
 def test_what_never_left_is_always_repeated() -> None:
     result, _ = drive(call(repeatable=False), [GONE, GOOD], retries())
     assert result == "good"

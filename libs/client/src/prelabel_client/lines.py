@@ -70,7 +70,6 @@ class Lines:
         if self._once:
             if self._spool is None:
                 self._spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - closed by close()
-            self._spool.seek(0, 2)
             self._spool.write(made)
         return made
 

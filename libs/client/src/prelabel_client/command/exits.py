@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 
 from ..errors import Defect, NoAccess, NotFound, PrelabelError, Refused, TryLater, Unreachable
+from .output import clean
 
 DONE, DATA, USAGE, UNAVAILABLE, NO_ACCESS, NOT_FOUND, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 MEANINGS = {
@@ -66,7 +67,7 @@ def _code_of(error: Exception) -> int:
 
 def say(line: str) -> None:
     """One line to standard error."""
-    sys.stderr.write(f"prelabel: {' '.join(line.split())}\n")
+    sys.stderr.write(f"prelabel: {clean(line)}\n")
 
 
 def _told(error: PrelabelError) -> int:

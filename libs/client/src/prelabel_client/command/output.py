@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 WIDEST = 100
 """Characters of one cell of a table on a terminal."""
-_CONTROLS = dict.fromkeys((*range(32), 127, *range(128, 160), 8232, 8233), " ")
+_STEERING = (127, *range(128, 160), 0x2028, 0x2029, 0x202D, 0x202E)
+"""Beside ASCII's: what moves a cursor, ends a line, or shows a text in another order than it has."""
+_CONTROLS = dict.fromkeys((*range(32), *_STEERING), " ")
+_CONTROLS_OF_LINES = {char: shown for char, shown in _CONTROLS.items() if chr(char) not in "\t\n"}
+_IN_JSON = {char: f"\\u{char:04x}" for char in _STEERING}
 
 
 class Out:
@@ -44,11 +48,12 @@ class Out:
         """JSON, on one line."""
         if hasattr(value, "json_value"):
             value = value.json_value()
-        sys.stdout.write(_json.dumps(value, ensure_ascii=not _speaks_unicode()) + "\n")
+        text = _json.dumps(value, ensure_ascii=not _speaks_unicode())
+        sys.stdout.write(text.translate(_IN_JSON) + "\n")
 
     def line(self, text: str = "") -> None:
         """A line of text."""
-        sys.stdout.write(_encodable(text) + "\n")
+        sys.stdout.write(_encodable(text.translate(_CONTROLS_OF_LINES)) + "\n")
 
     def note(self, text: str) -> None:
         """A line beside the result, for people; not with --json."""
