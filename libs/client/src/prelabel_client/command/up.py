@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -61,10 +61,9 @@ def up(
         out.note(f"it runs already at {running.address}")
         return
     environment = _environment(data, port, health_port, sample)
-    address_file = data / ADDRESS_FILE
-    address_file.unlink(missing_ok=True)
+    written = _written(data / ADDRESS_FILE)
     with _started(data, environment, detach=detach) as process:
-        _until_ready(process, address_file, data / LOG_FILE if detach else None)
+        _until_ready(process, lambda: _written(data / ADDRESS_FILE) != written, data / LOG_FILE if detach else None)
         _keep(out, name, _connection(data, environment), sample)
         if detach:
             (data / PID_FILE).write_text(str(process.pid))
@@ -125,15 +124,28 @@ def _started(data: Path, environment: dict[str, str], *, detach: bool) -> Iterat
         return
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (data / LOG_FILE).open("ab") as log:
-        yield subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
+        try:
+            yield process
+        except BaseException:
+            process.terminate()  # nobody would know of it
+            raise
 
 
-def _until_ready(process: "subprocess.Popen[bytes]", address_file: Path, log: Path | None) -> None:
+def _written(file: Path) -> int | None:
+    """When a file was written; None if there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _until_ready(process: "subprocess.Popen[bytes]", ready: Callable[[], bool], log: Path | None) -> None:
     """It writes its address once everything has joined. Raises `Ended` if it ends instead."""
     deadline = time.monotonic() + LONGEST_START
-    while not address_file.exists():
+    while not ready():
         if (code := process.poll()) is not None:
             if log is not None:
                 raise Refused(f"it did not start: {_last_line(log)}")
