@@ -1,5 +1,6 @@
 """Webhooks over real HTTP: from a submitted task to a signed request, verified by the reference library."""
 
+import base64
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from prelabel_contract import names
 from prelabel_contract.events import SubscriptionChanged, SubscriptionDisabled
 
@@ -286,6 +288,22 @@ async def test_while_a_secret_is_changed_no_delivery_fails(here: Here, receiver:
     await receiver.until(lambda: len(receiver.at("/old")) == 3)
     assert receiver.at("/old")[-1].signed_with == 0
     assert len(receiver.at("/old")[-1].headers["webhook-signature"].split()) == 1
+
+
+async def test_ed25519_needs_no_secret_with_the_receiver(here: Here, receiver: Receiver) -> None:
+    project = await here.project()
+    body = {"url": f"{receiver.address}/e", "types": ["task.accepted"], "projects": [project], "signing": "ed25519"}
+    made = await ask(here, "POST", "", 201, json=body)
+    assert "secret" not in made
+    rotated = await ask(here, "POST", f"/{made['id']}/secrets", 201)
+    await here.post(f"{project}/tasks", task("Ada"))
+    await receiver.until(lambda: bool(receiver.at("/e")))
+    one = receiver.at("/e")[0]
+    signed = f"{one.id}.{one.headers['webhook-timestamp']}.".encode() + one.body
+    newest, old = one.headers["webhook-signature"].split()
+    for key, signature in ((rotated["public_key"], newest), (made["public_key"], old)):
+        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key.removeprefix("whpk_")))
+        public.verify(base64.b64decode(signature.removeprefix("v1a,")), signed)
 
 
 async def test_at_most_ten_old_secrets_are_kept(here: Here, receiver: Receiver) -> None:

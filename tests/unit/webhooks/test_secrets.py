@@ -6,11 +6,13 @@ import os
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_runtime.errors import Refused
 from prelabel_runtime.testing.doubles import counted_bytes
-from prelabel_webhooks.signing import new_secret, signatures
+from prelabel_webhooks.signing import ED25519, HMAC, new_secret, shown_secret, signatures
 from prelabel_webhooks.vault import Unopenable, Vault
 from standardwebhooks.webhooks import Webhook
 
@@ -83,7 +85,7 @@ def test_the_published_vector_is_signed_as_published() -> None:
 
 def test_secrets_are_of_the_standard_form_and_never_the_same() -> None:
     random_bytes = counted_bytes()
-    one, two = new_secret(random_bytes), new_secret(random_bytes)
+    one, two = new_secret(HMAC, random_bytes), new_secret(HMAC, random_bytes)
     assert one != two
     assert one.startswith("whsec_")
     assert 24 <= len(base64.b64decode(one.removeprefix("whsec_"))) <= 64
@@ -92,7 +94,7 @@ def test_secrets_are_of_the_standard_form_and_never_the_same() -> None:
 @given(st.binary(max_size=300), st.integers(1, 4))
 def test_every_active_secret_verifies_by_the_reference_library(noise: bytes, count: int) -> None:
     body = json.dumps({"noise": noise.hex(), "é": "👍"}, ensure_ascii=False).encode()
-    secrets = [new_secret(os.urandom) for _ in range(count)]
+    secrets = [new_secret(HMAC, os.urandom) for _ in range(count)]
     seconds = int(datetime.now(UTC).timestamp())
     headers = {
         "webhook-id": "msg_1",
@@ -101,3 +103,22 @@ def test_every_active_secret_verifies_by_the_reference_library(noise: bytes, cou
     }
     for secret in secrets:
         assert Webhook(secret).verify(body, headers) == json.loads(body)
+
+
+@given(st.binary(max_size=300))
+def test_an_ed25519_signature_is_verified_by_the_public_key_alone(body: bytes) -> None:
+    private = new_secret(ED25519, os.urandom)
+    shown = shown_secret(private)
+    assert set(shown) == {"public_key"}
+    assert shown["public_key"].startswith("whpk_")
+    version, _, signature = signatures([private], "msg_1", 1614265330, body).partition(",")
+    assert version == "v1a"
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(shown["public_key"].removeprefix("whpk_")))
+    public.verify(base64.b64decode(signature), b"msg_1.1614265330." + body)
+    with pytest.raises(InvalidSignature):
+        public.verify(base64.b64decode(signature), b"msg_1.1614265331." + body)
+
+
+def test_an_hmac_secret_is_shown_as_it_is() -> None:
+    secret = new_secret(HMAC, os.urandom)
+    assert shown_secret(secret) == {"secret": secret}

@@ -634,6 +634,8 @@ class SubscriptionChanged(EventData):
     payload: Literal["full", "thin"] | str = "full"
     rate: float | None = None
     """At most so many deliveries a second; null: as fast as it answers."""
+    signing: Literal["hmac", "ed25519"] | str = "hmac"
+    """How deliveries are signed: with a secret that the receiver has too (v1), or so that it needs none (v1a)."""
     description: str = ""
     state: Literal["active", "disabled"] | str = "active"
     reason: str = ""

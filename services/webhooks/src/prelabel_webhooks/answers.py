@@ -27,6 +27,7 @@ class ShownSubscription(Shown):
     payload: Literal["full", "thin"]
     rate: float | None
     """Events per second at most."""
+    signing: Literal["hmac", "ed25519"]
     description: str
     state: Literal["active", "disabled"]
     reason: str
@@ -41,14 +42,18 @@ class ShownSubscription(Shown):
 class NewlySubscribed(ShownSubscription):
     """A subscription that was made."""
 
-    secret: str
-    """What its deliveries are signed with; it is not shown again."""
+    secret: str | None = None
+    """What its deliveries are signed with (hmac); it is not shown again."""
+    public_key: str | None = None
+    """What its deliveries are verified by (ed25519)."""
 
 
 class NewSecret(Shown):
     """A secret that was made; it is not shown again."""
 
-    secret: str
+    secret: str | None = None
+    public_key: str | None = None
+    """In place of a secret, where the subscription signs by ed25519."""
 
 
 class ShownAttempt(Shown):

@@ -12,6 +12,7 @@ from .answers import NewSecret, ShownSubscription, Tried
 from .bodies import Rotation, validated
 from .desk import Desk, shown
 from .handlers import TEST, told
+from .signing import shown_secret
 from .subscriptions import ACTIVE
 
 _LISTING = Reach.LISTING
@@ -29,14 +30,14 @@ def routes(desk: Desk) -> APIRouter:
     )
     @gives(NewSecret, 201)
     async def rotate(subscription: str, request: Request) -> Response:
-        """A new secret, shown this once. The old ones sign beside it until the overlap is over."""
+        """A new secret (or public key), shown this once. The old ones sign beside it until the overlap is over."""
         row = await desk.find(request, subscription)
         wanted = validated(Rotation, await json_of(request) if await request.body() else {})
         overlap = desk.tools.settings.overlap_hours * 3600 if wanted.overlap_seconds is None else wanted.overlap_seconds
         secret = await subscriptions.rotate(row.id, overlap)
         if secret is None:
             raise not_found("subscription", subscription)
-        return answer({"secret": secret}, status=201)
+        return answer(shown_secret(secret), status=201)
 
     @router.post("/{subscription}/resume", dependencies=[changes("subscription.resume", ADMINS, _LISTING)])
     @gives(ShownSubscription)

@@ -15,6 +15,7 @@ from prelabel_runtime.store.base import PageKey
 from .answers import NewlySubscribed, ShownSubscription, Subscriptions
 from .bodies import ChangedSubscription, NewSubscription, check_target, validated
 from .desk import Desk, check_reach, shown, visible
+from .signing import shown_secret
 from .subscriptions import DISABLED
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -31,7 +32,7 @@ def routes(desk: Desk) -> APIRouter:
     )
     @gives(NewlySubscribed, 201)
     async def create(request: Request) -> Response:
-        """Subscribe an endpoint. The answer shows its secret, this once; events from now on are sent to it."""
+        """Subscribe an endpoint to events from now on. The answer shows its secret (or public key), this once."""
         wanted = validated(NewSubscription, await json_of(request))
         check_target(desk.policy, wanted.url, wanted.headers)
         caller = caller_of(request)
@@ -44,7 +45,7 @@ def routes(desk: Desk) -> APIRouter:
         )
         await desk.runtime.store.endpoints.create(row.id, await desk.dispatcher.place_since(None))
         row, secret = await subscriptions.add(row, wanted.headers)
-        return answer({**shown(row, clock.now_ms()), "secret": secret}, status=201)
+        return answer({**shown(row, clock.now_ms()), **shown_secret(secret)}, status=201)
 
     @router.get("", dependencies=[allow("subscription.list", ADMINS, _LISTING)])
     @gives(Subscriptions)

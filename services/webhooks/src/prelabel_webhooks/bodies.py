@@ -52,6 +52,8 @@ class NewSubscription(_Filtered):
     """full: all that the event says. thin: only what it is about; the rest is read over the API."""
     rate: Rate | None = None
     """At most so many events a second; null: as many as the endpoint takes."""
+    signing: Literal["hmac", "ed25519"] = "hmac"
+    """hmac: by a secret (v1). ed25519: verified by a public key, so that the receiver keeps no secret (v1a)."""
     description: Description = ""
 
 

@@ -86,6 +86,7 @@ def shown(row: SubscriptionChanged, now_ms: int) -> dict[str, Any]:
         "headers": dict.fromkeys(row.headers, "…"),
         "payload": row.payload,
         "rate": row.rate,
+        "signing": row.signing,
         "description": row.description,
         "state": row.state,
         "reason": row.reason,

@@ -132,7 +132,7 @@ RESULTS = ("delivered", "gone", "throttled", "refused", TooSlow.result, "unreach
 def _secret_parts(target: Target) -> list[str]:
     """What an endpoint might send back of what we sent it, longest first: a part must not uncover the rest."""
     values = [secret for secret, _ in target.secrets]
-    values += [secret.removeprefix("whsec_") for secret in values]
+    values += [secret.partition("_")[2] for secret in values]
     for _, value in target.headers:
         values += [value, *(word for word in value.split() if len(word) >= 8)]
     return sorted({value for value in values if len(value) >= 4}, key=len, reverse=True)

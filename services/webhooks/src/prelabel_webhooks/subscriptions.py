@@ -58,7 +58,7 @@ class Subscriptions:
 
     async def add(self, row: SubscriptionChanged, headers: Mapping[str, str]) -> tuple[SubscriptionChanged, str]:
         """A new one with a secret of its own, which is returned beside it."""
-        secret = new_secret(self.random_bytes)
+        secret = new_secret(row.signing, self.random_bytes)
         sealed = self.vault.seal(secret, purpose=secret_purpose(row.id))
         row = row.model_copy(update={"secrets": (sealed,), "headers": self.seal_headers(row.id, headers)})
         await self._publish(row)
@@ -82,7 +82,7 @@ class Subscriptions:
             row = self.get(subscription)
             if row is None:
                 return None
-            secret = new_secret(self.random_bytes)
+            secret = new_secret(row.signing, self.random_bytes)
             now_ms = self.clock.now_ms()
             ends_ms = now_ms + round(1000 * overlap_seconds)
             old = [
