@@ -3,7 +3,7 @@
 import base64
 import json
 import logging
-import os
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from prelabel_runtime import log
 from prelabel_runtime.http.credentials import new_credential
 from prelabel_runtime.redaction import HIDDEN, Redaction, secrets_given
 
-KEY = new_credential(os.urandom).key
+KEY = new_credential(random.Random(7).randbytes).key
 PLAIN = "the-canary-that-nothing-tells-by-its-form"
 _JWT = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b'{"alg":"none"}', b'{"sub":1}', b"x"))
 
