@@ -1,10 +1,12 @@
 """Receiving webhooks: what is genuine is read, everything else is not."""
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_client.webhooks import NotVerified, WebhookEvent, verify
@@ -37,6 +39,17 @@ def test_the_reference_library_and_we_agree() -> None:
     signed = Webhook(SECRET).sign("msg_1", datetime.fromtimestamp(NOW, UTC), BODY.decode())
     given = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": signed}
     assert verify(BODY, given, SECRET, now=NOW).type == "task.accepted"
+
+
+def test_what_is_signed_by_a_private_key_is_verified_by_its_public_one() -> None:
+    private = Ed25519PrivateKey.generate()
+    public = "whpk_" + base64.b64encode(private.public_key().public_bytes_raw()).decode()
+    signed = base64.b64encode(private.sign(f"msg_1.{NOW}.".encode() + BODY)).decode()
+    given = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": f"v1,AAAA v1a,{signed}"}
+    assert verify(BODY, given, public, now=NOW).type == "task.accepted"
+    for wrong in (f"v1,{signed}", "v1a,AAAA", "v1a,not-base64!", ""):
+        with pytest.raises(NotVerified):
+            verify(BODY, {**given, "webhook-signature": wrong}, public, now=NOW)
 
 
 @pytest.mark.parametrize("seconds", [-301, 301])

@@ -26,9 +26,16 @@ class Subscription(Result):
 
 
 class NewSubscription(Subscription):
-    """A subscription that was made: `secret` verifies what it receives, and is never shown again."""
+    """A subscription that was made. What verifies its events is shown this once: a secret, or a public key."""
 
-    secret: str
+    secret: str = ""
+    public_key: str = ""
+    """Of one that is signed by ed25519; it needs no keeping secret."""
+
+    @property
+    def verifier(self) -> str:
+        """What `webhooks.verify` takes."""
+        return self.secret or self.public_key
 
     def __repr_args__(self) -> Any:
         return [(name, "…" if name == "secret" else value) for name, value in super().__repr_args__()]

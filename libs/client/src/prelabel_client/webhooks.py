@@ -11,7 +11,7 @@ from typing import Any
 
 TOLERANCE_SECONDS = 300
 """How far webhook-timestamp may be from now."""
-_PREFIX = "whsec_"
+_SECRET, _PUBLIC = "whsec_", "whpk_"
 
 
 class NotVerified(Exception):
@@ -32,7 +32,11 @@ class WebhookEvent:
 def verify(
     body: bytes, headers: Mapping[str, str], secrets: str | Iterable[str], *, now: float | None = None
 ) -> WebhookEvent:
-    """The event in a request. `body`: its bytes as they came; `secrets`: yours, or several. Raises `NotVerified`."""
+    """The event in a request. Raises `NotVerified`.
+
+    `body`: its bytes as they came; `secrets`: yours (`whsec_…`), or several; or a public key (`whpk_…`), for which the
+    package cryptography must be installed.
+    """
     named = {name.lower(): value for name, value in headers.items()}
     try:
         delivery, stamp, signed = (named[f"webhook-{part}"] for part in ("id", "timestamp", "signature"))
@@ -42,10 +46,8 @@ def verify(
     if abs((time.time() if now is None else now) - seconds) > TOLERANCE_SECONDS:
         raise NotVerified("it is too old, or from the future: is the clock right?")
     content = f"{delivery}.{seconds}.".encode() + body
-    wanted = [_signature(secret, content) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
-    given = [one.partition(",")[2] for one in signed.split(" ") if one.startswith("v1,")]
-    # Every pair is compared, in constant time: how long it takes tells nothing.
-    if not any([hmac.compare_digest(a.encode(), b) for a in given for b in wanted]):  # noqa: C419
+    given = signed.split(" ")
+    if not any([_right(key, content, given) for key in ([secrets] if isinstance(secrets, str) else secrets)]):  # noqa: C419
         raise NotVerified("no signature is right")
     try:
         value = json.loads(body)
@@ -54,6 +56,22 @@ def verify(
         raise NotVerified("the body is no event") from None
 
 
-def _signature(secret: str, content: bytes) -> bytes:
-    key = base64.b64decode(secret.removeprefix(_PREFIX))
-    return base64.b64encode(hmac.digest(key, content, hashlib.sha256))
+def _right(key: str, content: bytes, given: Iterable[str]) -> bool:
+    """Whether one of the signatures is by this key. All are compared, in constant time: the time tells nothing."""
+    if key.startswith(_PUBLIC):
+        return any([_signed_by(key, content, one.removeprefix("v1a,")) for one in given if one.startswith("v1a,")])  # noqa: C419
+    wanted = base64.b64encode(hmac.digest(base64.b64decode(key.removeprefix(_SECRET)), content, hashlib.sha256))
+    signatures = [one.removeprefix("v1,").encode() for one in given if one.startswith("v1,")]
+    return any([hmac.compare_digest(one, wanted) for one in signatures])  # noqa: C419
+
+
+def _signed_by(key: str, content: bytes, signature: str) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key.removeprefix(_PUBLIC)))
+    try:
+        public.verify(base64.b64decode(signature), content)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -8,6 +8,7 @@ from ..streams import Many, Page, pages
 from ..wire import Call, get, path, send
 
 Payload = Literal["full", "thin"]
+Signing = Literal["hmac", "ed25519"]
 _AT = "/v1/subscriptions"
 
 
@@ -34,8 +35,9 @@ def create(
     payload: Payload = "full",
     rate: float | None = None,
     description: str = "",
+    signing: Signing = "hmac",
 ) -> Call[NewSubscription]:
-    """Subscribe an endpoint to events from now on. The secret that verifies them is shown this once."""
+    """Subscribe an endpoint to events from now on. What verifies them is shown this once."""
     body: dict[str, Any] = {
         "url": url,
         "types": list(types),
@@ -46,6 +48,8 @@ def create(
     }
     if rate is not None:
         body["rate"] = rate
+    if signing != "hmac":
+        body["signing"] = signing
     return send("POST", _AT, NewSubscription.of, body)
 
 
@@ -60,9 +64,13 @@ def delete(subscription: str) -> Call[None]:
 
 
 def rotate(subscription: str, *, overlap_seconds: float | None = None) -> Call[str]:
-    """A new secret, shown this once; the old ones sign beside it until the overlap is over."""
+    """A new secret (or public key), shown this once; the old ones sign beside it until the overlap is over."""
     body = {} if overlap_seconds is None else {"overlap_seconds": overlap_seconds}
-    return send("POST", path("subscriptions", subscription, "secrets"), lambda found: str(found["secret"]), body)
+    return send("POST", path("subscriptions", subscription, "secrets"), _verifier, body)
+
+
+def _verifier(found: Any) -> str:
+    return str(found.get("secret") or found["public_key"])
 
 
 def attempt(subscription: str) -> Call[Attempt]:

@@ -42,6 +42,9 @@ def add(
     payload: Annotated[str, typer.Option("--payload", help="full, or thin (what it is about only).")] = "full",
     rate: Annotated[float | None, typer.Option("--rate", min=0.001, help="At most so many a second.")] = None,
     description: Annotated[str, typer.Option("--description", help="For people.")] = "",
+    signing: Annotated[
+        str, typer.Option("--signing", help="hmac, or ed25519: verified by a public key, so nothing is kept secret.")
+    ] = "hmac",
     profile: Profile = None,
     json: Json = False,
 ) -> None:
@@ -56,6 +59,8 @@ def add(
     out = Out(json=json)
     if payload not in ("full", "thin"):
         raise Refused(f"--payload {payload}: use full or thin")
+    if signing not in ("hmac", "ed25519"):
+        raise Refused(f"--signing {signing}: use hmac or ed25519")
     with session(profile) as client:
         made = client.create_subscription(
             url,
@@ -65,12 +70,13 @@ def add(
             payload=payload,  # type: ignore[arg-type]
             rate=rate,
             description=description,
+            signing=signing,  # type: ignore[arg-type]
         )
     if json:
         out.value(made)
         return
-    out.line(made.secret)
-    out.note(f"{made.id} is subscribed; the secret is not shown again. Try it: prelabel webhook test {made.id}")
+    out.line(made.verifier)
+    out.note(f"{made.id} is subscribed; this is not shown again. Try it: prelabel webhook test {made.id}")
 
 
 @webhook.command("list")
