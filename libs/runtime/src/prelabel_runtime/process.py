@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from . import log
+from .connections import Connection
 from .errors import Refused, Unavailable
 from .health import Health, probes
 from .metrics import Metrics
@@ -39,6 +40,7 @@ def server(app: ASGIApp, **options: Any) -> Server:
         "access_log": False,
         "lifespan": "off",
         "server_header": False,
+        "http": Connection,
         "timeout_graceful_shutdown": 10,
         "h11_max_incomplete_event_size": 64 * 1024,
     }
