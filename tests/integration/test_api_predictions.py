@@ -68,6 +68,15 @@ async def test_many_who_wait_at_once_each_get_their_own(here: Here) -> None:
     assert [a.json()["id"] for a in answers] == texts
 
 
+@pytest.mark.parametrize("annotator", ["", "x" * 201])
+async def test_who_withdraws_an_annotation_has_a_name_that_is_one(here: Here, annotator: str) -> None:
+    project = await here.project(models=[])
+    await here.post(f"{project}/tasks", task("x", id="t"))
+    path = f"/v1/projects/{project}/tasks/t/annotations/a"
+    errors = problem(await here.client.delete(path, params={"annotator": annotator}), "invalid", 422)["errors"]
+    assert errors[0]["pointer"] == "/query/annotator"
+
+
 async def test_an_annotation_is_kept_replaced_and_withdrawn_and_is_one_example(here: Here) -> None:
     project = await here.project()
     await here.post(f"{project}/tasks", task("Ada", id="t"))

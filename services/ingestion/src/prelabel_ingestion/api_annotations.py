@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prelabel_contract.annotations import Annotation
+from prelabel_contract.base import Name
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnnotationDeleted, AnnotationSubmitted
 from prelabel_contract.projects import Project
@@ -48,7 +49,7 @@ def routes(doors: Doors) -> APIRouter:
         dependencies=[allow("annotation.delete", ANNOTATORS)],
     )
     @gives(TakenAnnotation, 202)
-    async def delete_annotation(project: str, task: str, annotation: str, annotator: str = "api") -> Response:
+    async def delete_annotation(project: str, task: str, annotation: str, annotator: Name = "api") -> Response:
         """Withdraw an annotation, by its uid."""
         uid = await doors.task(project, task)
         data = AnnotationDeleted(project=project, task=uid, annotation=annotation, annotator=annotator)
