@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 from prelabel_contract import names
-from prelabel_contract.events import AnyEvent, RunCreated, TaskAccepted, TaskDeleted, event
+from prelabel_contract.events import AnyEvent, DeadLetterResolved, RunCreated, TaskAccepted, TaskDeleted, event
 from prelabel_projection.handlers import TOPICS, Projection
 from prelabel_projection.live import LiveGeneration
-from prelabel_projection.rebuilds import GROUP, Rebuild, Rebuilds, Stage, shown
+from prelabel_projection.log_replay import GROUP, RETRIES
+from prelabel_projection.rebuilds import Rebuild, Rebuilds, Stage, shown
 from prelabel_projection.settings import ProjectionSettings
-from prelabel_runtime.bus.base import Committed, Partition, TopicSpec
+from prelabel_runtime.bus.base import Committed, Partition, Record, TopicSpec
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
+from prelabel_runtime.dead_letters import Aside, for_burial, for_replay
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.run import Runtime
@@ -92,7 +94,7 @@ async def opened(folder: Path) -> AsyncIterator[Scene]:
     settings = RuntimeSettings(bus=f"sqlite:///{folder}/log.db", store=f"sqlite:///{folder}/results.db")
     scene = Scene(Runtime(settings, bus, store, Metrics()))
     await bus.start()
-    await bus.provision([TopicSpec(topic, partitions=1) for topic in (*TOPICS, names.dead_letters(GROUP))])
+    await bus.provision([TopicSpec(topic, partitions=1) for topic in (*TOPICS, names.dead_letters(GROUP), RETRIES)])
     await store.start()
     try:
         yield scene
@@ -135,6 +137,39 @@ async def test_what_a_process_writes_that_has_not_moved_is_in_the_new_generation
         assert job.state is JobState.COMPLETED
         await store.use(number)
         assert set(await store.tasks.get_many(["before", "meanwhile"])) == {"meanwhile"}
+
+
+async def test_a_letter_that_is_replayed_meanwhile_is_in_the_new_generation(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        store, bus = scene.runtime.store, scene.runtime.bus
+        old, now = store.projected, scene.runtime.clock.now_ms()
+        given_up, resolved, never = accepted("given-up"), accepted("resolved"), accepted("never")
+        await scene.publish(given_up, resolved, never)
+        dead = []
+        for offset, one in enumerate((given_up, resolved, never)):
+            (message,) = messages([one])
+            record = Record(names.TASKS, 0, offset, message.key, message.value, message.headers, now)
+            why = Aside("kills_its_process", "", names.TASKS, 0, offset, now, attempts=0, at_ms=now)
+            dead.append(for_burial(record, GROUP, why))
+        await bus.publish(dead)
+        # One of them was handled before: the live projection has it, and its group has said so.
+        await scene.apply(old, resolved)
+        said = DeadLetterResolved(letter=names.letter_id(GROUP, 0, 1), group=GROUP)
+        await bus.publish(messages([event(said, id="said", source="/t", time_ms=now)]))
+        await scene.commit()
+        await store.generations.seen(Replica("late", 0, now))
+        doing = asyncio.create_task((await scene.begin()).run())
+        number = await scene.switched()
+        beside = await store.generation(number)
+        assert set(await beside.tasks.get_many(["given-up", "resolved", "never"])) == {"resolved"}
+        # Now somebody replays another one, and the late process handles it, into the old generation.
+        letter = Record(names.dead_letters(GROUP), 0, 0, dead[0].key, dead[0].value, dead[0].headers, now)
+        why = Aside("replayed", "", names.TASKS, 0, 0, now, attempts=0, at_ms=now, letter="the letter")
+        await bus.publish([for_replay(letter, GROUP, why)])
+        await scene.apply(old, given_up)
+        await store.generations.seen(Replica("late", number, now))
+        assert (await asyncio.wait_for(doing, PATIENCE)).state is JobState.COMPLETED
+        assert set(await beside.tasks.get_many(["given-up", "resolved", "never"])) == {"given-up", "resolved"}
 
 
 async def test_a_process_that_is_not_heard_of_any_more_is_not_waited_for(tmp_path: Path) -> None:

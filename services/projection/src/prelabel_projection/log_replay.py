@@ -1,20 +1,27 @@
 """The log, read from its first record into a generation of the projection, through the handlers that the live one has.
 
 Nothing else comes of it: what handlers answer is dropped, no run is announced, nothing is published.
+
+What the live projection has given up is passed over where it first stood, until somebody replays it: the replays are
+read, too, from where the live projection stood in them when it was looked which records it had given up.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
-from prelabel_contract import cloudevents
+from prelabel_contract import cloudevents, names
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import AnyEvent, EventData
 from prelabel_runtime.bus.base import Bus, Partition, Reader, Record
+from prelabel_runtime.dead_letters import DEAD_LETTER_HEADER, origin, read_aside
 from prelabel_runtime.service import Handler, Reply
 
 from .handlers import Projection
-from .letters import is_dead_letters
+from .letters import is_dead_letters, resolved
 
 BATCH = 1000
+GROUP = "projection"
+"""The group that writes the live projection from events."""
+RETRIES = names.retry(GROUP)
 Places = dict[Partition, int]
 Origin = tuple[str, int, int]
 """Topic, partition and offset."""
@@ -33,8 +40,8 @@ class Gap(Exception):
 class LogReplay:
     """Applies the log, up to where it is asked to.
 
-    places   what has been applied already: the next offset per partition; counts on
-    passed_over  records that ended the live projection's processes, by where they stood
+    places       what has been applied already: the next offset per partition; counts on
+    passed_over  records that the live projection has given up, by where they stood
     """
 
     def __init__(self, bus: Bus, projection: Projection, *, places: Places, passed_over: Collection[Origin]) -> None:
@@ -88,7 +95,7 @@ class LogReplay:
         seen: Places = {}
         for record in records:
             expected = max(self.places.get(record.place, 0), seen.get(record.place, 0))
-            if record.offset > expected:
+            if record.offset > expected and record.topic != RETRIES:
                 raise Gap(record.place, expected, record.offset)
             seen[record.place] = record.offset + 1
         return [record for record in records if record.offset >= self.places.get(record.place, 0)]
@@ -97,7 +104,9 @@ class LogReplay:
         """A reader that has passed what was to be applied has passed over something that is gone."""
         for place, end in ends.items():
             if _reads(reader, place) and self.places.get(place, 0) < end <= reader.position(place):
-                raise Gap(place, self.places.get(place, 0), reader.position(place))
+                if place.topic != RETRIES:
+                    raise Gap(place, self.places.get(place, 0), reader.position(place))
+                self.places[place] = end  # kept for some days only, and what is gone nobody has handled
 
     async def _apply(self, records: Sequence[Record]) -> None:
         letters = [record for record in records if is_dead_letters(record.topic)]
@@ -116,11 +125,11 @@ class LogReplay:
     def _event(self, record: Record) -> AnyEvent | None:
         if (record.topic, record.partition, record.offset) in self._passed_over:
             return None
+        topic, _, offset, _ = origin(record)
         try:
             return cloudevents.decode(
-                record.headers, record.value, topic=record.topic, key=record.key, offset=record.offset,
-                types=self._types,
-            )  # fmt: skip
+                record.headers, record.value, topic=topic, key=record.key, offset=offset, types=self._types
+            )
         except InvalidEvent:
             self.invalid += 1
             return None
@@ -132,3 +141,24 @@ def _reads(reader: Reader, place: Partition) -> bool:
     except KeyError:
         return False
     return True
+
+
+async def given_up(bus: Bus) -> set[Origin]:
+    """Records that the live projection has given up and not handled since, by where they first stood.
+
+    They are found in the log itself, since the index of them is part of what is rebuilt.
+    """
+    topic = names.dead_letters(GROUP)
+    letters: dict[str, Origin] = {}
+    handled: set[str] = set()
+    for place, end in (await bus.offsets([topic], "end")).items():
+        at = 0
+        while at < end and (records := await bus.fetch(place, at, BATCH)):
+            for record in records:
+                if (said := resolved(record)) is not None:
+                    handled.add(said[0])
+                elif (aside := read_aside(record, DEAD_LETTER_HEADER)) is not None:
+                    name = names.letter_id(GROUP, record.partition, record.offset)
+                    letters[name] = (aside.topic, aside.partition, aside.offset)
+            at = records[-1].offset + 1
+    return set(letters.values()) - {letters[name] for name in handled if name in letters}

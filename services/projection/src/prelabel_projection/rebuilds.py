@@ -21,19 +21,18 @@ from prelabel_runtime.http.problems import Problem
 from prelabel_runtime.retry import backoff
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
-from prelabel_runtime.store.base import PageKey, Projected
-from prelabel_runtime.store.dead_letters import LetterFilter
+from prelabel_runtime.store.base import Projected
 from prelabel_runtime.store.jobs import JobState, StoredJob
 
 from .comparing import Beat, Repository, compared, looked_at_again
 from .handlers import TOPICS, Projection
 from .letters import is_dead_letters
-from .log_replay import Gap, LogReplay, Origin, Places
+from .log_replay import GROUP, RETRIES, Gap, LogReplay, Places, given_up
 from .settings import ProjectionSettings
 
 KIND = "rebuild"
-GROUP, LETTERS = "projection", "letters"
-"""The groups that write the live projection."""
+LETTERS = "letters"
+"""The group that writes the live index of dead letters."""
 LOOKS = 5
 """How often rows that differ are looked at, at most."""
 _SAVE_SECONDS = 1.0
@@ -172,12 +171,11 @@ class Rebuild:
 
     async def _steps(self) -> None:
         beside = await self._store.generation(self._number)
-        replay = LogReplay(
-            self._runtime.bus,
-            Projection(beside),
-            places=_places(self._stage.places),
-            passed_over=await self._passed_over(),
-        )
+        bus = self._runtime.bus
+        # In this order: what is not among those given up any more was handled from a place before these.
+        retries = await self._retries()
+        places = {**retries, **_places(self._stage.places)}
+        replay = LogReplay(bus, Projection(beside), places=places, passed_over=await given_up(bus))
         try:
             if self._stage.step == "reading":
                 await reaches_back(self._runtime)
@@ -209,34 +207,25 @@ class Rebuild:
         else:
             await replay.reach_exactly(await self._live_places(), beat)
 
+    async def _retries(self) -> Mapping[Partition, int]:
+        """Where the live projection stands in what it is to try again."""
+        begins = await self._runtime.bus.offsets([RETRIES], "beginning")
+        return {**begins, **await self._runtime.bus.committed(GROUP, [RETRIES])}
+
     async def _ends(self) -> Mapping[Partition, int]:
-        ends = await self._runtime.bus.offsets(await topics_of(self._runtime), "end")
+        ends = await self._runtime.bus.offsets([*await topics_of(self._runtime), RETRIES], "end")
         self._job = replace(self._job, total=sum(ends.values()))
         return ends
 
     async def _live_places(self) -> Mapping[Partition, int]:
         """How far the live projection is."""
         topics = await topics_of(self._runtime)
-        of_events = [topic for topic in topics if not is_dead_letters(topic)]
+        of_events = [RETRIES, *(topic for topic in topics if not is_dead_letters(topic))]
         of_letters = [topic for topic in topics if is_dead_letters(topic)]
         bus = self._runtime.bus
         places = {**await bus.committed(GROUP, of_events), **await bus.committed(LETTERS, of_letters)}
         self._job = replace(self._job, total=sum(places.values()))
         return places
-
-    async def _passed_over(self) -> set[Origin]:
-        """Records that ended the live projection's processes: it has left them out, and they would end this one."""
-        wanted = LetterFilter(group=GROUP, reason="kills_its_process")
-        found: set[Origin] = set()
-        after: PageKey | None = None
-        while page := await self._store.dead_letters.page(wanted, limit=1000, after=after):
-            found |= {
-                (one.letter.topic, one.letter.origin_partition, one.letter.origin_offset)
-                for one in page
-                if one.resolved_ms is None
-            }
-            after = PageKey(page[-1].letter.at_ms, page[-1].letter.letter)
-        return found
 
     # -------------------------------------------------------------------------------------------- comparing
 

@@ -21,9 +21,10 @@ from .auditing import Auditor
 from .handlers import TOPICS, Projection
 from .letters import is_dead_letters
 from .live import LiveGeneration
+from .log_replay import GROUP
 from .overview import Overview
 from .reading import Reading
-from .rebuilds import GROUP, LETTERS, Rebuilds
+from .rebuilds import LETTERS, Rebuilds
 from .replays import Replays
 from .runs import RunWatcher
 from .settings import ProjectionSettings
