@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+from prelabel_contract import names
+from prelabel_contract.events import RunCreated, event
+from prelabel_runtime.loop import messages
 from prelabel_runtime.store.deliveries import DeliveryState
 from prelabel_webhooks.subscriptions import ACTIVE, DISABLED
 
@@ -168,3 +171,13 @@ async def test_whoever_lost_the_lease_stops_and_writes_nothing(tmp_path: Path) -
         ends = it.clock.monotonic() + 10
         await it.clock.pass_until(lambda: it.clock.monotonic() >= ends)
         assert (await it.store.endpoints.all())["s"].body == before
+
+
+async def test_a_partition_that_is_always_full_keeps_no_other_waiting(tmp_path: Path) -> None:
+    async with scene(tmp_path, concurrency=1) as it, it.endpoint():
+        await it.happen(300)
+        run = event(RunCreated(project="p", run="r"), id="run", source="/tests", time_ms=it.clock.now_ms())
+        await it.bus.publish(messages([run]))
+        await attempts(it, 301)
+        name = names.delivery_id("/tests", "run", "s")
+        assert [name for _, name, _ in it.egress.calls].index(name) < 200

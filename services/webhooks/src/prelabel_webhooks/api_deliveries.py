@@ -5,7 +5,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 from prelabel_contract.base import MAX_INT
-from prelabel_runtime.bus.base import Partition
 from prelabel_runtime.http.access import ADMINS, Reach, allow, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.cursors import cursor_of, key_of
@@ -60,7 +59,7 @@ def routes(desk: Desk) -> APIRouter:
         """One delivery: what is sent, without anything secret, and every attempt with its answer."""
         row = await desk.find(request, subscription)
         one = await desk.delivery(row, delivery)
-        event = await desk.tools.feed.find(Partition(one.topic, one.partition), one.offset)
+        event = await desk.event(one)
         sent: dict[str, Any] = {
             "method": "POST",
             "url": row.url.partition("?")[0],
@@ -76,9 +75,9 @@ def routes(desk: Desk) -> APIRouter:
         """Send it again now, under the same id, and tell what the endpoint answered."""
         row = await desk.find(request, subscription)
         one = await desk.delivery(row, delivery)
-        event = await desk.tools.feed.find(Partition(one.topic, one.partition), one.offset)
+        event = await desk.event(one)
         if event is None:
-            raise Problem(410, "gone_from_log", "the event is no longer in the log")
+            raise Problem(410, "gone_from_log", "the event is no longer in the log, or its task was deleted")
         made = await desk.attempt(row, one.id, event.body(row.payload))
         # Where it fails once more, all stays as it was planned.
         planned = one.next_ms if one.state is DeliveryState.PENDING else None

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from fastapi import Request
 from prelabel_contract.events import SubscriptionChanged
+from prelabel_runtime.bus.base import Partition
 from prelabel_runtime.egress import EgressPolicy
 from prelabel_runtime.http.access import Caller, caller_of
 from prelabel_runtime.http.problems import Problem, not_found
@@ -14,6 +15,8 @@ from prelabel_runtime.store.deliveries import StoredDelivery, StoredRecovery
 
 from .dispatcher import Dispatcher
 from .endpoint import Tools
+from .forgotten import still_told
+from .handlers import Outgoing
 from .sender import Attempt, Target
 from .subscriptions import Subscriptions, active
 from .vault import Unopenable
@@ -49,6 +52,12 @@ class Desk:
         if found is None or not (not row.projects or found.project in row.projects):
             raise not_found("delivery", delivery)
         return found
+
+    async def event(self, one: StoredDelivery) -> Outgoing | None:
+        """What a delivery tells; None if the log has it no longer, or its task was deleted. Raises `Unavailable`."""
+        event = await self.tools.feed.find(Partition(one.topic, one.partition), one.offset)
+        told = await still_told([event], self.runtime.store.submissions) if event is not None else ()
+        return event if told else None
 
     async def attempt(self, row: SubscriptionChanged, delivery: str, body: bytes) -> Attempt:
         """Try a delivery now. Raises a 503 where this process has not the key to the endpoint's secrets."""

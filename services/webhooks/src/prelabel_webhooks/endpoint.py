@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import orjson
@@ -33,6 +33,7 @@ from prelabel_runtime.store.deliveries import (
 from . import cursor, ledger
 from .cursor import Cursor
 from .feed import Feed
+from .forgotten import still_told
 from .handlers import Outgoing, wants
 from .schedule import Schedule, Standing
 from .sender import Attempt, Sender, Target
@@ -83,8 +84,25 @@ class _Lane:
     """Events of one partition that were read and not handed out yet."""
     done: int = 0
 
+    order: deque[Partition] = field(default_factory=deque)
+
     def end(self, place: Partition) -> int | None:
         return None if self.until is None else self.until.get(place, 0)
+
+    def in_turn(self) -> Iterator[Partition]:
+        """Every partition once, beginning behind the one that was taken last."""
+        if len(self.order) != len(self.cursor.positions):
+            self.order = deque(self.cursor.positions)
+        for _ in range(len(self.order)):
+            self.order.rotate(-1)
+            yield self.order[-1]
+
+    @property
+    def over(self) -> bool:
+        """It has an end, and nothing before that is left to do."""
+        if self.until is None or self.ahead or not self.cursor.idle:
+            return False
+        return all(self.cursor.positions.get(place, end) >= end for place, end in self.until.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +285,10 @@ class Endpoint:
             if stored.id in self._under_way:
                 continue
             event = await self._tools.feed.find(Partition(stored.topic, stored.partition), stored.offset)
-            if event is not None and wants(self._row, event):
+            told = await still_told([event], self._store.submissions) if event is not None else ()
+            if event is not None and told and wants(self._row, event):
                 return _Job(event, stored.id, None, stored)
-            why = ledger.GONE if event is None else ledger.NOT_WANTED
+            why = ledger.NOT_WANTED if told else ledger.GONE
             await self._store.deliveries.put([ledger.given_up(stored, self._clock.now_ms(), why)])
         if self.standing.held(self._settings.hold_after) and self._clock.now_ms() < self.standing.next_try_ms:
             return None
@@ -301,6 +320,8 @@ class Endpoint:
             wanted = [
                 event for event in stretch.events if wants(self._row, event) and (end is None or event.offset < end)
             ]
+            if stretch.old or lane.recovery is not None:
+                wanted = await still_told(wanted, self._store.submissions)
             if lane.cursor.positions[place] != at:
                 continue  # the subscription changed meanwhile
             lane.ahead = deque(wanted)
@@ -309,9 +330,9 @@ class Endpoint:
         return lane.ahead.popleft()
 
     def _behind(self, lane: _Lane) -> Partition | None:
-        """A partition in which the lane has something to read."""
-        for place, position in lane.cursor.positions.items():
-            end = lane.end(place)
+        """A partition in which the lane has something to read: another one each time, so that none starves the rest."""
+        for place in lane.in_turn():
+            position, end = lane.cursor.positions[place], lane.end(place)
             if (end is None or position < end) and self._tools.feed.behind(place, position):
                 return place
         return None
@@ -457,7 +478,7 @@ class Endpoint:
             recovery = lane.recovery
             if recovery is None or lane.until is None:
                 continue
-            over = lane.cursor.idle and not lane.ahead and self._behind(lane) is None
+            over = lane.over
             places = {"positions": cursor.written(lane.cursor.safe()), "until": cursor.written(lane.until)}
             body = {"deliveries": "all", **places}
             state = RecoveryState.COMPLETED if over else RecoveryState.RUNNING

@@ -38,6 +38,8 @@ class Stretch:
 
     events: Sequence[Outgoing]
     next: int
+    old: bool = False
+    """It lies far back: what it tells may have been deleted since."""
 
 
 @dataclass(slots=True)
@@ -142,7 +144,7 @@ class Feed(Part):
             if taken and size > _BACK_BYTES:
                 break
             taken.append(record)
-        return Stretch([event for event in map(_told, taken) if event is not None], taken[-1].offset + 1)
+        return Stretch([event for event in map(_told, taken) if event is not None], taken[-1].offset + 1, old=True)
 
     def _keep(self, records: Sequence[Record]) -> None:
         for record in records:

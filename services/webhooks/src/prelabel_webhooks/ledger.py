@@ -47,7 +47,7 @@ def attempted(before: StoredDelivery, attempt: Attempt, next_ms: int | None) -> 
     )
 
 
-GONE = ("gone_from_log", "the event is no longer in the log")
+GONE = ("gone_from_log", "the event is no longer in the log, or its task was deleted")
 NOT_WANTED = ("not_wanted", "the subscription does not ask for it any more")
 
 
