@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from prelabel_contract.blobs import blob_of
-from prelabel_ingestion.handlers import DELETED
 from prelabel_ingestion.sweeping import ALWAYS_FEW, Sweeper
 from prelabel_runtime.blobs import Blobs
 from prelabel_runtime.clock import SystemClock
-from prelabel_runtime.store.base import Submission, Submissions
+from prelabel_runtime.store.base import DELETED, Submission, Submissions
 from prelabel_runtime.store.sqlite import SqliteStore
 
 BLOB = blob_of("x")

@@ -155,6 +155,26 @@ async def test_what_a_subscription_does_not_ask_for_any_more_is_neither_sent_nor
     assert [one.event["data"]["id"] for one in receiver.at("/narrowed")] == ["theirs", "mine"]
 
 
+async def test_what_a_deleted_task_said_is_neither_sent_again_nor_shown(here: Here, receiver: Receiver) -> None:
+    project = await here.project()
+    made = await subscribe(here, receiver, "/deleted", types=["task.*"], projects=[project])
+    uid = (await here.post(f"{project}/tasks", task("Ada", id="gone"))).json()["task"]
+    (one,) = await eventually(lambda: deliveries(here, made["id"], task=uid), lambda found: len(found) == 1)
+    shown = await ask(here, "GET", f"/{made['id']}/deliveries/{one['delivery']}")
+    assert shown["request"]["body"]["data"]["data"] == {"text": "Ada"}
+    await here.client.delete(f"/v1/projects/{project}/tasks/gone")
+    await receiver.until(lambda: len(receiver.at("/deleted")) == 2)
+    shown = await ask(here, "GET", f"/{made['id']}/deliveries/{one['delivery']}")
+    assert shown["request"]["body"] is None
+    await ask(here, "POST", f"/{made['id']}/deliveries/{one['delivery']}/resend", 410)
+    since = {"since_ms": one["event_ms"] - 1}
+    recovery = (await ask(here, "POST", f"/{made['id']}/recoveries", 202, json=since))["recovery"]
+    ended = lambda: ask(here, "GET", f"/{made['id']}/recoveries/{recovery}")  # noqa: E731
+    await eventually(ended, lambda seen: seen["state"] == "completed")
+    told = [received.event["type"] for received in receiver.at("/deleted")]
+    assert told == ["task.accepted", "task.deleted", "task.deleted"]
+
+
 # --------------------------------------------------------------------------------------------------------- failures
 
 

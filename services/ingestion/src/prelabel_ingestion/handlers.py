@@ -37,7 +37,7 @@ from prelabel_runtime.blobs import Blobs
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import TryAgain
 from prelabel_runtime.service import Reply
-from prelabel_runtime.store.base import Submission, Submissions
+from prelabel_runtime.store.base import DELETED, Submission, Submissions
 from prelabel_runtime.tables import Table
 from pydantic import ValidationError
 
@@ -46,8 +46,6 @@ from .settings import Source
 from .submission import REUSED, content_of, reuses_key
 
 SOURCE = "/ingestion/dispatcher"
-DELETED = "deleted"
-"""Stands for the content of a deleted task; no content hash looks like that."""
 
 
 @dataclass(frozen=True, slots=True)

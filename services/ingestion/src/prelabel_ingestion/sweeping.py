@@ -13,9 +13,7 @@ from prelabel_runtime.blobs import Blobs, Kept
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.service import Part
-from prelabel_runtime.store.base import Submissions
-
-from .handlers import DELETED
+from prelabel_runtime.store.base import DELETED, Submissions
 
 EVERY_SECONDS = 6 * 3600.0
 AT_ONCE = 500

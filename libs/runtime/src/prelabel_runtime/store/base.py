@@ -167,6 +167,10 @@ class StoredAnnotation:
         return f"{self.task}/{self.annotation}"
 
 
+DELETED = "deleted"
+"""Stands for the content of a deleted task; no content hash looks like that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What the dispatcher remembers of a task: its newest revision, the hash of its content, its configuration."""
