@@ -1,6 +1,7 @@
 """Who is behind a key: known at once, for as long as it holds, and cheaply not known."""
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -130,6 +131,16 @@ async def test_a_look_that_fails_fails_who_waits_for_it_and_not_the_next(scene: 
         await scene.who(key)
     scene.table.away = False
     assert await scene.who(key) is not None
+
+
+async def test_who_stops_waiting_leaves_nothing_behind(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.table.away = True
+    asking = asyncio.create_task(scene.who(new_credential(BYTES).key))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await until(lambda: not scene.table._looks._looking)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_key_needs_its_whole_self_not_its_id(scene: Scene) -> None:

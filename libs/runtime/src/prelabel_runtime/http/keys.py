@@ -157,13 +157,22 @@ class Looks:
         self._table = table
         self._clock = clock
         self._next: asyncio.Task[None] | None = None
+        self._looking: set[asyncio.Task[None]] = set()
+        """Kept here, since whoever waits may leave."""
         self._last = -LOOK_SECONDS
 
     async def look(self) -> None:
         """Returns when everything that is in the topic now has been read. Raises `Unavailable`."""
         if self._next is None:
             self._next = asyncio.create_task(self._look())
+            self._looking.add(self._next)
+            self._next.add_done_callback(self._looked)
         await asyncio.shield(self._next)
+
+    def _looked(self, done: asyncio.Task[None]) -> None:
+        self._looking.discard(done)
+        if not done.cancelled():
+            done.exception()  # told to those who still wait; there may be none
 
     async def _look(self) -> None:
         await self._clock.sleep(max(0.0, self._last + LOOK_SECONDS - self._clock.monotonic()))
