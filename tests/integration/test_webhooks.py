@@ -265,6 +265,19 @@ async def test_days_of_failure_disable_and_any_success_resets(tmp_path: Path) ->
         await receiver.until(lambda: len(receiver.ids("/sporadic")) == 8)
 
 
+async def test_in_order_what_follows_waits(here: Here, receiver: Receiver) -> None:
+    project = await here.project()
+    receiver.answers["/ordered"] = [500, 500]
+    made = await subscribe(here, receiver, "/ordered", types=["task.accepted"], projects=[project], ordered=True)
+    assert made["ordered"]
+    for number in range(5):
+        await here.post(f"{project}/tasks", task(f"Ada {number}", id="one"))
+    await receiver.until(lambda: len(receiver.ids("/ordered")) == 5)
+    came = [one.event["data"]["revision"] for one in receiver.at("/ordered")]
+    assert came == sorted(came)
+    assert came.count(came[0]) == 3
+
+
 async def test_an_endpoint_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
     settings = quick_webhooks(attempt_seconds=30.0)
     async with prelabel_here(tmp_path, inbound={}, webhooks=settings) as here, receiving() as receiver:

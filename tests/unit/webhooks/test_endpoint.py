@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from prelabel_contract import names
-from prelabel_contract.events import RunCreated, event
+from prelabel_contract.events import RunCreated, TaskDeleted, event
 from prelabel_runtime.loop import messages
 from prelabel_runtime.store.deliveries import DeliveryState
 from prelabel_webhooks.subscriptions import ACTIVE, DISABLED
@@ -181,3 +181,48 @@ async def test_a_partition_that_is_always_full_keeps_no_other_waiting(tmp_path: 
         await attempts(it, 301)
         name = names.delivery_id("/tests", "run", "s")
         assert [name for _, name, _ in it.egress.calls].index(name) < 200
+
+
+async def ordered_ids(it: Scene, count: int) -> list[str]:
+    """Webhook-ids of so many events of one task, in order."""
+    for number in range(count):
+        data = TaskDeleted(project="p", task="one")
+        told = event(data, id=f"ordered-{number}", source="/tests", time_ms=it.clock.now_ms())
+        await it.bus.publish(messages([told]))
+    return [names.delivery_id("/tests", f"ordered-{number}", "s") for number in range(count)]
+
+
+async def test_in_order_what_follows_waits_until_the_one_before_is_delivered(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it, it.endpoint(ordered=True):
+        it.egress.answer = lambda call: (500, {}) if call <= 3 else (200, {})
+        wanted = await ordered_ids(it, 5)
+        await it.happen(3)  # other tasks do not wait
+        await it.clock.pass_until(lambda: {name for _, name, _ in it.egress.calls} >= set(wanted))
+        came = [name for _, name, _ in it.egress.calls]
+        first = [came.index(name) for name in wanted]
+        assert first == sorted(first)
+        assert came.count(wanted[0]) >= 2
+        assert len(came) - came.index(wanted[1]) == 4, "after the first, each at once and once"
+
+
+async def test_in_order_an_event_that_is_given_up_lets_the_next_one_go(tmp_path: Path) -> None:
+    async with scene(tmp_path, retry_seconds=(1, 1)) as it, it.endpoint(ordered=True):
+        it.egress.answer = lambda call: (500, {}) if call <= 3 else (200, {})
+        wanted = await ordered_ids(it, 2)
+        await attempts(it, 4)
+        assert [name for _, name, _ in it.egress.calls] == [wanted[0]] * 3 + [wanted[1]]
+
+
+async def test_in_order_stays_in_order_over_a_kill(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it:
+        async with it.endpoint(ordered=True) as endpoint:
+            it.egress.answer = lambda call: (500, {})
+            wanted = await ordered_ids(it, 6)
+            await attempts(it, 2)
+            endpoint.save = _nothing  # type: ignore[method-assign]
+        it.egress.answer = lambda call: (200, {})
+        before = len(it.egress.calls)
+        async with it.endpoint():
+            await it.clock.pass_until(lambda: {name for _, name, _ in it.egress.calls} >= set(wanted))
+            came = [name for _, name, _ in it.egress.calls][before:]
+            assert [came.index(name) for name in wanted] == sorted(came.index(name) for name in wanted)

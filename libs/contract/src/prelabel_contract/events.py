@@ -636,6 +636,8 @@ class SubscriptionChanged(EventData):
     """At most so many deliveries a second; null: as fast as it answers."""
     signing: Literal["hmac", "ed25519"] | str = "hmac"
     """How deliveries are signed: with a secret that the receiver has too (v1), or so that it needs none (v1a)."""
+    ordered: bool = False
+    """The events of a task come in order: what follows one waits until that is delivered, or given up."""
     description: str = ""
     state: Literal["active", "disabled"] | str = "active"
     reason: str = ""

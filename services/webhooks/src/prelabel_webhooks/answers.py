@@ -28,6 +28,8 @@ class ShownSubscription(Shown):
     rate: float | None
     """Events per second at most."""
     signing: Literal["hmac", "ed25519"]
+    ordered: bool
+    """The events of a task come in order."""
     description: str
     state: Literal["active", "disabled"]
     reason: str

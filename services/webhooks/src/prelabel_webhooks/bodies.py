@@ -54,6 +54,8 @@ class NewSubscription(_Filtered):
     """At most so many events a second; null: as many as the endpoint takes."""
     signing: Literal["hmac", "ed25519"] = "hmac"
     """hmac: by a secret (v1). ed25519: verified by a public key, so that the receiver keeps no secret (v1a)."""
+    ordered: bool = False
+    """The events of a task in order, each kind (task.*, prediction.*, …) for itself: what follows waits."""
     description: Description = ""
 
 

@@ -96,6 +96,7 @@ def shown(row: SubscriptionChanged, now_ms: int) -> dict[str, Any]:
         "payload": row.payload,
         "rate": row.rate,
         "signing": row.signing,
+        "ordered": row.ordered,
         "description": row.description,
         "state": row.state,
         "reason": row.reason,

@@ -21,7 +21,7 @@ from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.retry import backoff
-from prelabel_runtime.store.base import Store
+from prelabel_runtime.store.base import PageKey, Store
 from prelabel_runtime.store.deliveries import (
     DeliveryState,
     RecoveryState,
@@ -35,6 +35,7 @@ from .cursor import Cursor
 from .feed import Feed
 from .forgotten import still_told
 from .handlers import Outgoing, wants
+from .order import Key, Order
 from .schedule import Schedule, Standing
 from .sender import Attempt, Sender, Target
 from .settings import WebhooksSettings
@@ -47,6 +48,15 @@ _DUE = 32
 """Owed deliveries taken up at a time."""
 _IDLE_SECONDS = 3600.0
 """A look at what is owed at least so often, whatever nobody told."""
+
+
+_PARKED_MS = 3_600_000
+"""What waits for another delivery is looked at so late; it is called when its turn has come."""
+_PAGE = 1000
+
+
+def _key(stored: StoredDelivery) -> Key:
+    return stored.topic, stored.partition, stored.task or stored.project
 
 
 class LeaseLost(Exception):
@@ -138,6 +148,7 @@ class Endpoint:
         self._owed_ms: int = 0
         """When something may be due; 0: now, or not known."""
         self._next_slot = 0.0
+        self._order = Order()
         self._log: dict[str, StoredDelivery] = {}
         self._written = ""
         self._failure: BaseException | None = None
@@ -229,6 +240,8 @@ class Endpoint:
             topics = sorted({place.topic for place in missing})
             since = await self._tools.subscriptions.bus.offsets(topics, self._row.created_ms)
             self._live.cursor.positions.update({place: since[place] for place in missing})
+        if self._row.ordered:
+            await self._line_up()
 
     async def recover(self, recovery: StoredRecovery) -> None:
         """Deliver again, unless that is under way already. Raises `Unavailable`."""
@@ -290,20 +303,67 @@ class Endpoint:
                 return _Job(event, stored.id, None, stored)
             why = ledger.NOT_WANTED if told else ledger.GONE
             await self._store.deliveries.put([ledger.given_up(stored, self._clock.now_ms(), why)])
+            await self._over(stored)
         if self.standing.held(self._settings.hold_after) and self._clock.now_ms() < self.standing.next_try_ms:
             return None
+        while (found := await self._next_event()) is not None:
+            lane, event = found
+            delivery = event.delivery_id(self.subscription)
+            if delivery in self._under_way or delivery in self._order:  # seen to already: not by this lane, too
+                lane.cursor.skip(event.place, event.offset)
+                continue
+            lane.cursor.begin(event.place, event.offset)
+            if self._row.ordered and not await self._is_first(event):
+                lane.cursor.end(event.place, event.offset)
+                continue
+            return _Job(event, delivery, lane, await self._known(delivery) if lane.recovery else None)
+        return None
+
+    async def _next_event(self) -> tuple[_Lane, Outgoing] | None:
+        """The next event of the lanes, which take turns."""
         lanes = (self._live, *self._recoveries)
         for step in range(len(lanes)):
             lane = lanes[(self._turn + step) % len(lanes)]
             if (event := await self._next_of(lane)) is not None:
                 self._turn += 1
-                delivery = event.delivery_id(self.subscription)
-                if delivery in self._under_way:  # by another lane: this one need not send it, too
-                    lane.cursor.skip(event.place, event.offset)
-                    continue
-                lane.cursor.begin(event.place, event.offset)
-                return _Job(event, delivery, lane, await self._known(delivery) if lane.recovery else None)
+                return lane, event
         return None
+
+    async def _is_first(self, event: Outgoing) -> bool:
+        """Whether an event waits for none before it; else it is stored as owed."""
+        new = ledger.first(event, self.subscription)
+        if self._order.add(_key(new), new.offset, new.id):
+            return True
+        await self._patiently(lambda: self._park(new))
+        return False
+
+    async def _park(self, stored: StoredDelivery) -> None:
+        now_ms = self._clock.now_ms()
+        await self._store.deliveries.put([ledger.parked(stored, now_ms, now_ms + _PARKED_MS)])
+
+    async def _over(self, stored: StoredDelivery) -> None:
+        """A delivery is done, or given up: whatever waited for it has its turn."""
+        following = self._order.remove(_key(stored), stored.id) if stored.id in self._order else None
+        if following is not None:
+            await self._release([following])
+
+    async def _release(self, deliveries: list[str]) -> None:
+        now_ms = self._clock.now_ms()
+        found = (await self._store.deliveries.get_many(deliveries)).values()
+        waiting = [one for one in found if one.state is DeliveryState.PENDING and not one.attempts]
+        await self._store.deliveries.put([ledger.parked(one, now_ms, now_ms) for one in waiting])
+        self._owed_ms = 0
+
+    async def _line_up(self) -> None:
+        """Put what is owed in order, as it was when we were here last."""
+        after: PageKey | None = None
+        while page := await self._store.deliveries.page(
+            self.subscription, limit=_PAGE, after=after, state=DeliveryState.PENDING
+        ):
+            for one in page:
+                self._order.add(_key(one), one.offset, one.id)
+            after = PageKey(page[-1].event_ms, page[-1].id)
+        await self._release(self._order.firsts())
 
     async def _known(self, delivery: str) -> StoredDelivery | None:
         found = await self._patiently(lambda: self._store.deliveries.get_many([delivery]))
@@ -405,6 +465,8 @@ class Endpoint:
                 self._owed_ms = min(self._owed_ms, stored.next_ms)
             if attempt.retry_after:
                 self._paused_ms = max(self._paused_ms, now_ms + round(1000 * attempt.retry_after))
+        if stored.state is not DeliveryState.PENDING:
+            await self._patiently(lambda: self._over(stored))
         if job.lane is not None:
             job.lane.cursor.end(job.event.place, job.event.offset)
             job.lane.done += 1

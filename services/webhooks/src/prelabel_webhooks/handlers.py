@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from prelabel_contract import cloudevents, names
+from prelabel_contract.errors import FORBIDDEN_PROJECT
 from prelabel_contract.events import (
     AnnotationDeleted,
     AnnotationSubmitted,
@@ -135,14 +136,11 @@ def outgoing(record: Record) -> Outgoing | None:
     )
 
 
-FORBIDDEN = "forbidden_project"
-
-
 def _projects(data: EventData) -> tuple[str, ...]:
     """Whose business it is. What a source may not write to a project says nothing to those who listen to that one."""
     if isinstance(data, SubscriptionDisabled):
         return data.projects
-    if isinstance(data, TaskRejected) and data.reason == FORBIDDEN:
+    if isinstance(data, TaskRejected) and data.reason == FORBIDDEN_PROJECT:
         return ()
     project = getattr(data, "project", None)
     return (project,) if project else ()

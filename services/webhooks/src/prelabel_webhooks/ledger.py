@@ -51,6 +51,11 @@ GONE = ("gone_from_log", "the event is no longer in the log, or its task was del
 NOT_WANTED = ("not_wanted", "the subscription does not ask for it any more")
 
 
+def parked(before: StoredDelivery, now_ms: int, next_ms: int) -> StoredDelivery:
+    """A delivery that waits for another one, or whose turn it is at last."""
+    return replace(before, at_ms=max(before.at_ms + 1, now_ms), next_ms=next_ms)
+
+
 def given_up(before: StoredDelivery, now_ms: int, why: tuple[str, str]) -> StoredDelivery:
     """A delivery that is not even tried, and why: in a word and in a sentence."""
     result, reason = why
