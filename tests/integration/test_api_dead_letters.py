@@ -73,6 +73,13 @@ async def listed(here: Here, **query: Any) -> list[str]:
     return ids
 
 
+async def test_what_a_sender_may_not_write_to_a_project_is_no_letter_of_that_project(here: Here) -> None:
+    project = await here.project()
+    value = orjson.dumps({"project": project, "run": "r"})
+    assert (await letter(here, buried(b"k", value)))["project"] == project
+    assert (await letter(here, buried(b"k", value, reason="forbidden_project")))["project"] is None
+
+
 async def test_a_record_that_cannot_be_read_is_found_with_its_bytes(here: Here) -> None:
     value, kind = b'\xff{"broken": ', "prelabel.task.accepted.v1"
     await here.runtime.bus.publish([Message(names.TASKS, b"a key", value, (("ce_type", kind.encode()),))])

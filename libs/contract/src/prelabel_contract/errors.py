@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from .regions import KINDS
 
+FORBIDDEN_PROJECT = "forbidden_project"
+"""The reason of what names a project that its sender may not write to: so it is none of that project's business."""
 MAX_ERRORS = 20
 """At most so many field errors are told at once."""
 

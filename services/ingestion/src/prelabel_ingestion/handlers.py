@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prelabel_contract import names
 from prelabel_contract.blobs import hashed
-from prelabel_contract.errors import FieldError, InvalidEvent
+from prelabel_contract.errors import FORBIDDEN_PROJECT, FieldError, InvalidEvent
 from prelabel_contract.events import (
     AnnotationSubmitted,
     AnyEvent,
@@ -227,7 +227,7 @@ class InboundDoor:
         )
         if data.project not in self.source.projects:
             detail = f"source {self.name!r} may write to: {', '.join(self.source.projects)}"
-            return [self._refuse(inbound, uid, "forbidden_project", FieldError(pointer="/project", detail=detail))]
+            return [self._refuse(inbound, uid, FORBIDDEN_PROJECT, FieldError(pointer="/project", detail=detail))]
         if data.lane not in self.source.lanes:
             detail = f"source {self.name!r} may use the lanes: {', '.join(self.source.lanes)}"
             return [self._refuse(inbound, uid, "forbidden_lane", FieldError(pointer="/lane", detail=detail))]
@@ -257,7 +257,7 @@ class InboundDoor:
         """An annotation. Raises `InvalidEvent`: what cannot be taken goes to the dead letters of this source."""
         data = inbound.data
         if data.project not in self.source.projects:
-            raise InvalidEvent("forbidden_project", f"source {self.name!r} may not write to project {data.project!r}")
+            raise InvalidEvent(FORBIDDEN_PROJECT, f"source {self.name!r} may not write to project {data.project!r}")
         project = await self.dispatcher.projects.find(data.project)
         if project is None or project.deleted:
             raise InvalidEvent("unknown_project", f"there is no project {data.project!r}")

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 from prelabel_contract import names
+from prelabel_contract.errors import FORBIDDEN_PROJECT
 from prelabel_contract.events import DeadLetterResolved
 from prelabel_runtime.bus.base import Headers, Record
 from prelabel_runtime.dead_letters import DEAD_LETTER_HEADER, Aside, original_headers, read_aside
@@ -83,6 +84,8 @@ def letter_of(record: Record) -> StoredLetter:
     aside = read_aside(record, DEAD_LETTER_HEADER)
     original = Original.of(record, aside)
     about = _about(original)
+    if aside is not None and aside.reason == FORBIDDEN_PROJECT:
+        about = {name: value for name, value in about.items() if name != "project"}
     kept = _kept(original)
     return StoredLetter(
         letter=names.letter_id(group, record.partition, record.offset),
