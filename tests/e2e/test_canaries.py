@@ -3,6 +3,7 @@ letter or a delivery's record. Passwords of servers have tests of their own."""
 
 import base64
 import json
+import random
 import secrets
 import time
 import urllib.request
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prelabel_runtime.http.credentials import new_credential
 
 from tests.rig.in_process import spec
 from tests.rig.processes import ALL_IN_ONE, Prelabel
@@ -60,7 +62,13 @@ async def _use_every_secret(client: httpx.AsyncClient, sink: str) -> dict[str, s
     token = link["url"].partition("token=")[2]
     entered = await client.get(f"/enter?token={token}", headers={"Authorization": ""})
     assert entered.status_code == 303, entered.text
-    made = {"service key": key["key"], "link token": token, "session": entered.cookies["prelabel_session"]}
+    guess = new_credential(random.Random(5).randbytes).key
+    made = {
+        "service key": key["key"],
+        "stranger's guess": guess,
+        "link token": token,
+        "session": entered.cookies["prelabel_session"],
+    }
     for name, path in (("webhook secret", "/status/500"), ("second webhook secret", "/ok")):
         wanted = {"url": sink + path, "types": [], "projects": [], "headers": {"X-Canary": HEADER}}
         subscription = (await client.post("/v1/subscriptions", json=wanted)).json()
@@ -79,11 +87,15 @@ async def _use_and_misuse(client: httpx.AsyncClient, made: dict[str, str]) -> No
         assert answer.status_code == 202, answer.text
     await client.get("/v1/projects/others/tasks", headers=own)
     await client.put("/v1/projects/mails", json=spec(), headers=own)
-    await client.get("/v1/keys", headers={"Authorization": f"Basic {made['service key']}"})
-    await client.get("/v1/keys", headers={"Authorization": f"Bearer {made['service key']}x"})
-    await client.get(f"/v1/projects/{made['service key']}/tasks")
-    await client.get(f"/enter?token={made['link token']}", headers={"Authorization": ""})
-    await client.get("/", headers={"Authorization": ""}, cookies={"prelabel_session": made["session"]})
+    for secret in made.values():
+        key = {"Authorization": f"Bearer {secret}"}
+        await client.get("/v1/keys", headers={"Authorization": f"Basic {secret}"})
+        await client.get("/v1/keys", headers={"Authorization": f"Bearer {secret}x"})
+        await client.get("/v1/projects", params={"token": secret, "limit": secret}, headers=key)
+        await client.get(f"/nothing/{secret}", headers={"Authorization": "", "Cookie": f"prelabel_session={secret}"})
+        await client.get("/enter", params={"token": secret}, headers={"Authorization": "", "Host": "evil.example"})
+        await client.put("/v1/projects/mails", json={"title": secret, secret: 1})
+        await client.post("/v1/keys", content=secret, headers={"Content-Type": "application/json"})
     annotation = {"project": "mails", "annotation": {"task": "nobody", "annotator": "eve", "regions": []}}
     event = {"specversion": "1.0", "type": "prelabel.annotation.submitted.v1", "source": "/crm", "id": "1"}
     event |= {"data": annotation}  # type: ignore[dict-item]
@@ -93,7 +105,8 @@ async def _use_and_misuse(client: httpx.AsyncClient, made: dict[str, str]) -> No
 
 async def _everything_shown(client: httpx.AsyncClient, made: dict[str, str]) -> dict[str, bytes]:
     """What the API says afterwards."""
-    pages = ["/v1/keys", "/v1/subscriptions", "/v1/audit", "/v1/me", "/v1/overview", "/"]
+    pages = ["/v1/keys", "/v1/keys?kind=session", "/v1/subscriptions", "/v1/audit", "/v1/me", "/v1/overview", "/"]
+    pages += ["/v1/projects", "/v1/providers"]
     pages += [f"/v1/subscriptions/{made['subscription']}", "/v1/deadletters", "/v1/projects/mails/export"]
     deliveries = f"/v1/subscriptions/{made['subscription']}/deliveries"
     listed = await _until(client, deliveries, lambda said: bool(said["deliveries"]))
@@ -114,8 +127,9 @@ def _files(prelabel: Prelabel) -> Iterator[tuple[str, bytes]]:
     log = prelabel.log(ALL_IN_ONE)
     yield "the log", log.read_bytes()
     health = prelabel.process(ALL_IN_ONE).health_port
-    with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics") as answer:
-        yield "the metrics", answer.read()
+    for probe in ("metrics", "readyz", "livez"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{health}/{probe}") as answer:
+            yield probe, answer.read()
     for path in sorted((log.parent / "data").rglob("*")):
         if path.is_file():
             yield path.name, path.read_bytes()
