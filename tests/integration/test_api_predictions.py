@@ -10,6 +10,7 @@ from prelabel_contract.events import AnnotationSubmitted
 from tests.rig.in_process import Here, spec, task
 
 from .test_api_doors import problem
+from .test_api_keys import made, using
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -28,6 +29,20 @@ async def test_a_task_is_predicted_while_its_sender_waits_and_kept(here: Here) -
     assert told["predictions"][0]["regions"][0]["text"] == "Ada"
     kept = await here.predicted(project, "i")
     assert [p["request"] for p in kept] == [p["request"] for p in told["predictions"]]
+
+
+async def test_a_labeler_may_ask_about_a_task_but_not_make_or_change_one_by_asking(here: Here) -> None:
+    project = await here.project()
+    await here.post(f"{project}/tasks", task("Ada", id="kept"))
+    await here.predicted(project, "kept")
+    made_key = await made(here, role="labeler", projects=[project])
+    async with using(here, made_key["key"]) as labeler:
+        path = f"/v1/projects/{project}/predictions"
+        for changed in (task("Grace", id="kept"), task("Ada", id="new")):
+            problem(await labeler.post(path, json=changed), "forbidden_role", 403)
+        for harmless in (task("Ada", id="kept"), task("Grace")):
+            assert (await labeler.post(path, json=harmless)).status_code == 200
+    assert (await here.get(f"{project}/tasks/kept"))["data"] == {"text": "Ada"}
 
 
 async def test_who_asks_again_for_an_unchanged_task_gets_the_same_outcomes(here: Here) -> None:

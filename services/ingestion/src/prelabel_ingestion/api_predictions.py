@@ -7,18 +7,27 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from prelabel_contract.errors import InvalidEvent
-from prelabel_contract.events import AnyEvent, PredictionCreated, PredictionFailed, TaskAccepted, TaskRejected
+from prelabel_contract.events import (
+    AnyEvent,
+    PredictionCreated,
+    PredictionFailed,
+    TaskAccepted,
+    TaskRejected,
+    TaskSubmitted,
+)
 from prelabel_contract.names import Lane
 from prelabel_contract.tasks import Task
 from prelabel_runtime.blobs import BlobError
-from prelabel_runtime.http.access import ANNOTATORS, allow
+from prelabel_runtime.http.access import ANNOTATORS, SUBMITTERS, allow, caller_of
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.described import gives
+from prelabel_runtime.http.problems import Problem
 
 from .answers import NotYetPredicted, Predicted
 from .api_tasks import IdempotencyKey
 from .bodies import bare, described, json_of
 from .doors import Doors
+from .submission import content_of
 
 LONGEST_WAIT = 60.0
 """Seconds."""
@@ -48,6 +57,8 @@ def routes(doors: Doors) -> APIRouter:
         correlation = doors.runtime.new_id()
         submitted = await door.submit(task, correlation=correlation)
         uid = submitted.data.task
+        if task.id is not None and caller_of(request).role not in SUBMITTERS:
+            await _check_unchanged(submitted.data, doors)
         with doors.replies.expect(correlation) as inbox:
             await doors.publish(submitted)
             doors.runtime.metrics.submitted.labels(door.name).inc()
@@ -60,6 +71,14 @@ def routes(doors: Doors) -> APIRouter:
         return answer({"task": uid, "id": task.id, "predictions": [await _shown(o, doors) for o in outcomes]})
 
     return router
+
+
+async def _check_unchanged(data: TaskSubmitted, doors: Doors) -> None:
+    """Who may not hand in tasks may ask about one of a name as it is, not make or change it so. Raises a 403."""
+    known = (await doors.dispatcher.submissions.get_many([data.task])).get(data.task)
+    if known is None or known.content != content_of(data):
+        allowed = ", ".join(sorted(SUBMITTERS))
+        raise Problem(403, "forbidden_role", f"to make or change a task of this id is for the roles {allowed}")
 
 
 async def _outcomes(inbox: "asyncio.Queue[AnyEvent]") -> list[PredictionCreated | PredictionFailed]:
