@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from prelabel_contract import names
 
 from prelabel_runtime.store.base import PageKey, Store
 from prelabel_runtime.store.deliveries import (
@@ -40,7 +41,7 @@ def delivery(subscription: str, name: str, **fields: Any) -> StoredDelivery:
         type="prediction.created",
         project="p",
         task="t",
-        topic="prelabel.predictions",
+        topic=names.PREDICTIONS,
         partition=3,
         offset=17,
         event_ms=1000,
