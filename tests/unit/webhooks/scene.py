@@ -167,10 +167,12 @@ class Scene:
             await asyncio.wait({running})
 
 
-async def settled(store: SqliteStore) -> None:
-    """Everybody has done what they could without time passing: what they asked of the store has been answered, too."""
+async def settled(store: SqliteStore, bus: SqliteBus) -> None:
+    """Everybody has done what they could without time passing: what they asked of store and bus is answered, too."""
     file = store._file
     for _ in range(3):
+        while bus._pending_bytes:  # noqa: ASYNC110 - the disk tells nobody but who asked
+            await asyncio.sleep(0.001)
         await file.writer.write(_nothing, [None])
         await asyncio.gather(*(file.rows("1", "SELECT 1") for _ in range(3)))
         for _ in range(10):
@@ -185,8 +187,8 @@ def _nothing(connection: sqlite3.Connection, items: Sequence[None]) -> None:
 async def scene(folder: Path, **settings: Any) -> AsyncIterator[Scene]:
     """A scene; `settings` are the service's."""
     store = SqliteStore(folder / "results.db")
-    clock = VirtualClock(lambda: settled(store))
     bus = SqliteBus(folder / "log.db", clock=SystemClock())  # it cleans its file by the clock
+    clock = VirtualClock(lambda: settled(store, bus))
     await bus.start()
     await store.start()
     await bus.provision([topic_spec(name, 1) for name in (*TOPICS, names.ACCESS)])

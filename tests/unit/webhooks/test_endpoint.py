@@ -18,7 +18,7 @@ HOUR = 3600.0
 async def attempts(of: Scene, count: int) -> None:
     """Let time pass until there were so many."""
     await of.clock.pass_until(lambda: len(of.egress.calls) >= count)
-    await settled(of.store)
+    await settled(of.store, of.bus)
 
 
 async def test_attempts_come_when_the_published_schedule_says_and_end_with_it(tmp_path: Path) -> None:
