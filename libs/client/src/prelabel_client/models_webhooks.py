@@ -17,6 +17,8 @@ class Subscription(Result):
     headers: dict[str, str] = {}
     payload: str = "full"
     rate: float | None = None
+    signing: str = "hmac"
+    ordered: bool = False
     description: str = ""
     state: str
     reason: str | None = None

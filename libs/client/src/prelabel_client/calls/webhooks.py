@@ -36,8 +36,12 @@ def create(
     rate: float | None = None,
     description: str = "",
     signing: Signing = "hmac",
+    ordered: bool = False,
 ) -> Call[NewSubscription]:
-    """Subscribe an endpoint to events from now on. What verifies them is shown this once."""
+    """Subscribe an endpoint to events from now on. What verifies them is shown this once.
+
+    `ordered`: the events of a task in order, each kind for itself; what follows one that fails waits.
+    """
     body: dict[str, Any] = {
         "url": url,
         "types": list(types),
@@ -50,6 +54,8 @@ def create(
         body["rate"] = rate
     if signing != "hmac":
         body["signing"] = signing
+    if ordered:
+        body["ordered"] = True
     return send("POST", _AT, NewSubscription.of, body)
 
 

@@ -45,6 +45,9 @@ def add(
     signing: Annotated[
         str, typer.Option("--signing", help="hmac, or ed25519: verified by a public key, so nothing is kept secret.")
     ] = "hmac",
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="The events of a task in order; what follows one that fails waits.")
+    ] = False,
     profile: Profile = None,
     json: Json = False,
 ) -> None:
@@ -71,6 +74,7 @@ def add(
             rate=rate,
             description=description,
             signing=signing,  # type: ignore[arg-type]
+            ordered=ordered,
         )
     if json:
         out.value(made)
@@ -123,6 +127,8 @@ def show(subscription: Id, profile: Profile = None, json: Json = False) -> None:
             "types": found.types or "all",
             "projects": found.projects or "all",
             "payload": found.payload,
+            "signing": found.signing,
+            "ordered": found.ordered,
             "rate": found.rate,
             "headers": list(found.headers),
             "secrets": expiring,
