@@ -109,7 +109,7 @@ def check_target(policy: EgressPolicy, url: str | None, headers: Mapping[str, st
         try:
             check_url(url, policy)
         except Forbidden as error:
-            raise _wrong("/url", "forbidden_url", _said(error)) from None
+            raise _wrong("/url", "forbidden_url", error.detail) from None
     if not headers:
         return
     try:
@@ -121,10 +121,6 @@ def check_target(policy: EgressPolicy, url: str | None, headers: Mapping[str, st
             raise _wrong("/headers", "forbidden_header", f"the header {name} is set by Prelabel only")
     if len({name.lower() for name in headers}) != len(headers):
         raise _wrong("/headers", "forbidden_header", "a header is there twice: their names differ in more than case")
-
-
-def _said(error: Forbidden) -> str:
-    return f"{error.detail}; {error.setting} would allow it" if error.setting else error.detail
 
 
 def _wrong(pointer: str, code: str, detail: str) -> Problem:
