@@ -17,7 +17,7 @@ from .errors import Refused, Unavailable
 from .health import Health, probes
 from .metrics import Metrics
 from .service import Part
-from .settings import ProcessSettings
+from .settings import ProcessSettings, RuntimeSettings
 
 _log = log.get("prelabel.process")
 
@@ -45,6 +45,11 @@ def server(app: ASGIApp, **options: Any) -> Server:
         "h11_max_incomplete_event_size": 64 * 1024,
     }
     return Server(uvicorn.Config(app, **common | options))
+
+
+def api_server(app: ASGIApp, settings: RuntimeSettings) -> Server:
+    """A service's server: it believes the proxies in front about who calls, and nobody else."""
+    return server(app, forwarded_allow_ips=[str(network) for network in settings.proxies])
 
 
 def listen(host: str, port: int, setting: str) -> socket.socket:

@@ -229,7 +229,7 @@ async def _run_services(
         await _unless(stopping, runtime.bus.provision(topics_of(services, runtime.settings.partitions)))
     await _unless(stopping, wait_for_topics(runtime.bus, services, runtime.clock, runtime.settings.start_seconds))
     parts = [part for service in services for part in service.parts]
-    server = process.server(api) if api is not None else None
+    server = process.api_server(api, runtime.settings) if api is not None else None
     async with contextlib.AsyncExitStack() as started:
         for part in parts:
             await _unless(stopping, part.start())

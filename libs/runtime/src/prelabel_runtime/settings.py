@@ -1,10 +1,11 @@
 """Settings that every service shares. One frozen class, one prefix (PRELABEL_), a sentence under each."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from prelabel_contract.errors import pointer
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from .errors import Refused
@@ -81,6 +82,10 @@ class RuntimeSettings(ProcessSettings):
     """A file that holds the key."""
     hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")], ...] = ()
     """Names under which browsers reach this, as JSON: ["labels.example.org"]. Loopback and PRELABEL_HOST always are."""
+    proxies: tuple[IPvAnyNetwork, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    """Gateways and proxies in front, as JSON: ["10.0.0.0/8"]. They are believed about who calls (X-Forwarded-For).
+
+    Callers without a key are limited by that address. Behind a gateway that is not named here all share one."""
     delivery_seconds: Annotated[float, Field(gt=0)] = 10.0
     """A record that is not acknowledged by the bus within this time counts as unknown: 503, or repeated."""
     start_seconds: Annotated[float, Field(ge=0)] = 300.0
