@@ -122,7 +122,7 @@ def test_a_type_that_went_is_noticed(release: Path) -> None:
 def test_a_field_that_the_release_requires_and_today_leaves_out_is_noticed(release: Path) -> None:
     _edit(release / "schemas" / CREATED, lambda s: s["required"].append("colour"))
     assert all("'colour' is a required property" in told for told in unread_by_release(release, FILES))
-    assert len(list(unread_by_release(release, FILES))) == 3
+    assert len(list(unread_by_release(release, FILES))) == len(json.loads(FILES[f"samples/{CREATED}"]))
 
 
 def test_a_value_that_the_release_did_not_allow_is_noticed(release: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_value_that_the_release_did_not_allow_is_noticed(release: Path) -> Non
         lambda s: s["properties"].update(revision={"type": "integer", "maximum": 3}),
     )
     assert all("$.revision" in told for told in unread_by_release(release, FILES))
-    assert len(list(unread_by_release(release, FILES))) == 3
+    assert len(list(unread_by_release(release, FILES))) == len(json.loads(FILES[f"samples/{CREATED}"]))
 
 
 def test_what_is_added_today_is_read_by_the_release(release: Path) -> None:
