@@ -3,6 +3,7 @@
 import json as _json
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +38,11 @@ def add(
     ] = None,
     header: Annotated[
         list[str] | None,
-        typer.Option("--header", help="A header to send along; may be repeated.", metavar="NAME: VALUE"),
+        typer.Option(
+            "--header",
+            help="A header to send along; may be repeated. NAME: @FILE reads the value from a file, unseen.",
+            metavar="NAME: VALUE",
+        ),
     ] = None,
     payload: Annotated[str, typer.Option("--payload", help="full, or thin (what it is about only).")] = "full",
     rate: Annotated[float | None, typer.Option("--rate", min=0.001, help="At most so many a second.")] = None,
@@ -69,7 +74,7 @@ def add(
             url,
             types=type_ or (),
             projects=project or (),
-            headers=_headers(header or []),
+            headers=headers_of(header or []),
             payload=payload,  # type: ignore[arg-type]
             rate=rate,
             description=description,
@@ -306,13 +311,15 @@ def moment_of(text: str) -> int:
         raise Refused(f"{text!r} is no time: write 2026-01-31, 2026-01-31T12:00Z, or 24h") from None
 
 
-def _headers(given: list[str]) -> dict[str, str]:
+def headers_of(given: list[str]) -> dict[str, str]:
+    """Headers as they were written. A command line can be seen by others: secrets are read from files."""
     found = {}
     for one in given:
         name, colon, value = one.partition(":")
         if not colon:
-            raise Refused(f"--header {name}: write NAME: VALUE")
-        found[name.strip()] = value.strip()
+            raise Refused("--header: write NAME: VALUE, or NAME: @FILE")
+        value = value.strip()
+        found[name.strip()] = Path(value[1:]).read_text().strip() if value.startswith("@") else value
     return found
 
 
