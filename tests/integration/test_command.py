@@ -447,6 +447,9 @@ def test_up_starts_writes_the_profile_and_down_stops(tmp_path: Path) -> None:
         assert "runs already" in again.err
         command("project", "create", "mails", "--labels", "urgent")
         assert "urgent" in command("predict", "urgent").out
+        assert profiles.read(command.profiles).profiles["local"].project == "mails"
+        command("up", "--no-sample")
+        assert profiles.read(command.profiles).profiles["local"].project == "mails"
     finally:
         command("down", code=None)
     command("status", code=3, PRELABEL_DEBUG="")

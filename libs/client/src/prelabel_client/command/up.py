@@ -190,7 +190,9 @@ def _connection(data: Path, environment: dict[str, str]) -> Connection:
 
 def _keep(out: Out, name: str, found: Connection, sample: bool) -> None:
     before = profiles.read().profiles.get(name)
-    project = before.project if before is not None else ("sample" if sample else None)
+    # Another folder is another Prelabel, with a key and projects of its own.
+    same = before is not None and before.key == found.key
+    project = before.project if before is not None and same else ("sample" if sample else None)
     profiles.keep(name, Connection(found.address, found.key, found.health, project), default=True)
     if out.json:
         out.value({"address": found.address, "health": found.health, "profile": name})
