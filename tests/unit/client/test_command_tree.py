@@ -49,6 +49,7 @@ def test_every_command_speaks_json_and_explains_its_options(name: str) -> None:
         (Defect("ours"), 70),
         (ZeroDivisionError("ours too"), 70),
         (FileNotFoundError(2, "No such file or directory", "x.csv"), 2),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), 2),
         (KeyboardInterrupt(), 130),
         (Ended(1), 1),
     ],

@@ -87,6 +87,10 @@ def test_who_knows_nothing_is_told_how_to_begin() -> None:
 @pytest.mark.parametrize(
     ("address", "key"),
     [
+        ("http://[::1", "pl_key"),
+        ("http://127.0.0.1:99999", "pl_key"),
+        ("http://", "pl_key"),
+        ("http://x y", "pl_key"),
         ("127.0.0.1:8080", "pl_key"),
         ("ftp://host", "pl_key"),
         ("http://host", "two\nlines"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import Refused
 
@@ -85,11 +86,20 @@ def _profile(name: str | None) -> Connection | None:
 
 
 def _checked(found: Connection) -> Connection:
-    if not found.address.startswith(("http://", "https://")):
+    if not _is_address(found.address):
         raise Refused(f"the address {found.address!r} is none: write http://HOST:PORT or https://HOST")
     if not found.key.isascii() or not found.key.isprintable() or not found.key:
         raise Refused("the key is none: it is one word of ASCII characters")
     return replace(found, address=_bare(found.address))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises for one that there cannot be
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and " " not in text
 
 
 def _bare(address: str) -> str:

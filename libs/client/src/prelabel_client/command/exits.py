@@ -62,6 +62,9 @@ def _code_of(error: Exception) -> int:
     if isinstance(error, OSError):
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return USAGE
+    if isinstance(error, UnicodeEncodeError):  # bytes of a command line, or of a file's name, that are no characters
+        say("something that was given is no text in UTF-8")
+        return USAGE
     return _defect(error)
 
 
