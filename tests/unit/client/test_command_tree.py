@@ -1,6 +1,10 @@
 """What holds for every command, whatever it does."""
 
+import errno
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +69,31 @@ def test_every_error_has_its_exit_code_and_one_line(
     said = capsys.readouterr().err
     assert said.count("\n") == (0 if isinstance(error, (KeyboardInterrupt, Ended)) else 1)
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (BrokenPipeError(errno.EPIPE, "Broken pipe"), 0)]
+)
+def test_an_interruption_and_a_pipe_that_is_closed_end_a_command_as_promised(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def one() -> None:
+        raise error
+
+    with Path(os.devnull).open("w") as nowhere:  # the command turns its own output off
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        assert ending(lambda: app([], standalone_mode=False)) == code
+
+
+@pytest.mark.parametrize("words", [[], ["project"]])
+def test_the_command_alone_prints_its_help_line_by_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending(lambda: application()(words, standalone_mode=False, prog_name="prelabel")) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("Usage: prelabel")
+    assert any(line.startswith(("  create", "  submit")) for line in said)
 
 
 def test_what_others_wrote_does_not_steer_a_terminal() -> None:

@@ -41,15 +41,20 @@ class Ended(Exception):
 def ending(command: Callable[[], object]) -> int:
     """Run a command; its exit code."""
     try:
-        command()
+        code = command()
         sys.stdout.flush()
     except Ended as ended:
         return ended.code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as ended:
+        # typer's way to end where whoever read our output has seen enough
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _code_of(ended.__context__)
+        raise
     except Exception as error:
         return _code_of(error)
-    return DONE
+    return code if isinstance(code, int) else DONE  # typer takes Ctrl-C itself, and returns its exit code
 
 
 def _code_of(error: Exception) -> int:
@@ -88,6 +93,9 @@ def _told(error: PrelabelError) -> int:
 
 def _defect(error: Exception) -> int:
     usage = getattr(error, "format_message", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and usage is not None:
+        sys.stderr.write(f"{usage()}\n")  # a group of commands, called alone: its help, as it is
+        return USAGE
     if usage is not None:  # typer's own: a misspelt option, a missing argument
         say(f"{str(usage()).rstrip('.')}. Try `{_asked(error)} --help`")
         return USAGE
