@@ -146,6 +146,12 @@ def _asked(questions: Any, said: str, kind: str) -> tuple[dict[str, Any], str]:
     """The question that is meant, and the label."""
     name, _, label = said.rpartition("=")
     meant = [q for q in questions if (q["name"] == name if name else kind in (q["kind"], *q.get("also", ())))]
+    if not meant and not name:
+        raise Refused(f"{said}: the project asks for no {kind}; it asks {_listed(questions)}")
     if len(meant) != 1:
-        raise Refused(f"which question? Write QUESTION=LABEL; there are {', '.join(q['name'] for q in questions)}")
+        raise Refused(f"which question? Write QUESTION=LABEL; the project asks {_listed(questions)}")
     return meant[0], label
+
+
+def _listed(questions: Any) -> str:
+    return ", ".join(f"{question['name']} ({question['kind']})" for question in questions) or "nothing"

@@ -100,7 +100,9 @@ def audit(
     project: Annotated[str | None, typer.Option("--project", "-p", help="Of this project.")] = None,
     actor: Annotated[str | None, typer.Option("--actor", help="By this key (its id).")] = None,
     action: Annotated[str | None, typer.Option("--action", help="Only this: project.put, key.make, …")] = None,
-    since: Annotated[str | None, typer.Option("--since", help="2026-01-31, or 24h ago.", metavar="TIME")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="2026-01-31, or 24h: so long ago.", metavar="TIME")
+    ] = None,
     limit: Limit = 20,
     profile: Profile = None,
     json: Json = False,

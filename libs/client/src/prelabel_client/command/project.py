@@ -1,6 +1,7 @@
 """`prelabel project …`: what is asked about the data, and which models answer first."""
 
 import json as _json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,10 @@ def create(
       prelabel project create names --labels PERSON,PLACE --kind span
     """
     out = Out(json=json)
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", name):
+        raise Refused(
+            f"{name!r} is no id of a project: use a-z, 0-9 and inner hyphens, at most 40; --title is for people"
+        )
     values = [label.strip() for label in labels.split(",") if label.strip()]
     if kind not in KINDS:
         raise Refused(
@@ -61,7 +66,7 @@ def create(
         asked["multiple"] = multiple
     spec: dict[str, Any] = {"title": title, "label_set": {"questions": [asked]}, "models": []}
     if model != "none":
-        given = _json.loads(stdin_or(settings)) if settings is not None else _first_settings(model, kind, values)
+        given = _given(settings) if settings is not None else _first_settings(model, kind, values)
         spec["models"] = [{"name": model, "provider": model, "settings": given}]
     with session(profile) as client:
         if any(one.id == name for one in client.projects()):
@@ -179,6 +184,13 @@ def _chosen(name: str, profile: str | None, *, only_if_none: bool) -> bool:
     if not only_if_none or kept.project is None:
         profiles.keep(used.profile, replace(kept, project=name), default=known.default == used.profile)
     return True
+
+
+def _given(file: str) -> Any:
+    try:
+        return _json.loads(stdin_or(file))
+    except ValueError as error:
+        raise Refused(f"--settings: {file} is no JSON: {error}") from None
 
 
 def _first_settings(provider: str, kind: str, labels: list[str]) -> dict[str, Any]:

@@ -221,7 +221,9 @@ def deliveries(
     state: Annotated[str | None, typer.Option("--state", help="pending, delivered or failed.")] = None,
     type_: Annotated[str | None, typer.Option("--type", "-t", help="Of this event type.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="About this task.")] = None,
-    since: Annotated[str | None, typer.Option("--since", help="2026-01-31, or 24h ago.", metavar="TIME")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="2026-01-31, or 24h: so long ago.", metavar="TIME")
+    ] = None,
     limit: Limit = 20,
     profile: Profile = None,
     json: Json = False,
@@ -264,7 +266,9 @@ def resend(subscription: Id, delivery: DeliveryId, profile: Profile = None, json
 @webhook.command()
 def recover(
     subscription: Id,
-    since: Annotated[str, typer.Option("--since", help="2026-01-31, 2026-01-31T12:00Z, or 24h ago.", metavar="TIME")],
+    since: Annotated[
+        str, typer.Option("--since", help="2026-01-31, 2026-01-31T12:00Z, or 24h: so long ago.", metavar="TIME")
+    ],
     until: Annotated[str | None, typer.Option("--until", help="The same; else now.", metavar="TIME")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only what was given up.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Wait until it is done.")] = False,
