@@ -195,13 +195,18 @@ async def test_four_bad_endpoints_of_fifty_slow_no_other_and_take_little_memory(
             pid = prelabel.process(ALL_IN_ONE).pid
             await _phase(asking, ledger, "warm", pid)
             alone, before = await _phase(asking, ledger, "alone", pid)
-            await subscribed(asking, address, *BAD)
+            bad = await subscribed(asking, address, *BAD)
             beside, peak = await _phase(asking, ledger, "beside", pid)
+            for one in bad:
+                assert (await asking.patch(f"/v1/subscriptions/{one}", json={"state": "disabled"})).is_success
+            again, _ = await _phase(asking, ledger, "again", pid)  # the machine may have become busier meanwhile
             tried = Counter(line.split(" ")[0] for line in _lines(ledger))
     grown = (peak - before) / MIB
-    print(f"p99 of 46: {alone} ms alone, {beside} ms beside the bad; memory grew by {grown:.1f} MiB; {dict(tried)}")
+    print(
+        f"p99 of 46: {alone} and {again} ms alone, {beside} ms beside the bad; memory grew by {grown:.1f} MiB; {dict(tried)}"
+    )
     assert all(tried[path] for path in BAD)
-    assert beside <= 2 * alone
+    assert beside <= 2 * max(alone, again)
     assert grown <= 32
 
 
