@@ -153,9 +153,8 @@ def _banner(address: str, way_in: str, settings: AllInOneSettings) -> str:
     return f"""
 Prelabel runs at {address}
 {way_in}
-The command `prelabel` talks to it: `prelabel up` has told it where, else `prelabel profile add` does. Any HTTP client
-does the same: send the key as "Authorization: Bearer KEY". The API describes itself, to who has the key, at
-{address}/openapi.json. Stop with Ctrl-C; what was accepted is kept in {_shown(settings.data)}.
+The command `prelabel` talks to it, and so does any HTTP client that sends "Authorization: Bearer KEY"; the API is
+described at {address}/openapi.json. Ctrl-C stops it; what was accepted is kept in {_shown(settings.data)}.
 
 """
 

@@ -26,6 +26,7 @@ EXPIRES_SOON = 14 * 86_400
 OLD_SECONDS = 600.0
 """A task that waits longer than this for its outcome is worth a look."""
 LAG_LOOK = 10_000
+_BEHIND_THE_KEY = frozenset({"clock", "models", "webhooks", "dead letters"})
 _METRIC = re.compile(r"^(prelabel_[a-z_]+)(?:\{(.*)\})? ([0-9.eE+-]+)$")
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
@@ -76,9 +77,14 @@ def _findings(client: "Client") -> Iterator[Finding]:
         "webhooks": _webhooks,
         "dead letters": _dead_letters,
     }
+    known = True
     for name, check in checks.items():
+        if not known and name in _BEHIND_THE_KEY:
+            continue  # each would only say once more that the key is not known
         try:
-            yield from check(client)
+            for finding in check(client):
+                known = known and (finding.check, finding.state) != ("key", "wrong")
+                yield finding
         except NoAccess:
             yield Finding(name, "unknown", "this key may not ask", "use a profile with a key of the role admin")
         except NotFound:
@@ -112,9 +118,8 @@ def _key(client: "Client") -> Iterator[Finding]:
     try:
         me = client.me()
     except NoAccess as error:
-        yield Finding(
-            "key", "wrong", error.detail, "get another key: `prelabel key create`, then `prelabel profile add`"
-        )
+        do = "get one from an admin (`prelabel key create`), then `prelabel profile add`; `prelabel up` keeps its own"
+        yield Finding("key", "wrong", error.detail, do)
         return
     reach = "all projects" if me.projects is None else ", ".join(me.projects)
     said = f"{me.name or me.id}, {me.role}, {reach}"
@@ -197,7 +202,8 @@ def _topics(_: "Client") -> Iterator[Finding]:
 
     bus = os.environ.get("PRELABEL_BUS", "")
     if not bus.startswith("kafka:"):
-        yield Finding("topics", "unknown", "PRELABEL_BUS names no Kafka here", "on Kafka: prelabel topics plan --check")
+        said = "not looked at: PRELABEL_BUS names no Kafka here"
+        yield Finding("topics", "unknown", said, "only where Prelabel runs on Kafka: prelabel topics plan --check")
         return
     from .topics import differs
 

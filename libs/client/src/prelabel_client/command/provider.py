@@ -63,7 +63,7 @@ def new(
     \b
     Example:
       prelabel provider new shout
-      prelabel provider try shout "is anybody there"
+      prelabel provider try shout "Call me now"
     """
     out = Out(json=json)
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", name):
@@ -99,8 +99,8 @@ def try_(
 
     \b
     Example:
-      prelabel provider try ./shout "HELP"
-      prelabel provider try ./shout "HELP" --settings '{"loud": "LOUD"}'
+      prelabel provider try ./shout "Call me now"
+      prelabel provider try ./shout "Help me" --settings '{"words": {"help": "CALL"}}'
     """
     out = Out(json=json)
     if find_spec("prelabel_provider") is None:

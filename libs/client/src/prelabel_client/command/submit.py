@@ -75,7 +75,11 @@ def submit(
         tasks = source(file, reading)
         _check_columns(client, where, tasks)
         receipt = _upload(out, client, where, tasks, key, lane)
-        seen = _watched(out, client, where, receipt) if watch else None
+        try:
+            seen = _watched(out, client, where, receipt) if watch else None
+        except KeyboardInterrupt:
+            out.note(f"it goes on without you: prelabel runs --project {where} {receipt.run}")
+            raise
         wrong = list(islice(client.run_errors(where, receipt.run), SHOWN)) if seen and seen.rejected else receipt.errors
     _tell(out, where, tasks, receipt, seen, list(wrong))
     failed = seen is not None and (seen.state != "completed" or seen.ended > seen.outcomes.get("created", 0))
@@ -113,6 +117,7 @@ def _upload(out: Out, client: "Client", project: str, tasks: Source, key: str | 
                 yield line
                 if tasks.rows % 500 == 0:
                     bar.update(shown, completed=tasks.position, said=_rate(bar, shown, tasks.rows))
+            bar.update(shown, description="sent, being taken in", completed=tasks.position)
 
         return client.submit(project, _Again(watched), key=key or tasks.key(), lane=lane)  # type: ignore[arg-type]
 

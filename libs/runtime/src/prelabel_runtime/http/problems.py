@@ -51,7 +51,7 @@ class Problem(Exception):
 
 def not_found(what: str, name: str) -> Problem:
     """There is no such thing, or not for this caller: the two look the same."""
-    return Problem(404, f"unknown_{what}", f"there is no {what} {name!r}")
+    return Problem(404, f"unknown_{what}", f"there is no {what.replace('_', ' ')} {name!r}")
 
 
 def unavailable(error: Unavailable) -> Problem:
