@@ -160,6 +160,13 @@ async def test_what_does_not_hold_opens_nothing(scene: Scene, fields: dict[str, 
     assert await scene.who((await scene.key(**fields)).key) is None
 
 
+async def test_what_the_bootstrap_key_opened_ends_with_it(scene: Scene) -> None:
+    link = await scene.key(kind="link", bootstrap=hash_of(BOOTSTRAP)[:16])
+    other = await scene.key(kind="link", bootstrap=hash_of("the one before it was changed")[:16])
+    assert await scene.table.opened_by(link.key, kind="link") is not None
+    assert await scene.table.opened_by(other.key, kind="link") is None
+
+
 async def test_a_key_ends_at_its_moment(scene: Scene) -> None:
     key = (await scene.key(expires_ms=scene.clock.now_ms() + 1000)).key
     assert await scene.who(key) is not None

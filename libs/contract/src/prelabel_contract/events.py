@@ -562,6 +562,8 @@ class KeyChanged(EventData):
     created_ms: Milliseconds = 0
     created_by: str = ""
     """Id of the key that made it."""
+    bootstrap: str = ""
+    """Of a session or a link that the key in the settings made: the start of that key's hash. It ends with it."""
     expires_ms: Milliseconds | None = None
     revoked: bool = False
 

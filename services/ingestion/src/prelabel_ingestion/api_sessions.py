@@ -7,7 +7,7 @@ from prelabel_contract import names
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import KeyChanged, LinkUsed
 from prelabel_runtime.bus.base import Message
-from prelabel_runtime.http.access import ADMINS, READERS, Caller, Reach, caller_of, changes
+from prelabel_runtime.http.access import ADMINS, BOOTSTRAP, READERS, Caller, Reach, caller_of, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.audit import note
 from prelabel_runtime.http.browser import Hosts, set_cookie
@@ -63,6 +63,8 @@ def routes(doors: Doors) -> APIRouter:
             now_ms=doors.runtime.clock.now_ms(),
             seconds=wanted.expires_in_seconds,
         )
+        if caller.id == BOOTSTRAP:
+            row = row.model_copy(update={"bootstrap": doors.runtime.access.bootstrap})
         await doors.publish(doors.made(row))
         note(request, subject=f"/v1/links/{row.id}", expires_ms=row.expires_ms)
         await doors.runtime.bus.publish(_ended(doors.runtime))
@@ -129,6 +131,7 @@ async def _exchanged(doors: Doors, token: str) -> tuple[str, KeyChanged]:
         projects=link.projects,
         created_ms=clock.now_ms(),
         created_by=link.created_by,
+        bootstrap=link.bootstrap,
         expires_ms=clock.now_ms() + SESSION_SECONDS * 1000,
     )
     await doors.publish(doors.made(session))

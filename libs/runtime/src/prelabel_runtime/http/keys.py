@@ -41,6 +41,8 @@ class AccessTable(Table[EventData]):
         super().__init__(bus, names.ACCESS, EventData, rng=rng)
         self._clock = clock
         self._looks = Looks(self, clock)
+        self.bootstrap = ""
+        """The start of the hash of the key in the settings, where there is one."""
 
     def accept(self, read: Event[EventData]) -> None:
         """Keep the newest, or the first."""
@@ -80,6 +82,8 @@ class AccessTable(Table[EventData]):
         """Whether it opens anything. A session, or a link, ends with whatever made it."""
         if row.revoked or (row.expires_ms is not None and row.expires_ms <= now_ms):
             return False
+        if row.bootstrap and row.bootstrap != self.bootstrap:
+            return False
         maker = self.key(row.created_by) if row.kind != "key" else None
         return maker is None or self._holds(maker, now_ms)
 
@@ -99,6 +103,7 @@ class Keys(Part):
     ) -> None:
         self._table = table
         self._bootstrap = bootstrap.encode()
+        table.bootstrap = hash_of(bootstrap)[:16]
         self._hosts = hosts
         self._uses = Uses(bus, clock, new_id)
 
