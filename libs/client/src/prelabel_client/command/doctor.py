@@ -23,6 +23,8 @@ State = Literal["ok", "look", "wrong", "unknown"]
 SKEW_LOOK, SKEW_WRONG = 5.0, 240.0
 """Seconds. Webhooks are refused by their receivers at 300."""
 EXPIRES_SOON = 14 * 86_400
+WAITS_SECONDS = 60.0
+"""A provider that has not answered for so long may not run: that one has announced itself once does not tell."""
 OLD_SECONDS = 600.0
 """A task that waits longer than this for its outcome is worth a look."""
 LAG_LOOK = 10_000
@@ -101,8 +103,13 @@ def _findings(client: "Client") -> Iterator[Finding]:
 def _address(client: "Client") -> Iterator[Finding]:
     found = client.connection
     where = f"{found.address} ({'profile ' + found.profile if found.profile else 'from the environment'})"
-    with contextlib.suppress(NoAccess, NotFound):  # somebody answers: the next check tells about the key
-        client.me()
+    with contextlib.suppress(NoAccess):  # somebody answers: the next check tells about the key
+        try:
+            client.me()
+        except NotFound:
+            do = "is the address right? another program may have the port"
+            yield Finding("address", "wrong", f"{where} answers, but not as Prelabel does", do)
+            raise Ended(DATA) from None
     url = urlsplit(found.address)
     if url.scheme == "http" and not _near(url.hostname or ""):
         yield Finding("address", "look", f"{where} answers, unencrypted", "use https: the key can be read on its way")
@@ -237,8 +244,24 @@ def _models(client: "Client") -> Iterator[Finding]:
             elif states.get("failed"):
                 do = f"prelabel predictions --project {project.id} --model {name} --state failed"
                 yield Finding("models", "look", f"{where} has failed on {states['failed']:,} tasks", do)
+            if states.get("pending") and provider in known:
+                yield from _waiting(client, project.id, name, provider)
     if not wrong:
-        yield Finding("models", "ok", f"{len(projects)} projects; providers: {', '.join(sorted(known)) or 'none'}")
+        said = (
+            f"projects: {len(projects)}; providers that have announced themselves: {', '.join(sorted(known)) or 'none'}"
+        )
+        yield Finding("models", "ok", said)
+
+
+def _waiting(client: "Client", project: str, model: str, provider: str) -> Iterator[Finding]:
+    first = next(iter(client.tasks(project, model=model, state="pending", limit=1)), None)
+    if first is None or first.accepted_ms is None:
+        return
+    age = time.time() - first.accepted_ms / 1000
+    if age > WAITS_SECONDS:
+        said = f"{project}: a task waits for the model {model} for {age / 60:.0f} min"
+        do = f"is prelabel-inference-{provider} running? prelabel trace {first.task} --project {project}"
+        yield Finding("models", "look", said, do)
 
 
 def _webhooks(client: "Client") -> Iterator[Finding]:

@@ -5,14 +5,17 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import Refused
+from ..errors import NotFound, Refused
 from .options import Json, Profile
 from .output import Out
 from .session import session
+
+if TYPE_CHECKING:
+    from ..client import Client
 
 BATCH = 100
 """Events in one request."""
@@ -37,10 +40,18 @@ def emit(
     with session(profile) as client:
         events = iter(_events(file))
         while batch := list(islice(events, BATCH)):
-            taken += client.emit(source, *batch)
+            taken += _emitted(client, source, batch)
     if json:
         out.value({"accepted": taken})
     out.note(f"{taken} events taken")
+
+
+def _emitted(client: "Client", source: str, batch: list[dict[str, Any]]) -> int:
+    try:
+        return client.emit(source, *batch)
+    except NotFound as error:
+        do = "Prelabel is told its sources at its start, by PRELABEL_INGESTION_INBOUND"
+        raise NotFound(f"{error.detail}: {do}", code=error.code, status=error.status) from None
 
 
 def _events(file: str) -> Iterator[dict[str, Any]]:

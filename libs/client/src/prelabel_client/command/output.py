@@ -8,6 +8,7 @@ import json as _json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,8 +64,10 @@ class Out:
     def rows(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, nothing: str = "") -> None:
         """A table on a terminal; elsewhere lines of cells between tabs, as they come."""
         if not self.terminal:
+            rest = iter(rows)
+            first = list(islice(rest, 1))  # what cannot be asked for prints no line of columns either
             self.line("\t".join(columns))
-            for row in rows:
+            for row in chain(first, rest):
                 self.line("\t".join(cell(value) for value in row))
             return
         from rich.table import Table

@@ -33,7 +33,7 @@ PATIENCE = 60.0
 
 @provider.command("list")
 def list_(profile: Profile = None, json: Json = False) -> None:
-    """List the providers that run.
+    """List the providers that have announced themselves.
 
     \b
     Example:
