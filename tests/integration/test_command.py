@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -561,6 +561,16 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(command: Command, prelabel
     assert "admin" in findings["webhooks"]["do"]
     wrong = Command(tmp_path, PRELABEL_ADDRESS=prelabel.address, PRELABEL_KEY="pl_wrong-key-0000000")("doctor", code=1)
     assert "wrong   key" in wrong.out
+
+
+def test_the_doctor_tells_another_program_at_the_address_from_prelabel(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        said = Command(tmp_path, PRELABEL_ADDRESS=address, PRELABEL_KEY="pl_any-key-000000000")("doctor", code=1)
+        server.shutdown()
+    assert "not as Prelabel does" in said.out
+    assert len(said.out.splitlines()) == 2
 
 
 def test_a_rebuild_is_watched_to_its_end(command: Command) -> None:
