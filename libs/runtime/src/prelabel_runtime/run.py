@@ -26,6 +26,7 @@ from .blobs import Blobs, NoBlobs, open_blobs
 from .bus.base import Bus, TopicSpec
 from .clock import Clock, SystemClock
 from .credentials import KafkaCredentials, MongoCredentials
+from .drivers import need
 from .errors import Fatal, Refused, Unavailable
 from .health import Health, probes
 from .http import app as http_app
@@ -85,6 +86,7 @@ def open_bus(settings: RuntimeSettings, clock: Clock) -> Bus:
 
         return SqliteBus(_file(settings.bus, rest), clock=clock)
     if scheme == "kafka" and rest:
+        need("PRELABEL_BUS", "kafka", "aiokafka", "faststream")
         from .bus.kafka import KafkaBus, KafkaSecurity, KafkaSettings
 
         return KafkaBus(
@@ -110,6 +112,7 @@ def open_store(settings: RuntimeSettings, clock: Clock) -> Store:
 
         return SqliteStore(_file(settings.store, rest))
     if scheme in ("mongodb", "mongodb+srv") and rest:
+        need("PRELABEL_STORE", "mongo", "pymongo", *(["motor"] if settings.mongo_driver == "motor" else []))
         from .store.mongo import MongoStore, refusal_of_tls, with_motor, with_pymongo
 
         database = urlsplit(settings.store).path.strip("/")

@@ -17,6 +17,7 @@ from prelabel_contract.topics import Deployment
 
 from prelabel_runtime import process
 from prelabel_runtime.credentials import KafkaCredentials
+from prelabel_runtime.drivers import need
 from prelabel_runtime.errors import Refused, Unavailable
 from prelabel_runtime.settings import Frozen, RuntimeSettings
 
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(asked: argparse.Namespace) -> int:
     settings = RuntimeSettings()
+    if settings.bus.startswith("kafka:"):
+        need("PRELABEL_BUS", "kafka", "aiokafka", "faststream")
     wanted = planned(asked, settings)
     if asked.what == "apply":
         applied = await apply(wanted, settings.bus, KafkaCredentials(), rights=asked.acls)
