@@ -261,7 +261,7 @@ def _nothing(seen: Seen) -> str:
         )
     return (
         '<div class="empty"><h3>No prediction yet</h3><p>The tasks are in; the models have not answered. If this stays '
-        "so, look below whether the providers run.</p></div>"
+        "so, <code>prelabel doctor</code> says why.</p></div>"
     )
 
 
