@@ -301,7 +301,9 @@ class Runs(ABC):
     async def finish(self, run: str, state: RunState, at_ms: int, reason: str = "") -> bool:
         """Give it a final state. False if it already had one; after an `Unavailable` that may be our own.
 
-        A run that is not open yet stays hidden until `open` or `seal`. Raises ValueError for a state that is not final.
+        The same end (state and reason) at an earlier moment moves it there: of an end that was told twice, the first
+        holds. A run that is not open yet stays hidden until `open` or `seal`. Raises ValueError for a state that is
+        not final.
         """
 
     @abstractmethod

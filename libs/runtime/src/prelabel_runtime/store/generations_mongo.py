@@ -96,6 +96,12 @@ class MongoContents(Contents):
         return {one["_id"].removeprefix(begin): b"" async for one in self._database.find_in("forgotten", "_id", marks)}
 
 
+_END: Final = ("end", "announced")
+
+
 def _digest(document: Mapping[str, Any]) -> bytes:
     settled = {name: sorted(value) if name == "runs" else value for name, value in document.items()}
+    if not settled.get("announced", True):
+        # An end is written before it is told: until then nothing in the log says so, and no rebuild can know of it.
+        settled = {name: value for name, value in settled.items() if name not in _END}
     return hashlib.sha256(orjson.dumps(settled, option=orjson.OPT_SORT_KEYS)).digest()

@@ -75,6 +75,8 @@ def drop_projected(connection: sqlite3.Connection, _: Sequence[Any]) -> None:
 
 
 _RUNS_OF: Final = "(SELECT json_group_array(run) FROM (SELECT run FROM {} AS r WHERE r.{} = o.{} ORDER BY run))"
+_WHERE_TOLD: Final = "CASE WHEN announced THEN {} END"
+_END: Final = ("ended", "ended_ms", "reason")
 _ROWS: Final[Mapping[str, tuple[str, str, str]]] = {
     "tasks": (
         "tasks",
@@ -89,7 +91,8 @@ _ROWS: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     "superseded": ("superseded", "request", "request, successor"),
     "lines": ("lines", "key", "key, project, run, line, task, at_ms, refused, body"),
-    "runs": ("runs", "run", "run, project, opened_ms, total, ended, ended_ms, reason, announced"),
+    # An end is written before it is told: until then nothing in the log says so, and no rebuild can know of it.
+    "runs": ("runs", "run", "run, project, opened_ms, total, " + ", ".join(map(_WHERE_TOLD.format, _END))),
     "annotations": (
         "annotations",
         "annotation",

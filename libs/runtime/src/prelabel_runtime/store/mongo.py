@@ -384,6 +384,9 @@ class _MongoRuns(Runs):
             answer = await self._database.collection("runs").update_one(
                 {"_id": run, "end": None}, {"$set": {"end": end}}
             )
+            if answer.matched_count == 0:
+                same = {"end.state": state.value, "end.reason": reason, "end.at_ms": {"$gt": at_ms}}
+                await self._database.collection("runs").update_one({"_id": run, **same}, {"$set": {"end.at_ms": at_ms}})
         return answer.matched_count == 1
 
     async def announced(self, run: str) -> None:

@@ -467,7 +467,7 @@ class _SqliteRuns(Runs):
         return (await self._file.writer.write(self._finish, [(run, state, at_ms, reason)]))[0]
 
     def _finish(self, connection: sqlite3.Connection, ends: Sequence[Row]) -> Sequence[bool]:
-        return [
+        first = [
             connection.execute(
                 "INSERT INTO runs (run, ended, ended_ms, reason) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (run) DO UPDATE SET ended = excluded.ended, "
@@ -478,6 +478,10 @@ class _SqliteRuns(Runs):
             > 0
             for end in ends
         ]
+        connection.executemany(
+            "UPDATE runs SET ended_ms = ?3 WHERE run = ?1 AND ended = ?2 AND reason = ?4 AND ended_ms > ?3", ends
+        )
+        return first
 
     async def announced(self, run: str) -> None:
         await self._file.writer.write(self._announced, [run])

@@ -728,6 +728,16 @@ class StoreTests:
         await store.runs.seal(other, project, 1, 5)
         assert other not in [one.run for one in await store.runs.unfinished()]
 
+    async def test_of_an_end_that_is_told_twice_the_earlier_moment_holds(self, store: Store, project: str) -> None:
+        run = fresh("run")
+        await store.runs.open(run, project, 5)
+        assert await store.runs.finish(run, RunState.COMPLETED, 9)
+        for moment in (12, 8, 10):
+            assert not await store.runs.finish(run, RunState.COMPLETED, moment)
+        found = await store.runs.get(project, run)
+        assert found is not None
+        assert found.ended_ms == 8
+
     async def test_of_many_that_finish_a_run_exactly_one_learns_that_it_did(self, store: Store, project: str) -> None:
         for opened in (True, False):
             run = fresh("run")
