@@ -25,7 +25,6 @@ import httpx
 from . import log
 from .clock import Clock, SystemClock
 from .egress_policy import (
-    LOOPBACK_NOTICE,
     EgressError,
     EgressPolicy,
     EgressSettings,
@@ -246,8 +245,6 @@ class Egress:
         """For a service with these settings; what it may call comes from the environment. Raises `Refused`."""
         outbound = EgressSettings()
         policy = EgressPolicy.of(outbound, loopback=settings.one_process)
-        if settings.one_process:
-            _log.info(LOOPBACK_NOTICE, purpose=purpose)
         return cls(policy, outbound, purpose=purpose, metrics=metrics, clock=clock)
 
     async def request(

@@ -111,8 +111,6 @@ def _range(text: str) -> range:
 
 # --------------------------------------------------------------------------------------------------------- policy
 
-LOOPBACK_NOTICE = "this machine (localhost) may be called, since everything runs on it; elsewhere it may not"
-"""What all_in_one says at its start."""
 _LOOPBACK = ("127.0.0.0/8", "::1/128", "localhost")
 
 
