@@ -154,8 +154,8 @@ def _banner(address: str, way_in: str, settings: AllInOneSettings) -> str:
 Prelabel runs at {address}
 {way_in}
 The command `prelabel` talks to it, and so does any HTTP client that sends "Authorization: Bearer KEY"; the API is
-described at {address}/openapi.json. Webhooks may call this machine (localhost), since everything runs on it; elsewhere
-they may not. Ctrl-C stops it; what was accepted is kept in {_shown(settings.data)}.
+described at {address}/openapi.json. Ctrl-C stops it; what was accepted is kept in {_shown(settings.data)}.
+Webhooks may call this machine (localhost), since everything runs on it; elsewhere they may not.
 
 """
 
