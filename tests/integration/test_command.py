@@ -233,7 +233,7 @@ def test_a_project_goes_out_and_in_again(command: Command) -> None:
         (["submit"], 2, "Missing argument"),
         (["tasks", "--nonsense"], 2, "Try `prelabel tasks --help`"),
         (["submit", "nothing.csv"], 2, "cannot be read"),
-        (["project", "create", "Not A Slug", "--labels", "a"], 2, "pattern"),
+        (["project", "create", "Not A Slug", "--labels", "a"], 2, "is no id of a project"),
         (["predict", "x", "--project", "nowhere"], 5, "no project 'nowhere'"),
         (["tasks", "nothing"], 5, "no task 'nothing'"),
         (["status", "--profile", "nobody"], 2, "profiles are here"),
