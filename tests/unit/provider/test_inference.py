@@ -93,7 +93,7 @@ async def test_work_that_nobody_waits_for_any_more_expires_before_it_costs(
     inference = await inference_of(configs, config, make_worker)
     [[outcome]] = await inference.predict([requested(config, "late", deadline_ms=1)])  # type: ignore[misc]
     assert (outcome.data.outcome, outcome.data.reason) == ("expired", "deadline")
-    assert not inference.worker.running
+    assert not inference.predictor.running
 
 
 async def test_outcomes_carry_their_lineage_and_somebody_who_waits_gets_a_copy(

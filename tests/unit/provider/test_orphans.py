@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux abou
 _PARENT = """
     import asyncio, sys
     from prelabel_provider.base import Input
-    from prelabel_provider.worker import ModelWorker, key_of
+    from prelabel_provider.predictor import key_of
+    from prelabel_provider.worker import ModelWorker
 
     async def main():
         worker = ModelWorker("ledger")

@@ -13,15 +13,8 @@ from typing import Any
 import pytest
 from prelabel_contract.regions import REGIONS, Span
 from prelabel_provider.base import BadSettings, Failed, Input
-from prelabel_provider.worker import (
-    CannotStart,
-    ModelWorker,
-    ProviderRaised,
-    WorkerDied,
-    WorkerTimeout,
-    death,
-    key_of,
-)
+from prelabel_provider.predictor import CannotStart, key_of
+from prelabel_provider.worker import ModelWorker, ProviderRaised, WorkerDied, WorkerTimeout, death
 
 from .conftest import MakeWorker, reasons, texts
 

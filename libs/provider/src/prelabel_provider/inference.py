@@ -37,8 +37,7 @@ from prelabel_runtime.tables import Table
 from .align import Aligner
 from .base import BadSettings, Failed, Input
 from .joined import Joined
-from .lanes import Turns
-from .worker import CannotLoad, CannotStart, ModelWorker, key_of
+from .predictor import CannotLoad, CannotStart, Predictor, key_of
 
 Requested = Event[PredictionRequested]
 _log = log.get("prelabel.inference")
@@ -87,12 +86,11 @@ class Inference:
     """Everything that predicting looks at."""
 
     provider: str
-    worker: ModelWorker
+    predictor: Predictor
     configs: Table[ConfigPublished]
     blobs: Blobs
     clock: Clock
     metrics: Metrics
-    turns: Turns = field(default_factory=Turns)
     prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
     joined: Joined = field(default_factory=Joined)
@@ -182,13 +180,13 @@ class Inference:
     async def _predict(self, jobs: Sequence[_Job]) -> Sequence[Outcome]:
         """Requests to one model: the same settings, perhaps of several projects."""
         first = jobs[0].prepared
-        async with self.turns.turn(Lane(jobs[0].request.lane)):
+        async with self.predictor.turn(Lane(jobs[0].request.lane)):
             started = self.clock.monotonic()
-            deaths, timeouts = self.worker.counts.deaths, self.worker.counts.timeouts
+            restarts = dict(self.predictor.restarts)
             try:
-                kinds = (await self.worker.load(first.model.settings)).kinds
+                kinds = (await self.predictor.load(first.model.settings)).kinds
                 inputs = [Input(j.request.task, j.request.data, j.prepared.field_for(kinds)) for j in jobs]
-                said = await self.worker.predict_each(first.settings_key, inputs)
+                said = await self.predictor.predict_each(first.settings_key, inputs)
             except BadSettings as error:
                 return [_failed(job.request, "settings", str(error)) for job in jobs]
             except CannotLoad as error:
@@ -196,12 +194,10 @@ class Inference:
             except CannotStart as error:
                 raise Unavailable(f"worker of {self.provider}: {error}") from error
             finally:
-                self.metrics.worker_restarts.labels(self.provider, "death").inc(self.worker.counts.deaths - deaths)
-                self.metrics.worker_restarts.labels(self.provider, "timeout").inc(
-                    self.worker.counts.timeouts - timeouts
-                )
+                for reason, count in self.predictor.restarts.items():
+                    self.metrics.worker_restarts.labels(self.provider, reason).inc(count - restarts.get(reason, 0))
             self.load_failures.pop(first.settings_key, None)
-            version = self.worker.description(first.settings_key).version
+            version = self.predictor.description(first.settings_key).version
             self.metrics.predict_seconds.labels(self.provider).observe(self.clock.monotonic() - started)
         await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]

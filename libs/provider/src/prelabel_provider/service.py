@@ -13,23 +13,24 @@ from prelabel_runtime.tables import Table
 
 from .catalog import Catalog
 from .inference import Inference
+from .predictor import CannotStart, Predictor
 from .settings import InferenceSettings
-from .worker import CannotStart, ModelWorker
+from .worker import ModelWorker
 
 
 class Announced(Part):
-    """The worker runs, and everybody knows what its provider can do."""
+    """The models can be asked, and everybody knows what its provider can do."""
 
-    def __init__(self, worker: ModelWorker, bus: Bus, clock: Clock, new_id: str) -> None:
-        self._worker = worker
+    def __init__(self, predictor: Predictor, bus: Bus, clock: Clock, new_id: str) -> None:
+        self._predictor = predictor
         self._bus = bus
         self._clock = clock
         self._new_id = new_id
 
     async def start(self) -> None:
-        """Start the worker and announce the provider."""
+        """Get the models ready, and announce the provider."""
         try:
-            info = await self._worker.start()
+            info = await self._predictor.start()
         except CannotStart as error:
             raise Unavailable(f"the model worker: {error}") from error
         data = ProviderAnnounced(
@@ -42,8 +43,8 @@ class Announced(Part):
         await self._bus.publish(messages([announced]))
 
     async def stop(self) -> None:
-        """End the worker."""
-        await self._worker.stop()
+        """Let go of them."""
+        await self._predictor.stop()
 
 
 def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Service:

@@ -20,7 +20,8 @@ from prelabel_contract.regions import REGIONS, Region, Relation, Span
 from pydantic import JsonValue, ValidationError
 
 from .base import ENTRY_POINTS, Failed, Input, Predicted, Prediction, Provider
-from .worker import ModelWorker, WorkerLimits, key_of
+from .predictor import key_of
+from .worker import ModelWorker, WorkerLimits
 
 _AWKWARD = (
     "",

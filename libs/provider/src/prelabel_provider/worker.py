@@ -7,14 +7,11 @@ memory alone.
 
 The process is spawned with a chosen interpreter, so a provider's heavy dependencies may live in an
 environment of their own, which needs nothing of ours but this package. It dies with its parent; see
-`worker_main`. What goes wrong is told by class:
+`worker_main`. Besides what every predictor raises, it tells by class what goes wrong:
 
 WorkerDied         the process ended while it worked; the next call starts it anew
 WorkerTimeout      it worked longer than it may, and was killed; the next call starts it anew
 ProviderRaised     the provider raised an ordinary exception: a defect, the process lives on
-CannotStart        the process does not start: interpreter, environment or provider are at fault, no input is
-CannotLoad         (a CannotStart) it starts, and dies or hangs over this model
-BadSettings        the model cannot be loaded with these settings, now or later
 """
 
 import asyncio
@@ -26,11 +23,11 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from prelabel_contract import names
+from prelabel_contract.names import Lane
 from pydantic import JsonValue
 
 from .base import BadSettings, Description, Failed, Input
@@ -56,6 +53,8 @@ from .frames import (
     pack,
     unpack_answer,
 )
+from .lanes import Turns
+from .predictor import CannotLoad, CannotStart, Predictor, ProviderInfo, key_of
 from .worker_main import OUT_OF_MEMORY
 
 _log = logging.getLogger(__name__)
@@ -96,14 +95,6 @@ class ProviderRaised(WorkerError):
     """The provider raised; the message is the exception's type, and never quotes an input."""
 
 
-class CannotStart(WorkerError):
-    """The process does not start. No input is at fault."""
-
-
-class CannotLoad(CannotStart):
-    """The process starts, and dies or hangs when it loads this model."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLimits:
     """What a worker may use."""
@@ -118,18 +109,6 @@ class WorkerLimits:
     """Of numerical libraries."""
     models: int = 4
     """Kept loaded at once; the least recently used goes first, and comes back when it is needed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderInfo:
-    """What a provider says about itself, without a model."""
-
-    name: str
-    package: str
-    """Version of its package."""
-    kinds: frozenset[str]
-    settings_schema: Mapping[str, JsonValue]
-    """JSON Schema of one model's settings."""
 
 
 @dataclass(slots=True)
@@ -158,11 +137,6 @@ class Backoff:
         return 0.0 if failures < 2 else float(min(self.most, self.first * 2 ** min(failures - 2, 30)))
 
 
-def key_of(settings: Mapping[str, JsonValue]) -> str:
-    """The name of a model within its worker: the hash of its settings."""
-    return names.content_hash(dict(settings))
-
-
 @dataclass(slots=True)
 class _Process:
     child: asyncio.subprocess.Process
@@ -178,7 +152,7 @@ class _Model:
     description: Description | None = None
 
 
-class ModelWorker:
+class ModelWorker(Predictor):
     """One worker process of one provider. One question at a time: callers wait for each other.
 
     It starts by itself with the first question, and again after a death; `stop` ends it for good. On Linux
@@ -204,11 +178,21 @@ class ModelWorker:
         self._sleep = sleep
         self._models: dict[str, _Model] = {}
         self._busy = asyncio.Lock()
+        self._turns = Turns()
         self._process: _Process | None = None
         self._info: ProviderInfo | None = None
         self._failures = 0
         self._stopped = False
         self.counts = WorkerCounts()
+
+    @property
+    def restarts(self) -> Mapping[str, int]:
+        """By `death` and `timeout`."""
+        return {"death": self.counts.deaths, "timeout": self.counts.timeouts}
+
+    def turn(self, lane: Lane) -> AbstractAsyncContextManager[None]:
+        """One batch at a time."""
+        return self._turns.turn(lane)
 
     @property
     def pid(self) -> int | None:
@@ -225,7 +209,7 @@ class ModelWorker:
         async with self._busy:
             return await self._ensure_started()
 
-    async def stop(self, *, grace: float = 10.0) -> None:
+    async def stop(self, grace: float = 10.0) -> None:
         """End the process for good: after what it does, or by force after `grace` seconds."""
         self._stopped = True
         with suppress(TimeoutError):

@@ -159,7 +159,8 @@ def _tried(
     import asyncio
 
     from prelabel_provider.base import BadSettings, Input
-    from prelabel_provider.worker import ModelWorker, WorkerError, WorkerLimits, key_of
+    from prelabel_provider.predictor import CannotStart, key_of
+    from prelabel_provider.worker import ModelWorker, WorkerError, WorkerLimits
 
     async def ask(name: str, path: str) -> "tuple[str, bytes | Failed]":
         limits = WorkerLimits(start_seconds=PATIENCE, batch_seconds=PATIENCE)
@@ -176,7 +177,7 @@ def _tried(
             return asyncio.run(ask(name, path))
         except BadSettings as error:
             raise Refused(f"--settings: {name} does not take them: {error}") from None
-        except WorkerError as error:
+        except (CannotStart, WorkerError) as error:
             raise Refused(f"{name} in {folder} does not work: {error}") from None
 
 

@@ -1,0 +1,87 @@
+"""Where a provider's models live: a process of their own (`worker`), or a service that is called.
+
+    predictor = ModelWorker("spacy")
+    info = await predictor.start()
+    async with predictor.turn(Lane.BULK):
+        description = await predictor.load({"path": "/models/ner"})
+        outcomes = await predictor.predict_each(key_of({"path": "/models/ner"}), inputs)
+
+What keeps a model from being asked at all is told by class: `BadSettings` (with these settings it never loads),
+`CannotStart` (interpreter, environment, address or provider are at fault, no input is), `CannotLoad` (a `CannotStart`
+that is about this model). What one input does wrong is its own `Failed`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from prelabel_contract import names
+from prelabel_contract.names import Lane
+from pydantic import JsonValue
+
+from .base import Description, Failed, Input
+
+
+class CannotStart(Exception):
+    """Nothing can be asked now. No input is at fault."""
+
+
+class CannotLoad(CannotStart):
+    """This model cannot be asked now: it dies or hangs when it is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInfo:
+    """What a provider says about itself, without a model."""
+
+    name: str
+    package: str
+    """Version of its package."""
+    kinds: frozenset[str]
+    settings_schema: Mapping[str, JsonValue]
+    """JSON Schema of one model's settings."""
+
+
+def key_of(settings: Mapping[str, JsonValue]) -> str:
+    """The name of a model within its predictor: the hash of its settings."""
+    return names.content_hash(dict(settings))
+
+
+class Predictor(ABC):
+    """The models of one provider."""
+
+    @abstractmethod
+    async def start(self) -> ProviderInfo:
+        """Get ready, and tell what the provider is. Raises `CannotStart`."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Let go, after what is under way."""
+
+    @abstractmethod
+    def turn(self, lane: Lane) -> AbstractAsyncContextManager[None]:
+        """Hold a place for one batch of a lane, the most urgent first; as many are held at once as are worth it."""
+
+    @abstractmethod
+    async def load(self, settings: Mapping[str, JsonValue]) -> Description:
+        """Load a model, or tell what is known of it; its key is `key_of(settings)`.
+
+        Raises `BadSettings` and `CannotStart`.
+        """
+
+    @abstractmethod
+    def description(self, key: str) -> Description:
+        """A model as it was loaded last. Raises KeyError for one that never was."""
+
+    @abstractmethod
+    async def predict_each(self, key: str, inputs: Sequence[Input]) -> Sequence[bytes | Failed]:
+        """Per input its regions as JSON, or why there are none; only those are lost that cannot be predicted.
+
+        Raises KeyError, `BadSettings` and `CannotStart`, which are no input's fault.
+        """
+
+    @property
+    @abstractmethod
+    def restarts(self) -> Mapping[str, int]:
+        """How often it had to begin anew, by reason, since it was made."""
