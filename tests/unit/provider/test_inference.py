@@ -12,6 +12,7 @@ from prelabel_contract import names
 from prelabel_contract.events import ConfigPublished, Event, PredictionRequested, event
 from prelabel_contract.projects import Project
 from prelabel_provider.inference import LOAD_ATTEMPTS, Inference
+from prelabel_provider.worker import ModelWorker
 from prelabel_runtime.blobs import NoBlobs
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
@@ -93,6 +94,7 @@ async def test_work_that_nobody_waits_for_any_more_expires_before_it_costs(
     inference = await inference_of(configs, config, make_worker)
     [[outcome]] = await inference.predict([requested(config, "late", deadline_ms=1)])  # type: ignore[misc]
     assert (outcome.data.outcome, outcome.data.reason) == ("expired", "deadline")
+    assert isinstance(inference.predictor, ModelWorker)
     assert not inference.predictor.running
 
 
