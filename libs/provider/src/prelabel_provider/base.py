@@ -79,6 +79,19 @@ class Failed:
 Prediction = Predicted | Failed
 
 
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """How a model likes its inputs: what one call of `predict` gets at most."""
+
+    records: int = 256
+    """Inputs in one call, 1 or more. Urgent work waits for one such call: a slow model says few."""
+    size: int | None = None
+    """Where padding costs: inputs in one call times the largest of them, in what `size_of` counts.
+
+    They come sorted by size then, so that like meets like; None: in the order in which they arrived.
+    """
+
+
 class BadSettings(Exception):
     """The model cannot be loaded with these settings; the message says which and what would be right."""
 
@@ -102,6 +115,8 @@ class Provider(ABC, Generic[S]):
     """The kinds of region that models of this provider can give."""
     Settings: ClassVar[type[ProviderSettings]]
     """Settings of one model: they draw the form, validate the API and document themselves."""
+    batch: ClassVar[BatchShape] = BatchShape()
+    """What one call of `predict` gets; one input that is larger than `size` comes alone."""
 
     @classmethod
     @abstractmethod
@@ -115,3 +130,18 @@ class Provider(ABC, Generic[S]):
     @abstractmethod
     def predict(self, batch: Sequence[Input]) -> Sequence[Prediction]:
         """One prediction per input, in order."""
+
+    def warm(self) -> None:
+        """Called once after `load`, before the model counts as loaded: what is slow the first time happens here.
+
+        By default a tiny text is predicted, and what comes of it ignored.
+        """
+        self.predict([Input("", {"text": "Ready?"}, "text")])
+
+    def size_of(self, one: Input) -> int:
+        """What an input costs the model, in its own unit (tokens, say): asked only where `batch` has a size.
+
+        By default the characters of its text.
+        """
+        value = one.data.get(one.field)
+        return len(value) if isinstance(value, str) else 1
