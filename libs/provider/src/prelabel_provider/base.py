@@ -67,6 +67,14 @@ class Predicted:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictedJson:
+    """What the model said, written already: for models whose own work takes no longer than building regions does."""
+
+    regions: bytes
+    """A JSON list of regions, as the contract reads it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """This input cannot be predicted by this model, now or later."""
 
@@ -76,7 +84,7 @@ class Failed:
     """A sentence for people, without the input's content."""
 
 
-Prediction = Predicted | Failed
+Prediction = Predicted | PredictedJson | Failed
 
 
 @dataclass(frozen=True, slots=True)

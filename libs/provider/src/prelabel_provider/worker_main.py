@@ -26,7 +26,7 @@ from prelabel_contract.errors import field_errors
 from prelabel_contract.regions import REGIONS
 from pydantic import ValidationError
 
-from .base import ENTRY_POINTS, BadSettings, Failed, Input, Prediction, Provider
+from .base import ENTRY_POINTS, BadSettings, Failed, Input, PredictedJson, Prediction, Provider
 from .frames import (
     LENGTH_BYTES,
     PROTOCOL,
@@ -222,6 +222,8 @@ class Host:
 def _packed(said: Prediction) -> bytes | NoAnswer:
     if isinstance(said, Failed):
         return NoAnswer(said.reason, said.detail)
+    if isinstance(said, PredictedJson):
+        return said.regions
     return REGIONS.dump_json(said.regions, exclude_none=True)
 
 
