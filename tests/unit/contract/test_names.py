@@ -1,10 +1,11 @@
 """Ids, topics, keys and groups: what is built can be read, and no two things share a name."""
 
+import hashlib
 import json
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prelabel_contract import names
 from prelabel_contract.names import Kept, Lane
@@ -143,6 +144,60 @@ def test_a_uuid7_holds_its_time_and_its_randomness(now_ms: int, random: bytes) -
 def test_uuid7s_sort_by_time(made: list[tuple[int, bytes]]) -> None:
     by_id = sorted((names.uuid7(ms, lambda _, tail=tail: tail), ms) for ms, tail in made)  # type: ignore[misc]
     assert [ms for _, ms in by_id] == sorted(ms for ms, _ in made)
+
+
+# Every value that Python's encoder takes, and every character: the awkward ones come from st.text's defaults.
+anything: st.SearchStrategy[object] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(), inner, max_size=4)
+        | st.dictionaries(st.integers(), inner, max_size=2)
+    ),
+    max_leaves=12,
+)
+
+
+@given(anything)
+@example({"a": 1e16, "b": 1e-7, "c": 2**63, "d": 2**64, "e": -(2**63) - 1})
+@example({"\x7f": '\u2028\u2029/\\"\b\f\n\r\t\x00\x1f\x80', "\ue000": 1, "\U0001f600": 2, "Z": [True, None]})
+@example({"no text": "\ud800"})
+def test_a_canonical_form_is_the_standard_librarys(value: object) -> None:
+    """Hashes of contents are compared with those of years ago: no faster writer may change a byte."""
+    try:
+        expected = json.dumps(
+            value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+        ).encode()
+    except UnicodeEncodeError:
+        with pytest.raises(UnicodeEncodeError):
+            names.canonical(value)
+        return
+    assert names.canonical(value) == expected
+    assert names.content_hash(value) == hashlib.sha256(expected).hexdigest()[:32]
+
+
+def test_a_canonical_form_has_no_depth_of_its_own() -> None:
+    deep: object = "x"
+    for _ in range(600):
+        deep = [deep]
+    assert names.canonical(deep) == b"[" * 600 + b'"x"' + b"]" * 600
+
+
+def test_what_is_no_number_has_no_canonical_form() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        names.canonical({"score": float("nan")})
+
+
+@given(st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(Lane)))
+def test_a_derived_id_is_the_uuid_of_its_parts_as_the_standard_library_lists_them(parts: list[object]) -> None:
+    listed = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
+    try:
+        expected = hashlib.sha1(names._NAMESPACE.bytes + listed.encode(), usedforsecurity=False).digest()
+    except UnicodeEncodeError:
+        with pytest.raises(UnicodeEncodeError):
+            names.derived(*parts)
+        return
+    assert names.derived(*parts) == str(uuid.UUID(bytes=expected[:16], version=5))
 
 
 @given(
