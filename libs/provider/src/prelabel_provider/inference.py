@@ -180,7 +180,7 @@ class Inference:
     async def _predict(self, jobs: Sequence[_Job]) -> Sequence[Outcome]:
         """Requests to one model: the same settings, perhaps of several projects."""
         first = jobs[0].prepared
-        async with self.predictor.turn(Lane(jobs[0].request.lane)):
+        async with self.predictor.turn(Lane(jobs[0].request.lane), len(jobs)):
             started = self.clock.monotonic()
             restarts = dict(self.predictor.restarts)
             try:

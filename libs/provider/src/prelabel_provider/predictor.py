@@ -60,8 +60,11 @@ class Predictor(ABC):
         """Let go, after what is under way."""
 
     @abstractmethod
-    def turn(self, lane: Lane) -> AbstractAsyncContextManager[None]:
-        """Hold a place for one batch of a lane, the most urgent first; as many are held at once as are worth it."""
+    def turn(self, lane: Lane, work: float = 1.0) -> AbstractAsyncContextManager[None]:
+        """Hold a place for one batch of a lane, the most urgent first; as many are held at once as are worth it.
+
+        `work` is its number of requests: lanes share by it (`lanes.Turns`).
+        """
 
     @abstractmethod
     async def load(self, settings: Mapping[str, JsonValue]) -> Description:

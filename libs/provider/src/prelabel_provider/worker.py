@@ -190,9 +190,9 @@ class ModelWorker(Predictor):
         """By `death` and `timeout`."""
         return {"death": self.counts.deaths, "timeout": self.counts.timeouts}
 
-    def turn(self, lane: Lane) -> AbstractAsyncContextManager[None]:
+    def turn(self, lane: Lane, work: float = 1.0) -> AbstractAsyncContextManager[None]:
         """One batch at a time."""
-        return self._turns.turn(lane)
+        return self._turns.turn(lane, work)
 
     @property
     def pid(self) -> int | None:
