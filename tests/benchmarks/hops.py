@@ -59,7 +59,7 @@ class InstantWorker(ModelWorker):
         """As ever."""
         return Description("instant", frozenset({"span"}))
 
-    async def predict_each(self, key: str, inputs: Sequence[Input]) -> list[bytes | Failed]:
+    async def predict_each(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Failed]:
         """One name each."""
         return [_REGIONS] * len(inputs)
 

@@ -78,8 +78,10 @@ class Predictor(ABC):
         """A model as it was loaded last. Raises KeyError for one that never was."""
 
     @abstractmethod
-    async def predict_each(self, key: str, inputs: Sequence[Input]) -> Sequence[bytes | Failed]:
+    async def predict_each(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> Sequence[bytes | Failed]:
         """Per input its regions as JSON, or why there are none; only those are lost that cannot be predicted.
+
+        Where several are asked at once, the more urgent lane goes first.
 
         Raises KeyError, `BadSettings` and `CannotStart`, which are no input's fault.
         """

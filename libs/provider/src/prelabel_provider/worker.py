@@ -265,7 +265,7 @@ class ModelWorker(Predictor):
         async with self._busy:
             return await self._predict(key, inputs)
 
-    async def predict_each(self, key: str, inputs: Sequence[Input]) -> list[bytes | Failed]:
+    async def predict_each(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Failed]:
         """Predict a batch, and lose only those inputs that cannot be predicted.
 
         If the batch kills its worker, takes too long or makes the provider raise, every input goes through
