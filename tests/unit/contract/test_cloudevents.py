@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prelabel_contract import names
-from prelabel_contract.cloudevents import Headers, decode, encode, structured
+from prelabel_contract.cloudevents import Headers, _moment, decode, encode, structured
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import (
     EVENTS,
@@ -158,6 +158,29 @@ def test_headers_are_read_whatever_their_case_and_order() -> None:
     headers, value = encode(EVENT)
     shouted = tuple((name.upper(), content) for name, content in reversed(headers))
     assert _decoded((*shouted, ("traceparent", b"\xff")), value).data == SUBMITTED
+
+
+@given(payload, text, text, times)
+def test_what_we_write_is_read_the_same_as_if_another_had_written_it(
+    said: EventData, id_: str, source: str, time_ms: int
+) -> None:
+    headers, value = encode(event(said, id=id_, source=source, time_ms=time_ms))
+    others = ((name.title(), content) for name, content in reversed(headers))
+    assert decode(headers, value, topic="t") == decode(others, value, topic="t")
+
+
+@pytest.mark.parametrize("attribute", ["specversion", "id", "source", "type"])
+def test_a_header_that_is_null_on_the_wire_counts_as_missing(attribute: str) -> None:
+    headers, value = encode(EVENT)
+    nulled: Any = tuple((name, None if name == f"ce_{attribute}" else content) for name, content in headers)
+    assert _reason(nulled, value) == "not_a_cloudevent"
+
+
+def test_a_time_of_any_length_is_refused_without_being_kept() -> None:
+    before = _moment.cache_info().currsize
+    assert _reason(*_with(time=b"2026-01-01T12:00:00." + b"1" * 100_000 + b"x")) == "not_a_cloudevent"
+    assert _decoded(*_with(time=b"2026-01-01T12:00:00.123" + b"0" * 100 + b"Z")).time_ms == EVENT.time_ms
+    assert _moment.cache_info().currsize == before
 
 
 @given(times)

@@ -23,21 +23,36 @@ Headers = tuple[tuple[str, bytes], ...]
 
 _JSON = ("content-type", b"application/json")
 _SPEC = ("ce_specversion", b"1.0")
+_NAMES = ("ce_specversion", "ce_type", "ce_source", "ce_id", "ce_time", "content-type")
+"""The headers that `encode` writes, in its order."""
+_LONGEST_TIME = 40
+"""Characters of a time that is worth remembering: a sender may write any number."""
 # Milliseconds are counted in whole numbers: through floats, some moments would come back one earlier.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def encode(event: Event[EventData]) -> tuple[Headers, bytes]:
     """Headers and value of an event, in binary mode. Fields that are null are left out."""
+    data = event.data
     headers = (
         _SPEC,
-        ("ce_type", event.data.TYPE.encode()),
-        ("ce_source", event.source.encode()),
+        _header("ce_type", data.TYPE),
+        _header("ce_source", event.source),
         ("ce_id", event.id.encode()),
-        ("ce_time", _rfc3339(event.time_ms).encode()),
+        _time_header(event.time_ms),
         _JSON,
     )
-    return headers, event.data.__pydantic_serializer__.to_json(event.data, exclude_none=True)
+    return headers, data.__pydantic_serializer__.to_json(data, exclude_none=True)
+
+
+@lru_cache(maxsize=256)  # there are few types and few sources
+def _header(name: str, text: str) -> tuple[str, bytes]:
+    return name, text.encode()
+
+
+@lru_cache(maxsize=256)  # what is written together was made within few milliseconds
+def _time_header(ms: int) -> tuple[str, bytes]:
+    return "ce_time", _rfc3339(ms).encode()
 
 
 def decode(
@@ -57,18 +72,17 @@ def decode(
     """
     if value is None:
         raise InvalidEvent("tombstone", "a record without a value is no event")
-    known = {name.lower(): content for name, content in headers if content is not None}
-    if known.get("content-type", b"").lower().startswith(b"application/cloudevents"):
-        attributes, data = _structured(value)
-    else:
-        attributes, data = _binary(known), value
+    headers = tuple(headers)
+    attributes, data = _as_we_write(headers), value
+    if attributes is None:
+        attributes, data = _as_others_write(headers, value)
     cls = _class_of(attributes, types)
     if cls is None:
         return None
     if "dataref" in attributes:  # we write none, and fetch nothing from where somebody else tells us to
         raise InvalidEvent("dataref", "data behind a dataref is not fetched: send it in the event, or over HTTP")
     try:
-        fields = cls.model_validate_json(data, context=READING)
+        fields = cls.__pydantic_validator__.validate_json(data, context=READING)
     except ValidationError as error:
         raise InvalidEvent.from_validation(error, what=attributes["type"]) from None
     return Event(
@@ -80,6 +94,36 @@ def decode(
         key=key.decode(errors="replace") if key is not None else "",
         offset=offset,
     )
+
+
+def _as_we_write(headers: Headers) -> dict[str, str] | None:
+    """The attributes of a record whose headers are those that `encode` writes and no others: most are.
+
+    There is no case to fold then, nothing to look for, and neither a dataref nor a structured mode.
+    """
+    if len(headers) != len(_NAMES):
+        return None
+    (n1, version), (n2, kind), (n3, source), (n4, id_), (n5, time), (n6, content) = headers
+    if (n1, n2, n3, n4, n5, n6) != _NAMES or content != _JSON[1]:
+        return None
+    try:
+        return {
+            "specversion": version.decode(),
+            "type": kind.decode(),
+            "source": source.decode(),
+            "id": id_.decode(),
+            "time": time.decode(),
+        }
+    except (AttributeError, UnicodeDecodeError):  # on the wire a header may be null
+        return None
+
+
+def _as_others_write(headers: Headers, value: bytes) -> tuple[dict[str, str], bytes]:
+    """The attributes and the data in any mode and spelling."""
+    known = {name.lower(): content for name, content in headers if content is not None}
+    if known.get("content-type", b"").lower().startswith(b"application/cloudevents"):
+        return _structured(value)
+    return _binary(known), value
 
 
 def _binary(headers: Mapping[str, bytes]) -> dict[str, str]:
@@ -150,6 +194,11 @@ def _to_the_second(seconds: int) -> str:
 def _milliseconds(text: str | None) -> int:
     if not text:
         return 0
+    return _moment(text) if len(text) <= _LONGEST_TIME else _moment.__wrapped__(text)
+
+
+@lru_cache(maxsize=256)  # as in _time_header
+def _moment(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
