@@ -142,6 +142,18 @@ def test_binary_mode_out_carries_the_attributes_as_headers() -> None:
     assert orjson.loads(value) == expected
 
 
+@pytest.mark.parametrize(
+    ("lane", "told"), [("bulk", None), ("interactive", b"interactive"), ("backfill", b"backfill"), ("of-later", None)]
+)
+def test_a_submitted_task_tells_its_lane_in_a_header_unless_it_is_bulk(lane: str, told: bytes | None) -> None:
+    sent: AnyEvent = event(SUBMITTED.model_copy(update={"lane": lane}), id="1", source="s", time_ms=0)
+    headers, value = encode(sent)
+    assert dict(headers).get("ce_lane") == told
+    received = _decoded(headers, value)
+    assert isinstance(received.data, TaskSubmitted)
+    assert received.data.lane == lane
+
+
 def test_null_in_the_data_of_a_task_is_kept() -> None:
     sent: AnyEvent = event(
         SUBMITTED.model_copy(update={"data": {"a": None, "b": [None, {"c": None}]}}),

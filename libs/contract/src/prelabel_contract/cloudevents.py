@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
+from . import names
 from .base import READING
 from .errors import InvalidEvent
 from .events import EVENTS, Event, EventData
@@ -25,6 +26,8 @@ _JSON = ("content-type", b"application/json")
 _SPEC = ("ce_specversion", b"1.0")
 _NAMES = ("ce_specversion", "ce_type", "ce_source", "ce_id", "ce_time", "content-type")
 """The headers that `encode` writes, in its order."""
+_EXTENSIONS = frozenset(names.LANE_HEADERS.values())
+"""What it may write behind them."""
 _LONGEST_TIME = 40
 """Characters of a time that is worth remembering: a sender may write any number."""
 # Milliseconds are counted in whole numbers: through floats, some moments would come back one earlier.
@@ -34,7 +37,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def encode(event: Event[EventData]) -> tuple[Headers, bytes]:
     """Headers and value of an event, in binary mode. Fields that are null are left out."""
     data = event.data
-    headers = (
+    headers: Headers = (
         _SPEC,
         _header("ce_type", data.TYPE),
         _header("ce_source", event.source),
@@ -42,6 +45,8 @@ def encode(event: Event[EventData]) -> tuple[Headers, bytes]:
         _time_header(event.time_ms),
         _JSON,
     )
+    if (extension := data.extension) is not None:
+        headers = (*headers, extension)
     return headers, data.__pydantic_serializer__.to_json(data, exclude_none=True)
 
 
@@ -102,7 +107,9 @@ def _as_we_write(headers: Headers) -> dict[str, str] | None:
     There is no case to fold then, nothing to look for, and neither a dataref nor a structured mode.
     """
     if len(headers) != len(_NAMES):
-        return None
+        if len(headers) != len(_NAMES) + 1 or headers[-1] not in _EXTENSIONS:
+            return None
+        headers = headers[:-1]
     (n1, version), (n2, kind), (n3, source), (n4, id_), (n5, time), (n6, content) = headers
     if (n1, n2, n3, n4, n5, n6) != _NAMES or content != _JSON[1]:
         return None

@@ -40,6 +40,11 @@ class EventData(Model):
         """The record key: what must stay in order has the same key."""
         raise TypeError(f"{type(self).__name__} does not say its key")
 
+    @property
+    def extension(self) -> tuple[str, bytes] | None:
+        """A header beside the attributes: who shares a topic with others passes over what is theirs unread."""
+        return None
+
 
 D = TypeVar("D", bound=EventData)
 D_co = TypeVar("D_co", bound=EventData, covariant=True)
@@ -160,6 +165,10 @@ class TaskSubmitted(_ByTask):
     @property
     def topic(self) -> str:
         return names.SUBMITTED
+
+    @property
+    def extension(self) -> tuple[str, bytes] | None:
+        return names.LANE_HEADERS.get(self.lane)
 
 
 class RunOpened(_ByRun):

@@ -271,6 +271,17 @@ def _checked(name: str) -> str:
 # ----------------------------------------------------------------------------------------------------- groups
 
 
+LANE_HEADERS: Mapping[str, tuple[str, bytes]] = {
+    lane: ("ce_lane", lane.encode()) for lane in (Lane.INTERACTIVE, Lane.BACKFILL)
+}
+"""The header that tells the lane of a submitted task; one without is bulk."""
+
+
+def dispatcher_group(lane: Lane | str) -> str:
+    """The consumer group that dispatches what was submitted in a lane. It reads what is of no lane along with bulk."""
+    return "dispatcher" if Lane(lane) is Lane.BULK else f"dispatcher-{Lane(lane)}"
+
+
 def inference_group(provider: str, lane: Lane | str) -> str:
     """The consumer group of a provider's lane."""
     return f"inference-{provider}-{Lane(lane)}"
