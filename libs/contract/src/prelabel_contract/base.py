@@ -48,7 +48,8 @@ class Model(BaseModel):
 
 
 def _encodable(text: str) -> str:
-    text.encode()  # a lone surrogate cannot leave this process as UTF-8; UnicodeEncodeError is a ValueError
+    if not text.isascii():
+        text.encode()  # a lone surrogate cannot leave this process as UTF-8; UnicodeEncodeError is a ValueError
     return text
 
 
@@ -75,6 +76,8 @@ Milliseconds = Count
 
 
 def _storable(value: object) -> object:
+    if type(value) is str:  # most are
+        return _encodable(value)
     rest = [value]
     while rest:
         item = rest.pop()
