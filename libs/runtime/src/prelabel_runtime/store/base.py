@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .deliveries import Deliveries, Endpoints, Recoveries
     from .generations import Contents, Generations
     from .jobs import Jobs
+    from .quotas import Quotas
 
 
 class State(StrEnum):
@@ -384,7 +385,7 @@ class Projected:
     """One generation of what the projection writes: all of it, and nothing else, can be rebuilt from the log.
 
     Everything else in a store is not projected: examples, submissions, the webhooks' places and deliveries, claims,
-    jobs, and which generation is live.
+    jobs, quotas, and which generation is live.
     """
 
     generation: int
@@ -409,6 +410,7 @@ class Store(ABC):
     generations: "Generations"
     claims: "LetterClaims"
     jobs: "Jobs"
+    quotas: "Quotas"
     examples: Examples
     submissions: Submissions
     endpoints: "Endpoints"

@@ -28,7 +28,7 @@ from pymongo.errors import (
 
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Refused, Unavailable
-from prelabel_runtime.store import audit_mongo, dead_letters_mongo, deliveries_mongo, jobs_mongo
+from prelabel_runtime.store import audit_mongo, dead_letters_mongo, deliveries_mongo, jobs_mongo, quotas_mongo
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -629,6 +629,7 @@ class MongoStore(Store):
         self.generations = MongoGenerations(self._database)
         self.claims = dead_letters_mongo.MongoLetterClaims(self._database)
         self.jobs = jobs_mongo.MongoJobs(self._database)
+        self.quotas = quotas_mongo.MongoQuotas(self._database)
         self.examples: Examples = _MongoExamples(self._database)
         self.submissions: Submissions = _MongoSubmissions(self._database)
         self.endpoints = deliveries_mongo.MongoEndpoints(self._database)

@@ -23,7 +23,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from prelabel_runtime.errors import Unavailable
-from prelabel_runtime.store import audit_sqlite, dead_letters_sqlite, deliveries_sqlite, generations_sqlite, jobs_sqlite
+from prelabel_runtime.store import (
+    audit_sqlite,
+    dead_letters_sqlite,
+    deliveries_sqlite,
+    generations_sqlite,
+    jobs_sqlite,
+    quotas_sqlite,
+)
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -141,6 +148,7 @@ _SCHEMA: Final = functools.reduce(
         dead_letters_sqlite.SCHEMA,
         dead_letters_sqlite.CLAIMS,
         jobs_sqlite.SCHEMA,
+        quotas_sqlite.SCHEMA,
         deliveries_sqlite.SCHEMA,
         audit_sqlite.SCHEMA,
     ),
@@ -722,6 +730,7 @@ class SqliteStore(Store):
         self.generations = SqliteGenerations(self._file)
         self.claims = dead_letters_sqlite.SqliteLetterClaims(self._file)
         self.jobs = jobs_sqlite.SqliteJobs(self._file)
+        self.quotas = quotas_sqlite.SqliteQuotas(self._file)
         self.examples: Examples = _SqliteExamples(self._file)
         self.submissions: Submissions = _SqliteSubmissions(self._file)
         self.endpoints = deliveries_sqlite.SqliteEndpoints(self._file)
