@@ -30,6 +30,7 @@ from .errors import TryAgain, Unavailable
 from .metrics import Metrics
 from .retry import backoff
 from .service import Handler, Reply, Subscription
+from .sieve import Sieve
 from .streak import Streak
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Loop:
         # What nobody here handles is passed over unread: a group may be after few records of a busy topic.
         self._types = {name: kind for name, kind in subscription.types.items() if kind in subscription.on}
         self._clock = clock
+        self._sieve = Sieve(subscription.only, clock)
         self._metrics = metrics
         self._rng = rng
         self._retries = names.retry(subscription.group)
@@ -147,8 +149,8 @@ class Loop:
     async def _poll(self, limit: int, timeout: float) -> None:
         self._wake_due_retries()
         self._revoked.clear()
-        records = await self._patiently(lambda: self._consumer.poll(limit, timeout))
-        self._buffer.extend(self._not_due(self._still_ours(records)))
+        records = await self._patiently(lambda: self._consumer.poll(self._sieve.glance(limit), timeout))
+        self._buffer.extend(self._sieve.sift(self._not_due(self._still_ours(records))))
 
     def _still_ours(self, records: Sequence[Record]) -> Sequence[Record]:
         """A partition can go, and even come back, while a poll is under way: its records are then read anew."""
@@ -198,6 +200,7 @@ class Loop:
         """Finish and commit what is in flight; forget what was only read."""
         gone = set(partitions)
         self._revoked |= gone
+        self._sieve.forget(gone)
         self._buffer = [r for r in self._buffer if r.place not in gone]
         if self._in_flight:
             await asyncio.wait(set(self._in_flight))
@@ -310,6 +313,8 @@ class Loop:
     def _decode(self, record: Record) -> _Item:
         if record is self._culprit:
             return _Item(record, reply=InvalidEvent("kills_its_process", f"{LIMIT} processes ended while handling it"))
+        if self._sieve.passes(record):
+            return _Item(record, skipped=True)
         topic, _, offset, _ = dead_letters.origin(record)
         try:
             event = cloudevents.decode(

@@ -19,6 +19,7 @@ from fastapi import APIRouter
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import EVENTS, AnyEvent, EventData
 
+from .bus.base import Record
 from .errors import TryAgain
 
 Reply = Sequence[AnyEvent] | InvalidEvent | TryAgain
@@ -69,6 +70,8 @@ class Subscription:
     types: Mapping[str, type[EventData]] = field(default_factory=lambda: EVENTS)
     batching: Batching = Batching()
     retry: RetryPolicy = RetryPolicy()
+    only: Callable[[Record], bool] | None = None
+    """Which records are this group's, where several share the work of a topic; the others are passed over unread."""
     dead_letters_in_a_row: int | None = 100
     """More stop the process: not that many records are wrong, the consumer is. None for topics that others write."""
 
