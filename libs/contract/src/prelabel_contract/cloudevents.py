@@ -91,13 +91,13 @@ def decode(
     except ValidationError as error:
         raise InvalidEvent.from_validation(error, what=attributes["type"]) from None
     return Event(
-        data=fields,
-        id=attributes["id"],
-        source=attributes["source"],
-        time_ms=_milliseconds(attributes.get("time")),
-        topic=topic,
-        key=key.decode(errors="replace") if key is not None else "",
-        offset=offset,
+        fields,
+        attributes["id"],
+        attributes["source"],
+        _milliseconds(attributes.get("time")),
+        topic,
+        key.decode(errors="replace") if key is not None else "",
+        offset,
     )
 
 

@@ -6,8 +6,7 @@ narrowed or removed.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -50,9 +49,9 @@ D = TypeVar("D", bound=EventData)
 D_co = TypeVar("D_co", bound=EventData, covariant=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event(Generic[D_co]):
-    """An event with its envelope (CloudEvents 1.0).
+class Event(NamedTuple, Generic[D_co]):
+    """An event with its envelope (CloudEvents 1.0). A tuple, since three are made for every task: made in a third of
+    the time that a frozen dataclass takes.
 
     `topic` and `key` are where it is, or will be, written; `offset` is its place in the topic's partition, -1
     before it is written. `(source, id)` names the event: a redelivery has the same.
@@ -83,12 +82,12 @@ def event(
 ) -> Event[D]:
     """Wrap data for publishing, by default to the topic and key it names itself."""
     return Event(
-        data=data,
-        id=id,
-        source=source,
-        time_ms=time_ms,
-        topic=data.topic if topic is None else topic,
-        key=data.key if key is None else key,
+        data,
+        id,
+        source,
+        time_ms,
+        data.topic if topic is None else topic,
+        data.key if key is None else key,
     )
 
 
