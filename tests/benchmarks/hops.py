@@ -23,7 +23,8 @@ from prelabel_contract.projects import Project
 from prelabel_contract.regions import REGIONS, Span
 from prelabel_ingestion.projects import publication
 from prelabel_ingestion.service import build as build_ingestion
-from prelabel_ingestion.settings import IngestionSettings
+from prelabel_ingestion.settings import IngestionSettings, Share
+from prelabel_ingestion.shares import Shares
 from prelabel_ingestion.submission import Door
 from prelabel_ingestion.upload import Upload, lines
 from prelabel_projection.service import build as build_projection
@@ -125,7 +126,8 @@ async def _upload(runtime: Runtime, tasks: int) -> None:
         for start in range(0, tasks, 400):
             yield one * min(400, tasks - start)
 
-    door = Door("bench", "http", runtime.blobs, runtime.clock.now_ms, runtime.new_id, run=runtime.new_id())
+    shares = Shares(Share(tasks=tasks), {}, runtime.clock.monotonic, runtime.metrics)
+    door = Door("bench", "http", runtime.blobs, runtime.clock.now_ms, runtime.new_id, shares, run=runtime.new_id())
     upload = Upload(runtime.bus, door, runtime.store.submissions, runtime.metrics)
     await upload.open()
     async for batch in lines(body()):

@@ -50,7 +50,10 @@ UPSTREAM = "upstream-{source}"
 TRAFFIC: tuple[Traffic, ...] = (
     Traffic(
         "ingestion",
-        groups=(Group("dispatcher", ("submitted",)), Group("inbound-{source}", ("inbound",))),
+        groups=(
+            *(Group(names.dispatcher_group(lane), ("submitted",)) for lane in Lane),
+            Group("inbound-{source}", ("inbound",)),
+        ),
         follows=("projects", "configs", "providers", "replies", "access"),
         writes=(
             *("submitted", "tasks", "requests", "runs", "replies", "annotations"),

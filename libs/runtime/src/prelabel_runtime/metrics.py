@@ -60,6 +60,9 @@ class Metrics:
         # Doors.
         self.submitted = Counter("prelabel_tasks_submitted", "Tasks taken in", ["door"], registry=r)
         self.refused = Counter("prelabel_tasks_refused", "Tasks refused at a door", ["door", "reason"], registry=r)
+        self.over_share = Counter(
+            "prelabel_tasks_over_share", "Bulk tasks beyond their project's share: they wait in backfill", registry=r
+        )
         self.http_seconds = Histogram(
             "prelabel_http_seconds", "Answering HTTP", ["route", "method", "status"], buckets=_SECONDS, registry=r
         )

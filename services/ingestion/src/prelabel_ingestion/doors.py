@@ -56,6 +56,7 @@ class Doors:
             blobs=self.runtime.blobs,
             now_ms=clock.now_ms,
             new_id=self.runtime.new_id,
+            shares=self.dispatcher.shares,
             **more,
         )
 

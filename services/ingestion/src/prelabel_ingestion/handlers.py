@@ -43,6 +43,7 @@ from pydantic import ValidationError
 
 from .annotations import submitted_annotation
 from .settings import Source
+from .shares import Shares
 from .submission import REUSED, content_of, reuses_key
 
 SOURCE = "/ingestion/dispatcher"
@@ -57,6 +58,7 @@ class Dispatcher:
     submissions: Submissions
     blobs: Blobs
     clock: Clock
+    shares: Shares
 
     async def tasks(self, batch: Sequence[Event[TaskSubmitted]]) -> Sequence[Reply]:
         """Accept or reject submitted tasks, and request one prediction per model of their project."""
@@ -137,6 +139,14 @@ class Dispatcher:
         await self.submissions.put([Submission(uid, revision=deleted.offset, content=DELETED, config=config)])
         await self.blobs.delete_of_task(deleted.data.project, uid)
         return [_event(deleted.data, names.derived("task.deleted", deleted.id), deleted.time_ms)]
+
+    async def deletion_noted(self, deleted: Event[TaskDeleted]) -> Sequence[AnyEvent]:
+        """A task is to go, as seen by a group that does not see it off: nothing behind this may bring it back."""
+        uid = deleted.data.task
+        known = (await self.submissions.get_many([uid])).get(uid)
+        config = known.config if known is not None else ""
+        await self.submissions.put([Submission(uid, revision=deleted.offset, content=DELETED, config=config)])
+        return []
 
 
 def request(
@@ -247,7 +257,7 @@ class InboundDoor:
             data=dict(fitting),
             blobs=blobs,
             meta=data.meta,
-            lane=Lane(data.lane),
+            lane=self.dispatcher.shares.lane(data.project, Lane(data.lane)),
             run=names.run_of_source(self.name, data.run) if data.run is not None else None,
             door=f"inbound.{self.name}",
         )

@@ -14,6 +14,8 @@ from prelabel_runtime.blobs import Blobs
 from prelabel_runtime.store.base import Submission
 from pydantic import ValidationError
 
+from .shares import Shares
+
 REUSED = InvalidEvent(
     "idempotency_key_reused",
     "this Idempotency-Key was sent with another content before: take a new key, or give tasks ids to change them",
@@ -39,6 +41,7 @@ class Door:
     blobs: Blobs
     now_ms: Callable[[], int]
     new_id: Callable[[], str]
+    shares: Shares
     lane: Lane = Lane.BULK
     run: str | None = None
     idempotency_key: str | None = None
@@ -79,7 +82,7 @@ class Door:
             data=dict(fitting),
             blobs=blobs,
             meta=task.meta,
-            lane=self.lane,
+            lane=self.shares.lane(self.project, self.lane),
             run=self.run,
             line=line if self.run else None,
             correlation=correlation,
