@@ -44,9 +44,9 @@ golden: .state/dev ## Write the golden files anew: schemas, samples, OpenAPI, se
 	.venv/bin/ruff format -q $(SOURCES)
 	$(PY) -m deploy.golden
 
-bench: .state/dev ## The model alone against the whole pipeline: QUICK=1 takes under 5 minutes
+bench: .state/dev ## What Prelabel does beside the models alone, in one run: QUICK=1 takes under 5 minutes, PEERS=1 measures other programs too
 	@sh deploy/local/tools.sh java mvn
-	$(PY) -m tests.benchmarks $(if $(QUICK),--quick)
+	$(PY) -m tests.benchmarks $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(ONLY),--only $(ONLY))
 
 locks: .state/venv ## Resolve the dependencies anew
 	$(PY) -m pip install -q uv

@@ -1,204 +1,140 @@
-"""`python -m tests.benchmarks`: the model alone against the whole pipeline, in interleaved rounds, on this machine.
+"""`python -m tests.benchmarks`: what Prelabel does on this machine, beside the limits of the models alone.
 
-Writes out/bench.json and prints it as tables. Nothing is asserted: the figures are for people to judge.
+Writes out/bench.json, out/bench.md and pictures in out/bench/, and prints a table. Nothing is asserted: the figures are
+for people to judge. Exit codes: 0 all was measured; 1 something could not be (the report names it); 2 a server could
+not be started, or there is no such case; 130 interrupted, the report holds what was measured until then.
 """
 
 import argparse
 import json
 import shutil
-import statistics
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
-from deploy.local.errors import ServerError
-from deploy.local.kafka.server import KafkaServer
-from deploy.local.mongo.server import MongoServer
-from deploy.local.ports import free_port
-from tests.benchmarks import report
-from tests.benchmarks.bare import BareModel
-from tests.benchmarks.model import Measured, prepare
-from tests.benchmarks.pipeline import Measurement, Pipeline
-from tests.benchmarks.processes import busy_cores, machine
-from tests.rig.processes import Prelabel
+from tests.benchmarks import documents, plots, report
+from tests.benchmarks.case import FULL, QUICK, TINY, Case
+from tests.benchmarks.cases import CASES
+from tests.benchmarks.markdown import markdown
+from tests.benchmarks.processes import machine
+from tests.benchmarks.progress import Shown
+from tests.benchmarks.run import Found, measure
+from tests.benchmarks.stage import SIDES, Stage
 
 OUT = Path("out")
-BARE, SQLITE, KAFKA = "ner.bare", "ner.sqlite", "ner.kafka"
-QUIET = 0.5
-"""Cores that others may use before it is said that the figures suffer."""
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured."""
-
-    rounds: int
-    texts: int
-
-
-FULL, QUICK = Plan(rounds=5, texts=4000), Plan(rounds=3, texts=2500)
+SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
+INTERRUPTED = 130
 
 
 def main() -> int:
-    """Measure, write, print. Exit codes: 0 done, 2 a server is missing."""
-    arguments = _parser().parse_args()
-    plan = QUICK if arguments.quick else FULL
-    console = Console()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:34}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    sides = [name for name in ("sqlite", "kafka") if name in arguments.on]
-    with Progress(*columns, console=console) as shown, ExitStack() as stack:
-        everything = shown.add_task("", total=plan.rounds * (1 + 2 * len(sides)))
-
-        def say(what: str) -> None:
-            shown.update(everything, description=what)
-
-        def done() -> None:
-            shown.advance(everything)
-
-        try:
-            bench = Bench.start(plan, sides, stack, say)
-        except ServerError as error:
-            console.print(f"prelabel bench: {error}")
-            return 2
-        warnings = []
-        for number in range(1, plan.rounds + 1):
-            if (busy := busy_cores()) > QUIET:
-                warnings.append(f"round {number}: others used {busy:.1f} cores just before it")
-                console.print(f"[yellow]{warnings[-1]}: its figures suffer[/yellow]")
-            bench.round(number, say, done)
-        say("done")
-    found = bench.results()
-    facts = {
-        "machine": machine(),
-        "command": "python -m tests.benchmarks" + (" --quick" if arguments.quick else ""),
-        "texts": len(bench.texts),
-        "warnings": warnings,
-        "rounds": bench.rounds,
-        "cpu_us_per_task": bench.costs(),
-    }
-    OUT.mkdir(exist_ok=True)
-    (OUT / "bench.json").write_text(json.dumps(report.as_json(found, **facts), indent=2) + "\n")
-    console.print(report.table(found))
-    for name, costs in bench.costs().items():
-        console.print(report.hops(name, costs))
-    console.print(facts["machine"])
-    return 0
-
-
-class Bench:
-    """Everything that runs while rounds are measured."""
-
-    def __init__(
-        self, measured: Measured, texts: Sequence[str], bare: BareModel, pipelines: Mapping[str, Pipeline]
-    ) -> None:
-        self.texts = texts
-        self.rounds: list[dict[str, float]] = []
-        self._bare = bare
-        self._pipelines = pipelines
-        self._costs: dict[str, list[Measurement]] = {}
-        self._ner = {
-            "name": "names",
-            "provider": "spacy",
-            "settings": {"path": str(measured.model.absolute()), "emit": ["ner"]},
-        }
-        region = {"kind": "span", "start": 0, "end": 1, "labels": [measured.labels[0]]}
-        self._echo = {"name": "names", "provider": "echo", "settings": {"regions": [region]}}
-
-    @classmethod
-    def start(cls, plan: Plan, sides: Sequence[str], stack: ExitStack, say: Say) -> "Bench":
-        """Start it all, to be stopped by the stack. Raises ServerError."""
-        say("the model and its texts")
-        kept = OUT / "bench"
-        kept.mkdir(parents=True, exist_ok=True)
-        measured = prepare(kept, lambda fraction: say(f"training the model, once: {fraction:.0%}"))
+    """Measure, write, print."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    wants = wanted(arguments.only, arguments.on)
+    cases = chosen(wants, [*arguments.only, *(["peers"] if arguments.peers else [])])
+    if arguments.list:
+        for case in CASES:
+            print(*(f"{figure.name:34} {figure.what}" for figure in case.figures), sep="\n")
+        return 0
+    if not cases:
+        parser.error(f"no figure is called or begins with {' or '.join(arguments.only)}; --list shows all")
+    console, found, interrupted = Console(), Found(), False
+    kept = OUT / "bench"
+    kept.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="prelabel-bench-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        pipelines = {}
-        for side in sides:
-            say(f"starting everything on {side}")
-            pipelines[side] = _pipeline(side, folder / side, measured.labels, stack)
-        bare = stack.enter_context(BareModel(measured.model))
-        texts = measured.texts[: plan.texts]
-        bare.docs_per_second(texts[:256])
-        return cls(measured, texts, bare, pipelines)
-
-    def round(self, number: int, say: Say, done: Callable[[], None]) -> None:
-        """Measure everything once."""
-        say(f"round {number}: the bare model")
-        this = {BARE: self._bare.docs_per_second(self.texts)}
-        done()
-        for kind, model in (("ner", self._ner), ("echo", self._echo)):
-            for side, pipeline in self._pipelines.items():
-                name = f"{kind}.{side}"
-                say(f"round {number}: {name}")
-                measurement = pipeline.measure(f"bench-{kind}-{number}", model, self.texts)
-                this[name] = measurement.per_second
-                self._costs.setdefault(name, []).append(measurement)
-                done()
-        self.rounds.append(this)
-
-    def results(self) -> list[report.Result]:
-        """Over all rounds."""
-        return report.results(self.rounds, ratio_to={SQLITE: BARE, KAFKA: BARE})
-
-    def costs(self) -> dict[str, dict[str, float]]:
-        """CPU microseconds per task, by what was measured and by process."""
-        return {
-            name: {
-                process: round(statistics.median(one.cpu[process] / one.tasks for one in some) * 1e6, 1)
-                for process in some[-1].cpu
-            }
-            for name, some in self._costs.items()
-        }
+        shown = stack.enter_context(Shown(console, cases))
+        stage = Stage(SIZES[arguments.size], wants, kept=kept, folder=folder, stack=stack, say=shown.say)
+        try:
+            measure(cases, stage, found, shown)
+        except KeyboardInterrupt:
+            interrupted = True
+            found.failed["the rest"] = "interrupted"
+    said = _report(found, stage)
+    drawn = plots.draw(said, kept)
+    (OUT / "bench.json").write_text(json.dumps(said, indent=2) + "\n")
+    (OUT / "bench.md").write_text(
+        "# Prelabel's benchmarks\n\n" + markdown(said, [(title, f"bench/{file}") for title, file in drawn])
+    )
+    if arguments.write_docs:
+        documents.write(said)
+    _print(console, found, said)
+    if interrupted:
+        return INTERRUPTED
+    return 2 if found.without_server else int(bool(found.failed))
 
 
-def _pipeline(side: str, folder: Path, labels: Sequence[str], stack: ExitStack) -> Pipeline:
-    providers = ["spacy", "echo"]
-    if side == "sqlite":
-        return Pipeline(stack.enter_context(Prelabel.all_in_one(folder, providers=providers)), labels)
-    kafka = _started(KafkaServer(folder / "kafka", free_port()), stack)
-    mongo = _started(MongoServer(folder / "mongo", free_port(), backend="memory"), stack)
-    prelabel = Prelabel.separate(folder, kafka=kafka.address, mongo=mongo.address, providers=providers)
-    servers = {server.name: server.pid for server in (kafka, mongo)}
-    return Pipeline(stack.enter_context(prelabel), labels, servers)
+def wanted(only: Sequence[str], sides: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a figure, or one whose name goes on after this one, is to be measured."""
+
+    def wants(name: str) -> bool:
+        words = name.split(".")
+        if any(side in words for side in set(SIDES) - set(sides)):
+            return False
+        return not only or any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in only)
+
+    return wants
 
 
-def _started(server: Any, stack: ExitStack) -> Any:
-    server.install()
-    server.start()
-    stack.callback(server.remove)
-    server.wait_ready()
-    return server
+def chosen(wants: Callable[[str], bool], named: Sequence[str]) -> list[Case]:
+    """The cases that have something to measure, with what they have."""
+    known = {word.partition(".")[0] for word in named}
+    cases = (case.restricted(wants) for case in CASES if not case.only_if_named or case.only_if_named in known)
+    return [case for case in cases if case.figures]
+
+
+def _report(found: Found, stage: Stage) -> dict[str, Any]:
+    return report.as_json(
+        report.results(found.figures, found.rounds),
+        machine=machine(),
+        command="python -m tests.benchmarks" + "".join(f" {word}" for word in sys.argv[1:]),
+        date=datetime.now(UTC).date().isoformat(),
+        commit=_commit(),
+        texts=stage.sizes.texts,
+        warnings=found.warnings,
+        failed=found.failed,
+        rounds=found.rounds,
+        cpu_us_per_task=stage.costs(),
+        details=stage.details,
+    )
+
+
+def _commit() -> str:
+    """Of the checkout, with a plus where something has changed since."""
+    asked = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "unknown"
+
+
+def _print(console: Console, found: Found, said: dict[str, Any]) -> None:
+    console.print(report.table(report.results(found.figures, found.rounds)))
+    for name, reason in found.failed.items():
+        console.print(f"[red]not measured: {name}[/red]: {reason}", highlight=False)
+    console.print(f"{said['machine']}; {OUT / 'bench.md'} holds it all", highlight=False)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="3 rounds of fewer texts, under 5 minutes")
     parser.add_argument(
-        "--on", nargs="+", choices=("sqlite", "kafka"), default=("sqlite", "kafka"), help="only some of them"
+        "--only", nargs="+", default=[], metavar="CASE", help="as `ner`, `ner.sqlite`; --list shows all"
     )
+    parser.add_argument("--list", action="store_true", help="show what can be measured, and end")
+    parser.add_argument(
+        "--peers", action="store_true", help="other programs too, installed apart: needs the network once"
+    )
+    parser.add_argument("--on", nargs="+", choices=SIDES, default=list(SIDES), help="only one of them")
+    parser.add_argument("--write-docs", action="store_true", help="put the results into docs/benchmarks.md")
+    size = parser.add_mutually_exclusive_group()
+    for name, what in (("quick", "under 5 minutes"), ("tiny", "just to see that it works")):
+        size.add_argument(f"--{name}", dest="size", action="store_const", const=name, help=what)
+    parser.set_defaults(size="full")
     return parser
 
 

@@ -2,25 +2,35 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 
+from tests.benchmarks.case import Lost
 from tests.benchmarks.processes import cpu_seconds, worker_of
 from tests.rig.processes import Prelabel
 
 _CHUNK_BYTES = 64 << 10
 _LOOK_S = 0.02
-_PATIENCE_S = 300.0
+_PATIENCE_S = 120.0
+"""Without anything happening."""
 
-Model = Mapping[str, Any]
-"""A model of a project: name, provider, settings."""
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
-class Lost(Exception):
-    """Not every task ended with a prediction: there is nothing to measure."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a project asks, and of which model."""
+
+    question: Mapping[str, Any]
+    """Of the label set."""
+    model: Mapping[str, Any]
+    """Name, provider, settings."""
+    sample: str = "Raises OSError."
+    """A text that the model can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,83 +51,94 @@ class Measurement:
 class Pipeline:
     """A running Prelabel, and what to ask it."""
 
-    def __init__(self, prelabel: Prelabel, labels: Sequence[str], servers: Mapping[str, int] | None = None) -> None:
+    def __init__(self, prelabel: Prelabel, servers: Mapping[str, int] = _NOTHING) -> None:
         """`servers`: process ids of what else takes part."""
-        self._prelabel = prelabel
-        self._labels = list(labels)
-        self._servers = dict(servers or {})
-        self._headers = {"Authorization": f"Bearer {prelabel.key}"}
+        self.prelabel = prelabel
+        self._servers = dict(servers)
 
-    def measure(self, project: str, model: Model, texts: Sequence[str], *, warm_up: int = 256) -> Measurement:
+    def measure(self, project: str, asked: Asked, texts: Sequence[str], *, warm_up: int = 256) -> Measurement:
         """Hand the texts in for a new project, after one interactive request and a few texts that are not counted.
 
         Raises Lost, and httpx.HTTPError.
         """
-        with httpx.Client(headers=self._headers, timeout=_PATIENCE_S, trust_env=False) as http:
-            self._set_up(http, project, model)
-            self._ended(http, project, self._upload(http, project, texts[:warm_up]), warm_up)
-            pids = self._pids()
+        with self.client() as http:
+            self.set_up(http, project, asked)
+            first = texts[:warm_up]
+            self.ended(http, project, self.upload(http, project, lines(first)), len(first))
+            pids = self.pids()
             before = {name: cpu_seconds(pid) for name, pid in pids.items()}
             began = time.perf_counter()
-            run = self._upload(http, project, texts)
-            self._ended(http, project, run, len(texts))
+            run = self.upload(http, project, lines(texts))
+            self.ended(http, project, run, len(texts))
             seconds = time.perf_counter() - began
             cpu = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
         return Measurement(len(texts), seconds, {**cpu, "all": sum(cpu.values())})
 
-    def _pids(self) -> dict[str, int]:
+    def client(self) -> httpx.Client:
+        """One that may call everything; to be closed."""
+        headers = {"Authorization": f"Bearer {self.prelabel.key}"}
+        return httpx.Client(headers=headers, timeout=_PATIENCE_S, trust_env=False)
+
+    def pids(self) -> dict[str, int]:
+        """Every process that takes part, by name."""
         pids = {}
-        for name in self._prelabel.names:
-            process = self._prelabel.process(name)
+        for name in self.prelabel.names:
+            process = self.prelabel.process(name)
             pids[name] = process.pid
             pids |= {f"{worker_of(pid)}'s worker": pid for pid in process.workers()}
         return {**pids, **self._servers}
 
-    def _set_up(self, http: httpx.Client, project: str, model: Model) -> None:
-        question = {"name": "names", "kind": "span", "field": "text", "labels": self._labels}
-        body = {"label_set": {"questions": [question]}, "models": [model]}
+    def set_up(self, http: httpx.Client, project: str, asked: Asked) -> None:
+        """Make a project, and have its model answer once: then it is loaded. Raises Lost."""
+        body = {"label_set": {"questions": [asked.question]}, "models": [asked.model]}
         http.put(self._door(project), json=body).raise_for_status()
         predicted = http.post(
-            f"{self._door(project)}/predictions",
-            json={"data": {"text": "Raises OSError."}},
-            headers={"Prefer": "wait=60"},
+            f"{self._door(project)}/predictions", json={"data": {"text": asked.sample}}, headers={"Prefer": "wait=60"}
         )
         predicted.raise_for_status()
         if predicted.status_code != 200 or predicted.json()["predictions"][0]["outcome"] != "created":
             raise Lost(f"{project}: {predicted.text[:500]}")
 
-    def _upload(self, http: httpx.Client, project: str, texts: Sequence[str]) -> str:
-        """Returns the run."""
+    def upload(
+        self, http: httpx.Client, project: str, content: Iterable[bytes] | Iterator[bytes], *, at: str | None = None
+    ) -> str:
+        """Hand in NDJSON, streamed; the run. `at`: another address than that of everything."""
         answer = http.post(
-            f"{self._door(project)}/tasks",
-            content=_lines(texts),
+            f"{self._door(project, at)}/tasks",
+            content=content,
             headers={"Content-Type": "application/x-ndjson"},
         )
         answer.raise_for_status()
         return str(answer.json()["run"])
 
-    def _ended(self, http: httpx.Client, project: str, run: str, tasks: int) -> None:
-        """Returns when every outcome of a run can be read."""
-        began = time.monotonic()
-        path = f"{self._prelabel.address}/v1/projects/{project}/runs/{run}"
+    def ended(self, http: httpx.Client, project: str, run: str, tasks: int, *, look: float = 0.5) -> None:
+        """Return when every outcome of a run can be read. Raises Lost, also when none ends for two minutes.
+
+        `look`: the most seconds between two looks.
+        """
+        began = moved = time.monotonic()
+        path = f"{self._door(project)}/runs/{run}"
         ended = 0
         while True:
             answer = http.get(path)
             outcomes = answer.json()["outcomes"] if answer.status_code == 200 else {}
             if outcomes.get("created", 0) == tasks:
                 return
-            ended = sum(n for state, n in outcomes.items() if state != "pending")
-            if ended >= tasks or time.monotonic() - began > _PATIENCE_S:
+            before, ended = ended, sum(n for state, n in outcomes.items() if state != "pending")
+            now = time.monotonic()
+            moved = now if ended > before else moved
+            if ended >= tasks or now - moved > _PATIENCE_S:
                 raise Lost(f"{project}: {tasks} tasks came to {outcomes}")
             # Looking costs the pipeline something: seldom at first, often towards the end.
-            rate = ended / (time.monotonic() - began)
-            time.sleep(max(_LOOK_S, min(0.5, (tasks - ended) / rate / 3)) if rate else 10 * _LOOK_S)
+            rate = ended / (now - began)
+            time.sleep(max(_LOOK_S, min(look, (tasks - ended) / rate / 3)) if rate else 10 * _LOOK_S)
 
-    def _door(self, project: str) -> str:
-        return f"{self._prelabel.address}/v1/projects/{project}"
+    def _door(self, project: str, address: str | None = None) -> str:
+        return f"{address or self.prelabel.address}/v1/projects/{project}"
 
 
-def _lines(texts: Sequence[str]) -> Iterator[bytes]:
+def lines(texts: Iterable[str]) -> Iterator[bytes]:
+    """NDJSON, in pieces as a client would send them."""
     chunk = bytearray()
     for text in texts:
         chunk += json.dumps({"data": {"text": text}}).encode() + b"\n"

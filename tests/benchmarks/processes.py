@@ -3,7 +3,10 @@
 import os
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
+
+import psutil
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -20,12 +23,35 @@ def worker_of(pid: int) -> str:
     return words[words.index(b"--provider") + 1].decode()
 
 
-def busy_cores(seconds: float = 1.0) -> float:
-    """How many cores are busy now, on average over some time."""
-    before = _busy_and_all()
-    time.sleep(seconds)
-    busy, total = (after - earlier for after, earlier in zip(_busy_and_all(), before, strict=True))
-    return (os.cpu_count() or 1) * busy / total if total else 0.0
+class OthersUse:
+    """How many cores are busy, on average since this was made, with what is not this process or came of it."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._busy = _busy_seconds()
+        self._ours = _seconds_of_family()
+
+    def cores(self) -> float:
+        """Never below zero."""
+        passed = time.monotonic() - self._began
+        others = _busy_seconds() - self._busy - (_seconds_of_family() - self._ours)
+        return max(0.0, others / passed) if passed else 0.0
+
+
+def rss_mib(pid: int) -> float:
+    """Memory of a process that is in RAM, in MiB. Raises psutil.NoSuchProcess."""
+    return float(psutil.Process(pid).memory_info().rss) / (1 << 20)
+
+
+def rss_of(pids: Mapping[str, int]) -> dict[str, float]:
+    """Of each that lives, in MiB."""
+    found = {}
+    for name, pid in pids.items():
+        try:
+            found[name] = round(rss_mib(pid), 1)
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 def machine() -> str:
@@ -40,7 +66,20 @@ def machine() -> str:
     return f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, {system}"
 
 
-def _busy_and_all() -> tuple[int, int]:
+def _busy_seconds() -> float:
     ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
+    return (sum(ticks) - idle) / _TICKS
+
+
+def _seconds_of_family() -> float:
+    """CPU time of this process and all that came of it: who has ended counts among his parent's children."""
+    me = psutil.Process()
+    total = 0.0
+    for process in (me, *me.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total

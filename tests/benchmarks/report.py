@@ -1,4 +1,4 @@
-"""What a run of the benchmarks says: medians, spreads, ratios within each round."""
+"""What a run of the benchmarks says: medians, spreads, ratios within each round. As JSON, and as a table for people."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,12 @@ from typing import Any
 
 from rich.table import Table
 
+from tests.benchmarks.case import Figure
+
 Round = Mapping[str, float]
-"""What each name measured in one round."""
+"""What each name measured in one round; a case that failed, or is measured fewer times, is missing."""
+_FINE = 10.0
+"""Below this, a decimal is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +27,50 @@ class Result:
     ratio_to: str | None = None
     ratio: float | None = None
     """The median over the rounds of what each round gives."""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    rounds: int = 0
+    """In which it was measured."""
+    goal: str = ""
+    reached: bool | None = None
+    """None where there is no goal, or nothing to compare with."""
+    what: str = ""
 
 
-def results(rounds: Sequence[Round], *, ratio_to: Mapping[str, str], unit: str = "docs/s") -> list[Result]:
-    """One result per name, in the order of the first round."""
-    return [_result(name, rounds, ratio_to.get(name), unit) for name in rounds[0]]
+def results(figures: Sequence[Figure], rounds: Sequence[Round]) -> list[Result]:
+    """One result per figure that was measured at all, in the order of the figures."""
+    return [_result(figure, rounds) for figure in figures if any(figure.name in one for one in rounds)]
 
 
-def _result(name: str, rounds: Sequence[Round], other: str | None, unit: str) -> Result:
-    values = [one[name] for one in rounds]
-    ratio = round(statistics.median(one[name] / one[other] for one in rounds), 3) if other else None
-    median, low, high = (round(f(values), 1) for f in (statistics.median, min, max))
-    return Result(name, median, low, high, unit, other, ratio)
+def _result(figure: Figure, rounds: Sequence[Round]) -> Result:
+    values = [one[figure.name] for one in rounds if figure.name in one]
+    median, low, high = (round(f(values), 3) for f in (statistics.median, min, max))
+    ratios = _ratios(figure, rounds)
+    ratio, ratio_low, ratio_high = (
+        (round(f(ratios), 3) for f in (statistics.median, min, max)) if ratios else (None, None, None)
+    )
+    return Result(
+        figure.name,
+        median,
+        low,
+        high,
+        figure.unit,
+        figure.ratio_to,
+        ratio,
+        ratio_low,
+        ratio_high,
+        len(values),
+        figure.goal,
+        figure.reached(median, ratio),
+        figure.what,
+    )
+
+
+def _ratios(figure: Figure, rounds: Sequence[Round]) -> list[float]:
+    other = figure.ratio_to
+    if other is None:
+        return []
+    return [one[figure.name] / one[other] for one in rounds if figure.name in one and one.get(other)]
 
 
 def as_json(found: Sequence[Result], **facts: Any) -> dict[str, Any]:
@@ -42,25 +78,22 @@ def as_json(found: Sequence[Result], **facts: Any) -> dict[str, Any]:
     return {"results": [asdict(one) for one in found], **facts}
 
 
+def number(value: float) -> str:
+    """As people read it."""
+    return f"{value:,.2f}" if abs(value) < _FINE else f"{value:,.0f}"
+
+
 def table(found: Sequence[Result]) -> Table:
-    """For people."""
+    """For people at a terminal."""
     shown = Table(title="Prelabel's benchmarks", title_justify="left")
     shown.add_column("name")
     for column in ("median", "low", "high"):
         shown.add_column(column, justify="right")
     shown.add_column("unit")
     shown.add_column("ratio", justify="right")
+    shown.add_column("goal")
     for one in found:
         ratio = f"{one.ratio:.2f} of {one.ratio_to}" if one.ratio is not None else ""
-        shown.add_row(one.name, f"{one.median:,.0f}", f"{one.low:,.0f}", f"{one.high:,.0f}", one.unit, ratio)
-    return shown
-
-
-def hops(title: str, microseconds: Mapping[str, float]) -> Table:
-    """CPU time per task by process."""
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("process")
-    shown.add_column("CPU µs per task", justify="right")
-    for name, cost in microseconds.items():
-        shown.add_row(name, f"{cost:,.0f}")
+        mark = {True: "[green]reached[/green] ", False: "[red]missed[/red] ", None: ""}[one.reached]
+        shown.add_row(one.name, number(one.median), number(one.low), number(one.high), one.unit, ratio, mark + one.goal)
     return shown

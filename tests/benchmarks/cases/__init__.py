@@ -1,0 +1,13 @@
+"""The table of cases: what `python -m tests.benchmarks` measures, in this order. One file each."""
+
+from tests.benchmarks.case import Case
+
+from . import echo, hops, ingest, memory, ner
+
+CASES: tuple[Case, ...] = (
+    ner.CASE,
+    echo.CASE,
+    hops.CASE,
+    ingest.CASE,
+    memory.CASE,
+)
