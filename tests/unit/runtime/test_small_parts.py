@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import example, given
+from hypothesis import strategies as st
 from prelabel_contract import names
 from prelabel_contract.events import ProjectChanged, event
 from prelabel_contract.projects import LabelSet, Project, Question
@@ -21,6 +23,7 @@ from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.health import POLL_AGE_LIMIT, Health
 from prelabel_runtime.loop import messages
+from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.retry import backoff
 from prelabel_runtime.tables import Table
 from prelabel_runtime.testing.doubles import ManualClock, counted_bytes
@@ -185,3 +188,19 @@ async def test_a_manual_clock_moves_only_when_told() -> None:
     assert (clock.now_ms() - before, clock.monotonic(), clock.slept) == (3500, 3.5, [2])
     random_bytes = counted_bytes()
     assert random_bytes(4) != random_bytes(4)
+
+
+@given(st.lists(st.tuples(st.floats(0, 400), st.integers(1, 300)), max_size=5))
+@example([(bound, 2) for bound in (0.001, 0.5, 300.0, 300.1, 0.0)])
+def test_equal_timings_counted_at_once_say_what_they_say_one_by_one(observed: list[tuple[float, int]]) -> None:
+    at_once, one_by_one = Metrics(), Metrics()
+    for amount, times in observed:
+        at_once.hop_seconds.labels("g").observe_times(amount, times)
+        for _ in range(times):
+            one_by_one.hop_seconds.labels("g").observe(amount)
+    assert _hops(at_once) == pytest.approx(_hops(one_by_one))
+
+
+def _hops(metrics: Metrics) -> dict[str, float]:
+    family = next(f for f in metrics.registry.collect() if f.name == "prelabel_hop_seconds")
+    return {s.name + s.labels.get("le", ""): s.value for s in family.samples if not s.name.endswith("_created")}

@@ -12,6 +12,7 @@ What failed decides what happens: see errors.py.
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -46,6 +47,7 @@ class _Item:
     event: AnyEvent | None = None
     reply: Reply = ()
     skipped: bool = False
+    published: int = 0
 
 
 class Loop:
@@ -71,7 +73,9 @@ class Loop:
         self._metrics = metrics
         self._rng = rng
         self._retries = names.retry(subscription.group)
-        self._consumer = bus.consumer((*subscription.topics, self._retries), group=subscription.group)
+        topics = (*subscription.topics, self._retries)
+        self._aside_topics = frozenset(topic for topic in topics if names.holds_set_aside(topic))
+        self._consumer = bus.consumer(topics, group=subscription.group)
         self._stopping = asyncio.Event()
         self._buffer: list[Record] = []
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -242,6 +246,8 @@ class Loop:
 
     def _ours(self, batch: list[Record]) -> list[Record]:
         assigned = self._consumer.assignment() - self._revoked
+        if assigned.issuperset({(r.topic, r.partition) for r in batch}):
+            return batch
         return [r for r in batch if r.place in assigned]
 
     async def _begin(self, batch: list[Record]) -> list[Record]:
@@ -270,8 +276,7 @@ class Loop:
     async def _note_first_attempts(self, batch: list[Record]) -> None:
         notes: dict[Partition, tuple[int, Attempts]] = {}
         for record in batch:
-            place = record.place
-            if place in self._attempts or place in notes:
+            if (record.topic, record.partition) in self._attempts or (place := record.place) in notes:
                 continue
             known = await self._patiently(lambda place=place: self._consumer.committed(place))  # type: ignore[misc]
             same = known is not None and known.offset == record.offset
@@ -315,7 +320,9 @@ class Loop:
             return _Item(record, reply=InvalidEvent("kills_its_process", f"{LIMIT} processes ended while handling it"))
         if self._sieve.passes(record):
             return _Item(record, skipped=True)
-        topic, _, offset, _ = dead_letters.origin(record)
+        topic, offset = record.topic, record.offset
+        if topic in self._aside_topics:
+            topic, _, offset, _ = dead_letters.origin(record)
         try:
             event = cloudevents.decode(
                 record.headers, record.value, topic=topic, key=record.key, offset=offset, types=self._types
@@ -329,13 +336,12 @@ class Loop:
     async def _handle(self, items: list[_Item]) -> None:
         """Give each handler its events; a batch that a dependency keeps from being handled waits, and is repeated."""
         todo: dict[Handler, list[_Item]] = {}
-        now = self._clock.now_ms()
-        hop = self._metrics.hop_seconds.labels(self.group)
+        moments: Counter[int] = Counter()
         for item in items:
             if item.event is not None:
                 todo.setdefault(self._sub.on[type(item.event.data)], []).append(item)
-                if item.event.time_ms:
-                    hop.observe(max(0, now - item.event.time_ms) / 1000)
+                moments[item.event.time_ms] += 1
+        self._observe_hop(moments)
         for handler, part in todo.items():
             events = [item.event for item in part]
             replies = await self._patiently(
@@ -347,21 +353,39 @@ class Loop:
             for item, reply in zip(part, replies, strict=True):
                 item.reply = reply
 
+    def _observe_hop(self, moments: Mapping[int, int]) -> None:
+        """How long ago events were made, by how many of each moment: those of a batch were made together."""
+        now = self._clock.now_ms()
+        hop = self._metrics.hop_seconds.labels(self.group)
+        for moment, times in moments.items():
+            if moment:
+                hop.observe_times(max(0, now - moment) / 1000, times)
+
     # -------------------------------------------------------------------------------------------- what came of it
 
     async def _complete(self, items: list[_Item]) -> None:
         messages: list[Message] = []
         offsets: dict[Partition, Committed] = {}
+        ends: dict[tuple[str, int], int] = {}
+        noted = any(attempts.count for attempts in self._attempts.values())
         for item in items:
-            messages.extend(self._messages(item))
-            place = item.record.place
-            attempts = self._attempts.get(place, Attempts())
-            if attempts.count:
-                attempts = self._attempts[place] = attempts.passed() if self._cautious() else Attempts()
-            offsets[place] = Committed(item.record.offset + 1, attempts.note())
+            messages += self._messages(item)
+            record = item.record
+            ends[record.topic, record.partition] = record.offset + 1
+            if noted and (attempts := self._attempts.get(record.place, Attempts())).count:
+                self._attempts[record.place] = attempts.passed() if self._cautious() else Attempts()
+        for (topic, number), end in ends.items():
+            place = Partition(topic, number)
+            offsets[place] = Committed(end, self._attempts.get(place, Attempts()).note())
+        self._count(items)
         await self._patiently(lambda: self._consumer.complete(self._bus, messages, offsets))
         self._metrics.handled.labels(self.group).inc(len(items))
         self._streak.check(self.group, self._sub.dead_letters_in_a_row)
+
+    def _count(self, items: Sequence[_Item]) -> None:
+        """Once for the batch: a counter takes as long as a record's headers."""
+        self._metrics.published.labels(self.group).inc(sum(item.published for item in items))
+        self._metrics.skipped.labels(self.group).inc(sum(item.skipped for item in items))
 
     def _messages(self, item: _Item) -> list[Message]:
         reply = item.reply
@@ -372,10 +396,8 @@ class Loop:
                 reply = error
             else:
                 self._streak.broken()
-                if item.skipped:
-                    self._metrics.skipped.labels(self.group).inc()
-                self._metrics.published.labels(self.group).inc(len(out))
-                return [*out, *self._resolved(item.record)]
+                item.published = len(out)
+                return out + self._resolved(item.record) if item.record.topic == self._retries else out
         self._metrics.failed.labels(self.group, type(reply).__name__).inc()
         if isinstance(reply, TryAgain):
             self._streak.broken()
