@@ -55,7 +55,7 @@ def for_burial(record: Record, group: str, aside: Aside) -> Message:
 
 def for_replay(letter: Record, group: str, aside: Aside) -> Message:
     """A dead letter, to be read again by the group that gave it up. Raises ValueError for one that had to be cut."""
-    whole = replace(letter, headers=original_headers(letter))
+    whole = letter._replace(headers=original_headers(letter))
     if not fits(whole):
         raise ValueError("a record so large cannot be read again")
     return _set_aside(whole, names.retry(group), RETRY_HEADER, aside)
