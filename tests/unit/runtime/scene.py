@@ -13,6 +13,7 @@ from prelabel_contract.events import AnyEvent, Event, EventData, RunCreated, Run
 from prelabel_runtime.bus.base import Bus, Committed, Message, Partition, Record, TopicSpec
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import Clock, SystemClock
+from prelabel_runtime.floor import Floor
 from prelabel_runtime.loop import Loop, messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Batching, Handler, Reply, RetryPolicy, Subscription
@@ -126,10 +127,11 @@ def loop_of(
     clock: Clock | None = None,
     metrics: Metrics | None = None,
     streak: Streak | None = None,
+    floor: Floor | None = None,
 ) -> Loop:
     """A new member."""
     chosen = {"clock": clock or SystemClock(), "metrics": metrics or Metrics()}
-    return Loop(bus, sub, rng=random.Random(1), streak=streak, **chosen)  # type: ignore[arg-type]
+    return Loop(bus, sub, rng=random.Random(1), streak=streak, floor=floor, **chosen)  # type: ignore[arg-type]
 
 
 @contextlib.asynccontextmanager

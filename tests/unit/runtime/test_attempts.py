@@ -2,13 +2,13 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from prelabel_runtime.attempts import LIMIT, Attempts
+from prelabel_runtime.attempts import LIMIT, Attempts, Mark
 
 BATCH = 8
 
 
-@given(st.integers(0, 9), st.integers(0, 600), st.booleans())
-def test_a_note_comes_back_as_it_was(count: int, alone: int, marked: bool) -> None:
+@given(st.integers(0, 9), st.integers(0, 600), st.sampled_from(Mark))
+def test_a_note_comes_back_as_it_was(count: int, alone: int, marked: Mark) -> None:
     attempts = Attempts(count, alone, marked)
     assert Attempts.read(attempts.note()) == (attempts if count else Attempts())
 
@@ -19,7 +19,7 @@ def test_a_note_that_is_not_ours_counts_as_none(note: str) -> None:
 
 
 def test_notes_of_other_shapes_count_as_none() -> None:
-    for note in ("[1]", "{}", "null", '["x",0,0]', "[1,2,3,4]", "\udcff", "[1,2"):
+    for note in ("[1]", "{}", "null", '["x",0,0]', "[1,2,3,4]", "[3,2,9]", "\udcff", "[1,2"):
         assert Attempts.read(note) == Attempts()
 
 
@@ -52,7 +52,7 @@ def _run_processes(killers: frozenset[int], cut: int) -> tuple[frozenset[int], f
                 dead.add(committed)
             else:
                 if attempts.one_by_one:
-                    note = attempts.mark().note()
+                    note = attempts.mark(Mark.ALONE).note()
                 if killers.intersection(batch):
                     break  # the process is gone; what it committed is all that is left
                 done.update(batch)

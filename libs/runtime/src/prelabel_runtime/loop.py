@@ -13,9 +13,9 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prelabel_contract import cloudevents, names
 from prelabel_contract.errors import InvalidEvent
@@ -23,11 +23,12 @@ from prelabel_contract.events import AnyEvent, DeadLetterResolved, event
 from prelabel_contract.limits import MAX_EVENT_BYTES
 
 from . import dead_letters, log
-from .attempts import LIMIT, Attempts
+from .attempts import LIMIT, Attempts, Mark
 from .bus.base import Bus, Committed, Message, NotAssigned, Partition, Record
 from .clock import Clock
 from .dead_letters import Aside
 from .errors import TryAgain, Unavailable
+from .floor import Floor, Place
 from .metrics import Metrics
 from .retry import backoff
 from .service import Handler, Reply, Subscription
@@ -62,8 +63,12 @@ class Loop:
         metrics: Metrics,
         rng: random.Random,
         streak: Streak | None = None,
+        floor: Floor | None = None,
     ) -> None:
-        """`streak` goes from one loop of a group to the next: starting anew must not hide a defect."""
+        """`streak` goes from one loop of a group to the next: starting anew must not hide a defect.
+
+        `floor` is that of the process: what dies with it has no other way to tell whose fault it was.
+        """
         self._bus = bus
         self._sub = subscription
         # What nobody here handles is passed over unread: a group may be after few records of a busy topic.
@@ -86,6 +91,7 @@ class Loop:
         self._revoked: set[Partition] = set()
         self._due: dict[Partition, float] = {}
         self._streak = streak or Streak()
+        self._floor = floor or Floor()
         self._missing: list[str] = []
         self.joined = False
 
@@ -217,13 +223,15 @@ class Loop:
             await asyncio.wait(self._in_flight, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
             if len(self._in_flight) >= ahead:
                 await self._patiently(self._consumer.idle)
-        batch = await self._begin(self._ours(batch))
+        batch, place = await self._begin(self._ours(batch))
         if not (batch := self._ours(batch)):
+            place.leave()
             return
         before = tuple(self._in_flight)
         task = group.create_task(self._process(batch, before))
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
+        task.add_done_callback(lambda _: place.leave())
         await asyncio.wait({task}, timeout=0)
 
     async def _process(self, batch: list[Record], before: tuple[asyncio.Task[None], ...]) -> None:
@@ -250,28 +258,59 @@ class Loop:
             return batch
         return [r for r in batch if r.place in assigned]
 
-    async def _begin(self, batch: list[Record]) -> list[Record]:
+    async def _begin(self, batch: list[Record]) -> tuple[list[Record], Place]:
         """Note one more attempt where a partition is touched for the first time; returns what to handle now.
 
         Where attempts were many that is one record, marked in the note; the rest waits in the buffer.
         """
         try:
             await self._note_first_attempts(batch)
-            if not self._cautious():
-                return batch
-            while self._in_flight:
-                await asyncio.wait(self._in_flight, timeout=KEEP_ALIVE)
-                await self._patiently(self._consumer.idle)
-            batch = self._ours(batch)
-            self._buffer[:0] = batch[1:]
-            for record in batch[:1]:
-                attempts = self._attempts[record.place]
-                self._culprit = record if attempts.culprit else None
-                if attempts.one_by_one and not attempts.culprit:
-                    await self._note({record.place: (record.offset, attempts.mark())})
         except NotAssigned:
-            return []  # the partitions have gone; whoever has them now reads these records
-        return batch[:1]
+            batch = []  # the partitions have gone; whoever has them now reads these records
+        if not self._cautious() or not batch:
+            return batch, await self._together()
+        while self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=KEEP_ALIVE)
+            await self._patiently(self._consumer.idle)
+        batch = self._ours(batch)
+        self._buffer[:0] = batch[1:]
+        return await self._begin_one(batch[:1])
+
+    async def _begin_one(self, batch: list[Record]) -> tuple[list[Record], Place]:
+        """A record that runs by itself in this group; in the whole process, if somebody must be to blame."""
+        if not batch:
+            return [], await self._together()
+        attempts = self._attempts[batch[0].place]
+        self._culprit = batch[0] if attempts.culprit else None
+        alone = await self._alive(self._floor.alone()) if attempts.suspect else self._floor.alone_now()
+        place = alone or await self._together()
+        try:
+            if attempts.one_by_one and not attempts.culprit:
+                marked = attempts.mark(Mark.ALONE if alone else Mark.AMONG)
+                await self._note({batch[0].place: (batch[0].offset, marked)})
+        except NotAssigned:
+            return [], place
+        except BaseException:
+            place.leave()
+            raise
+        return batch, place
+
+    async def _together(self) -> Place:
+        return self._floor.together_now() or await self._alive(self._floor.together())
+
+    async def _alive(self, waiting: Coroutine[Any, Any, Place]) -> Place:
+        """Wait for what others have to end first, and stay a member of the group meanwhile."""
+        task = asyncio.ensure_future(waiting)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=KEEP_ALIVE)
+                if not task.done():
+                    await self._patiently(self._consumer.idle)
+        except BaseException:
+            task.cancel()
+            task.add_done_callback(lambda ended: None if ended.cancelled() else ended.result().leave())
+            raise
+        return task.result()
 
     async def _note_first_attempts(self, batch: list[Record]) -> None:
         notes: dict[Partition, tuple[int, Attempts]] = {}

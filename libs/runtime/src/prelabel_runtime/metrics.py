@@ -135,7 +135,10 @@ class Metrics:
 
         # Services that are called.
         self.remote_calls = Counter(
-            "prelabel_remote_calls", "Calls of remote providers, by what came of them", ["provider", "result"], registry=r
+            "prelabel_remote_calls",
+            "Calls of remote providers, by what came of them",
+            ["provider", "result"],
+            registry=r,
         )
         self.remote_seconds = Histogram(
             "prelabel_remote_call_seconds", "A call, whole", ["provider"], buckets=_SECONDS, registry=r
@@ -146,7 +149,10 @@ class Metrics:
         )
         self.remote_retries = Counter("prelabel_remote_retries", "Tasks asked about again", ["provider"], registry=r)
         self.remote_unmatched = Counter(
-            "prelabel_remote_answers_unmatched", "Answers without a task, tasks without", ["provider", "why"], registry=r
+            "prelabel_remote_answers_unmatched",
+            "Answers without a task, tasks without",
+            ["provider", "why"],
+            registry=r,
         )
         self.remote_units = Counter(
             "prelabel_remote_units", "What answers say that they cost, in units", ["provider", "unit"], registry=r

@@ -28,6 +28,7 @@ from .clock import Clock, SystemClock
 from .credentials import KafkaCredentials, MongoCredentials
 from .drivers import need
 from .errors import Fatal, Refused, Unavailable
+from .floor import Floor
 from .health import Health, probes
 from .http import app as http_app
 from .http.access import Caller
@@ -237,10 +238,11 @@ async def _run_services(
         for part in parts:
             await _unless(stopping, part.start())
             started.push_async_callback(part.stop)
+        floor = Floor()
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(part.run()) for part in parts]
             loops = [
-                group.create_task(_supervise(runtime, subscription, health, stopping))
+                group.create_task(_supervise(runtime, subscription, health, stopping, floor))
                 for service in services
                 for subscription in service.subscriptions
             ]
@@ -277,14 +279,22 @@ async def _when_ready(runtime: Runtime, health: Health, ready: Callable[[Runtime
     await ready(runtime)
 
 
-async def _supervise(runtime: Runtime, subscription: Subscription, health: Health, stopping: asyncio.Event) -> None:
+async def _supervise(
+    runtime: Runtime, subscription: Subscription, health: Health, stopping: asyncio.Event, floor: Floor
+) -> None:
     """Keep one loop running. A defect ends the loop, not the process: the next one reads the same records again."""
     waits = backoff(0.5, 30.0, runtime.rng)
     group = subscription.group
     streak = Streak()
     while not stopping.is_set():
         loop = Loop(
-            runtime.bus, subscription, clock=runtime.clock, metrics=runtime.metrics, rng=runtime.rng, streak=streak
+            runtime.bus,
+            subscription,
+            clock=runtime.clock,
+            metrics=runtime.metrics,
+            rng=runtime.rng,
+            streak=streak,
+            floor=floor,
         )
         health.loops[group] = loop
         stopper = asyncio.create_task(_stop_with(loop, stopping))

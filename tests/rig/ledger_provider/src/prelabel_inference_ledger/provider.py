@@ -66,6 +66,9 @@ class LedgerProvider(Provider[LedgerSettings]):
         lost = sum(_has(one, self._settings.lose_on) for one in batch)
         return answers[: len(answers) - lost]
 
+    def warm(self) -> None:
+        """Nothing: the ledger is of tasks only."""
+
     def _answer(self, one: Input) -> Prediction:
         settings = self._settings
         try:
