@@ -28,6 +28,8 @@ from pydantic import ConfigDict, JsonValue
 
 ENTRY_POINTS = "prelabel.providers"
 """The entry point group by which providers are found; the entry's name is the provider's."""
+REMOTE_ENTRY_POINTS = "prelabel.remote_providers"
+"""The same for providers whose models are called (`remote.base`)."""
 
 
 class ProviderSettings(Model):
@@ -49,6 +51,8 @@ class Input:
     """The fields that the model's questions are asked about."""
     field: str
     """The field of the model's first question."""
+    deadline_ms: int | None = None
+    """Nobody waits for the answer after this moment (since 1970); None: somebody always does."""
 
     @property
     def text(self) -> str:

@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
-from .base import ENTRY_POINTS
+from .base import ENTRY_POINTS, REMOTE_ENTRY_POINTS
 
 
 class UnknownProvider(Exception):
@@ -31,6 +31,12 @@ class Catalog:
         """Every provider, in alphabetical order."""
         return tuple(sorted(self._here | self._environments.keys()))
 
+    def remote(self, provider: str) -> EntryPoint | None:
+        """Where the class of a provider is whose models are called from here; None for one with a worker."""
+        if provider in self._environments:
+            return None
+        return next(iter(entry_points(group=REMOTE_ENTRY_POINTS, name=provider)), None)
+
     def python(self, provider: str) -> str:
         """The interpreter that runs a provider. Raises `UnknownProvider`."""
         if (path := self._environments.get(provider)) is not None:
@@ -42,4 +48,4 @@ class Catalog:
 
 def installed() -> frozenset[str]:
     """The providers of this environment."""
-    return frozenset(point.name for point in entry_points(group=ENTRY_POINTS))
+    return frozenset(point.name for group in (ENTRY_POINTS, REMOTE_ENTRY_POINTS) for point in entry_points(group=group))

@@ -43,6 +43,14 @@ class ProviderInfo:
     """JSON Schema of one model's settings."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Regions as JSON, by a model version that its answer names: what is called may change behind its address."""
+
+    regions: bytes
+    version: str
+
+
 def key_of(settings: Mapping[str, JsonValue]) -> str:
     """The name of a model within its predictor: the hash of its settings."""
     return names.content_hash(dict(settings))
@@ -78,7 +86,9 @@ class Predictor(ABC):
         """A model as it was loaded last. Raises KeyError for one that never was."""
 
     @abstractmethod
-    async def predict_each(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> Sequence[bytes | Failed]:
+    async def predict_each(
+        self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK
+    ) -> Sequence[bytes | Told | Failed]:
         """Per input its regions as JSON, or why there are none; only those are lost that cannot be predicted.
 
         Where several are asked at once, the more urgent lane goes first.

@@ -14,6 +14,8 @@ from prelabel_runtime.tables import Table
 from .catalog import Catalog
 from .inference import Inference
 from .predictor import CannotStart, Predictor
+from .remote.build import caller
+from .remote.settings import RemoteSettings
 from .settings import InferenceSettings
 from .worker import ModelWorker
 
@@ -49,22 +51,35 @@ class Announced(Part):
 
 def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Service:
     """One provider's inference."""
-    worker = ModelWorker(provider, python=Catalog(settings.environments).python(provider), limits=settings.limits())
+    predictor, remote = _predictor(runtime, provider, settings)
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
-    inference = Inference(provider, worker, configs, runtime.blobs, runtime.clock, runtime.metrics)
+    inference = Inference(provider, predictor, configs, runtime.blobs, runtime.clock, runtime.metrics)
     return Service(
         name=f"inference-{provider}",
-        parts=(configs, Announced(worker, runtime.bus, runtime.clock, runtime.new_id())),
+        parts=(configs, Announced(predictor, runtime.bus, runtime.clock, runtime.new_id())),
         subscriptions=tuple(
             Subscription(
                 group=names.inference_group(provider, lane),
                 topics=(names.requests(provider, lane),),
-                batching=_batching(lane, settings),
+                batching=_batching(lane, settings) if remote is None else _calling(lane, remote),
                 on={PredictionRequested: inference.predict},
             )
             for lane in settings.lanes
         ),
     )
+
+
+def _predictor(runtime: Runtime, provider: str, settings: InferenceSettings) -> tuple[Predictor, RemoteSettings | None]:
+    """Where the provider's models live: with settings of calling where they are called."""
+    catalog = Catalog(settings.environments)
+    if (point := catalog.remote(provider)) is None:
+        return ModelWorker(provider, python=catalog.python(provider), limits=settings.limits()), None
+    remote = RemoteSettings()
+    return caller(runtime, point.load(), remote), remote
+
+
+def _calling(lane: Lane, remote: RemoteSettings) -> Batching:
+    return Batching(remote.records, linger=0.0 if lane is Lane.INTERACTIVE else 0.01, ahead=remote.ahead)
 
 
 def _batching(lane: Lane, settings: InferenceSettings) -> Batching:
