@@ -1,14 +1,24 @@
-"""Requests that are under way or were answered lately: who asks again gets the same answer, not another prediction.
+"""What is under way already is not asked again: requests that come twice, and equal questions to one model.
 
-A bus that was away for a while delivers what it was handed during that time more than once; without this, each copy
-would cost a call of the model. Only predictions are kept: what failed may go better the next time.
+`Joined` knows requests by their id, also those that were answered lately. A bus that was away for a while delivers what
+it was handed during that time more than once; without this, each copy would cost a call of the model. Only predictions
+are kept: what failed may go better the next time.
+
+`Alike` knows what a model is asked just now, whoever asks: two tasks of the same content, perhaps of two projects with
+label sets of their own, cost one call. It joins what the model said, before that is aligned with anything.
+
+Neither lets an interactive request wait for a place further behind than its own would be.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 from prelabel_contract.events import Outcome, PredictionCreated
 from prelabel_runtime.errors import Unavailable
+
+Q = TypeVar("Q", bound=Hashable)
+A = TypeVar("A")
 
 KEPT = 2048
 """Answers that are kept."""
@@ -21,26 +31,29 @@ class Joined:
         self._kept = kept
         self._answers: dict[str, asyncio.Future[Outcome]] = {}
 
-    def ask(self, request: str) -> tuple["asyncio.Future[Outcome]", bool]:
-        """Where the answer will be, and whether the caller is the first to ask: then it must `end` or `drop` it.
+    def ask(self, request: str, *, urgent: bool = False) -> tuple["asyncio.Future[Outcome]", bool]:
+        """Where the answer will be, and whether the caller has to ask for it: then it must `end` or `drop` it.
 
+        An urgent one does not wait for who may be waiting for a turn: it asks again, and answers both.
         The answer raises `Unavailable` if it was dropped.
         """
         if (known := self._answers.get(request)) is not None:
-            return known, False
+            return known, urgent and not known.done()
         answer = self._answers[request] = asyncio.get_running_loop().create_future()
         return answer, True
 
     def end(self, answers: Iterable[tuple[str, Outcome]]) -> None:
-        """Answers to requests that the caller was the first to ask for."""
+        """Answers to requests that the caller had to ask for. An answer that was given meanwhile stays."""
         for request, outcome in answers:
-            self._answers[request].set_result(outcome)
+            if (answer := self._answers.get(request)) is not None and not answer.done():
+                answer.set_result(outcome)
 
     def drop(self, requests: Iterable[str]) -> None:
         """There will be no answer from the caller: who waits asks again."""
         for request in requests:
-            answer = self._answers.pop(request)
-            if not answer.done():
+            answer = self._answers.get(request)
+            if answer is not None and not answer.done():
+                del self._answers[request]
                 answer.set_exception(Unavailable("the same request, which is under way"))
                 answer.exception()  # perhaps nobody waits for it
 
@@ -50,3 +63,51 @@ class Joined:
         failed = [request for request in done if not isinstance(self._answers[request].result(), PredictionCreated)]
         for request in {*failed, *done[: max(0, len(done) - self._kept)]}:
             del self._answers[request]
+
+
+class Alike(Generic[Q, A]):
+    """Equal questions that are being asked at once. It remembers no more than is under way."""
+
+    def __init__(self) -> None:
+        self._asked: dict[Q, tuple[asyncio.Future[Sequence[A]], int]] = {}
+        """Where the answers to the batch will be that asks a question, and its place there."""
+
+    async def each(self, questions: Sequence[Q], ask: Callable[[Sequence[int]], Awaitable[Sequence[A]]]) -> Sequence[A]:
+        """An answer per question. `ask` gets the places of those that nobody asks yet, and answers them in order.
+
+        Call it only when those would be asked at once: who asks an equal question waits for them. Raises what `ask`
+        raises, and `Unavailable` where another one's did.
+        """
+        mine: dict[Q, int] = {}
+        places: list[int] = []
+        theirs: dict[Q, tuple[asyncio.Future[Sequence[A]], int]] = {}
+        for place, question in enumerate(questions):
+            if question in mine or question in theirs:
+                continue
+            if (asked := self._asked.get(question)) is not None:
+                theirs[question] = asked
+            else:
+                mine[question] = len(places)
+                places.append(place)
+        said = await self._ask(mine, places, ask) if places else ()
+        if len(places) == len(questions):
+            return said
+        joined = {question: (await asyncio.shield(answers))[place] for question, (answers, place) in theirs.items()}
+        return [said[mine[q]] if q in mine else joined[q] for q in questions]
+
+    async def _ask(
+        self, mine: dict[Q, int], places: Sequence[int], ask: Callable[[Sequence[int]], Awaitable[Sequence[A]]]
+    ) -> Sequence[A]:
+        answers: asyncio.Future[Sequence[A]] = asyncio.get_running_loop().create_future()
+        self._asked.update((question, (answers, place)) for question, place in mine.items())
+        try:
+            said = await ask(places)
+        except BaseException:
+            answers.set_exception(Unavailable("the same question, which is under way"))
+            answers.exception()  # perhaps nobody waits for it
+            raise
+        finally:
+            for question in mine:
+                del self._asked[question]
+        answers.set_result(said)
+        return said
