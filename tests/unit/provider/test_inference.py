@@ -1,8 +1,10 @@
 """The one handler of every provider, on a real worker."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 import pytest_asyncio
 from prelabel_contract import names
 from prelabel_contract.events import ConfigPublished, Event, PredictionRequested, event
+from prelabel_contract.names import Lane
 from prelabel_contract.projects import Project
 from prelabel_provider.inference import LOAD_ATTEMPTS, Inference
-from prelabel_provider.worker import ModelWorker
+from prelabel_provider.worker import ModelWorker, WorkerLimits
 from prelabel_runtime.blobs import NoBlobs
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
@@ -20,6 +23,7 @@ from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.tables import Table
+from prelabel_runtime.testing.doubles import ManualClock
 from prelabel_runtime.topics.spec import topic_spec
 
 from tests.unit.provider.conftest import MakeWorker
@@ -45,7 +49,7 @@ def requested(config: Project, text: str, **more: Any) -> Event[PredictionReques
             "model": "m",
             "provider": "ledger",
             "config": config.config_hash,
-            "input_hash": "h",
+            "input_hash": names.content_hash({"text": text}),
             "data": {"text": text},
             **more,
         }
@@ -158,3 +162,38 @@ async def test_who_waits_for_another_batch_gets_its_failure_too(
     first, second = await asyncio.gather(*(inference.predict(batch) for batch in batches))
     assert [reply[0].data.task for reply in (*first, *second)] == ["bad", "slow one", "bad"]  # type: ignore[index]
     assert (tmp_path / "calls").read_text().split() == ["bad", "slow", "one"]
+
+
+async def test_equal_inputs_under_way_cost_one_call_whoever_asks_and_each_gets_an_outcome_of_its_own(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    config = project({"ledger": str(tmp_path / "calls")})
+    inference = await inference_of(configs, config, make_worker)
+    same = [requested(config, "ada", task=f"t{n}", request=f"r{n}") for n in range(3)]
+    other = [requested(config, "bob"), requested(config, "ada", task="t3", request="r3")]
+    replies = [*await inference.predict(same), *await inference.predict(other)]
+    told = [reply[0].data for reply in replies]  # type: ignore[index]
+    assert [(data.task, data.request) for data in told[:3]] == [("t0", "r0"), ("t1", "r1"), ("t2", "r2")]
+    assert [[region.text for region in data.regions] for data in told] == [["ada"], ["ada"], ["ada"], ["bob"], ["ada"]]
+    assert (tmp_path / "calls").read_text().split() == ["t0", "bob", "t3"]
+    assert b'prelabel_predictions_joined_total{provider="ledger"} 2.0' in inference.metrics.expose()
+
+
+async def test_work_that_expires_while_it_waits_for_its_turn_is_not_given_to_the_model(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    config = project({"ledger": str(tmp_path / "calls")})
+    clock = ManualClock()
+    inference = replace(await inference_of(configs, config, make_worker), clock=clock)
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(WorkerLimits().batches):
+            await held.enter_async_context(inference.predictor.turn(Lane.BULK))
+        batch = [requested(config, "late", deadline_ms=clock.now_ms() + 1_000), requested(config, "patient")]
+        waiting = asyncio.create_task(inference.predict(batch))
+        while not inference.prepared:  # noqa: ASYNC110 - what it waits for is its own
+            await asyncio.sleep(0)
+        clock.advance(2)
+    late, patient = [reply[0].data for reply in await waiting]  # type: ignore[index]
+    assert (late.outcome, late.reason) == ("expired", "deadline")
+    assert patient.task == "patient"
+    assert (tmp_path / "calls").read_text().split() == ["patient"]

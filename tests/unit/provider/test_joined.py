@@ -29,7 +29,7 @@ class Model:
 
     def each(self, alike: Alike[str, str], questions: str) -> "asyncio.Task[Sequence[str]]":
         """A letter is a question."""
-        return asyncio.create_task(alike.each(list(questions), self.about(list(questions))))  # type: ignore[arg-type]
+        return asyncio.create_task(alike.each(list(questions), self.about(list(questions))))
 
 
 async def settled() -> None:

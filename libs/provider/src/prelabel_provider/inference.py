@@ -7,7 +7,7 @@ tasks from being predicted (no worker, no configuration to be read) pauses the l
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from prelabel_contract import cloudevents, names
@@ -36,10 +36,11 @@ from prelabel_runtime.tables import Table
 
 from .align import Aligner
 from .base import BadSettings, Failed, Input
-from .joined import Joined
-from .predictor import CannotLoad, CannotStart, Predictor, key_of
+from .joined import Alike, Joined
+from .predictor import CannotLoad, CannotStart, Predictor, Told, key_of
 
 Requested = Event[PredictionRequested]
+_LATE = Failed("deadline", "nobody waits for it any more")
 _log = log.get("prelabel.inference")
 
 
@@ -94,6 +95,7 @@ class Inference:
     prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
     joined: Joined = field(default_factory=Joined)
+    alike: Alike[tuple[bool, str, str, str], bytes | Told | Failed] = field(default_factory=Alike)
 
     async def predict(self, batch: Sequence[Requested]) -> Sequence[Reply]:
         """One outcome per request. Those whose data must be fetched come after the others, as many as fit at once."""
@@ -122,36 +124,44 @@ class Inference:
             if self.clock.now_ms() - data.accepted_ms < BLOB_PATIENCE_MS:
                 return TryAgain(error.detail, after=BLOB_RETRY_SECONDS)
             return _failed(data, "blob", error.detail)
-        return replace(requested, data=data.model_copy(update={"data": fields}))
+        return requested._replace(data=data.model_copy(update={"data": fields}))
 
     async def _predicted(self, batch: Sequence[Requested]) -> Sequence[Reply]:
         """One outcome per request; one that is under way already waits for that answer."""
-        asked = [(e, *self.joined.ask(e.data.request)) for e in batch]
+        asked = [(e, *self.joined.ask(e.data.request, urgent=e.data.lane == Lane.INTERACTIVE)) for e in batch]
         first = [e.data for e, _, is_first in asked if is_first]
+        outcomes: dict[str, Outcome] = {}
         try:
-            outcomes = await self._outcomes(first)
-        except BaseException:
-            self.joined.drop(data.request for data in first)
-            raise
-        self.joined.end((data.request, outcome) for data, outcome in zip(first, outcomes, strict=True))
+            await self._end(first, outcomes)
+        finally:  # what was answered is not asked again, if the rest cannot be had now
+            self.joined.end(outcomes.items())
+            self.joined.drop(data.request for data in first if data.request not in outcomes)
         try:
             return [await self._told(e, _for(e.data, await asyncio.shield(answer))) for e, answer, _ in asked]
         finally:
             self.joined.forget()
 
-    async def _outcomes(self, requests: Sequence[PredictionRequested]) -> Sequence[Outcome]:
-        answers: dict[int, Outcome] = {}
+    async def _end(self, requests: Sequence[PredictionRequested], outcomes: dict[str, Outcome]) -> None:
+        """Put the outcome of each request under its id. Models are asked at once; one may be slower than another."""
         jobs: dict[int, _Job] = {}
         for place, request in enumerate(requests):
             found = await self._job(request)
             if isinstance(found, _Job):
                 jobs[place] = found
             else:
-                answers[place] = found
-        for same in _by_model(jobs).values():
+                outcomes[request.request] = found
+
+        async def ask(same: Sequence[int]) -> None:
             said = await self._predict([jobs[place] for place in same])
-            answers.update(zip(same, said, strict=True))
-        return [answers[place] for place in range(len(requests))]
+            outcomes.update((requests[place].request, one) for place, one in zip(same, said, strict=True))
+
+        groups = list(_by_model(jobs).values())
+        if len(groups) == 1:
+            await ask(groups[0])
+            return
+        for error in await asyncio.gather(*map(ask, groups), return_exceptions=True):
+            if error is not None:
+                raise error
 
     async def _job(self, data: PredictionRequested) -> _Job | PredictionFailed:
         if data.deadline_ms is not None and self.clock.now_ms() > data.deadline_ms:
@@ -185,8 +195,8 @@ class Inference:
             restarts = dict(self.predictor.restarts)
             try:
                 kinds = (await self.predictor.load(first.model.settings)).kinds
-                inputs = [Input(j.request.task, j.request.data, j.prepared.field_for(kinds)) for j in jobs]
-                said = await self.predictor.predict_each(first.settings_key, inputs)
+                inputs = [_input(job, kinds) for job in jobs]
+                said = await self._said(jobs, inputs)
             except BadSettings as error:
                 return [_failed(job.request, "settings", str(error)) for job in jobs]
             except CannotLoad as error:
@@ -202,6 +212,25 @@ class Inference:
         await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
 
+    async def _said(self, jobs: Sequence[_Job], inputs: Sequence[Input]) -> Sequence[bytes | Told | Failed]:
+        """What the model says, asked once about equal inputs; it is not asked what nobody waits for any more."""
+        now, key = self.clock.now_ms(), jobs[0].prepared.settings_key
+        lane = Lane(jobs[0].request.lane)
+        wanted = [place for place, one in enumerate(inputs) if one.deadline_ms is None or now <= one.deadline_ms]
+        urgent = lane is Lane.INTERACTIVE
+        questions = [(urgent, key, inputs[place].field, jobs[place].request.input_hash) for place in wanted]
+
+        asked: Sequence[int] = ()
+
+        async def ask(places: Sequence[int]) -> Sequence[bytes | Told | Failed]:
+            nonlocal asked
+            asked = places
+            return await self.predictor.predict_each(key, [inputs[wanted[place]] for place in places], lane)
+
+        said = dict(zip(wanted, await self.alike.each(questions, ask), strict=True))
+        self.metrics.joined.labels(self.provider).inc(len(questions) - len(asked))
+        return [said.get(place, _LATE) for place in range(len(inputs))]
+
     def _unloadable(self, jobs: Sequence[_Job], error: CannotLoad) -> Sequence[Outcome]:
         """A model that takes its process with it is tried a few times; then it must not hold up the others."""
         key = jobs[0].prepared.settings_key
@@ -210,10 +239,14 @@ class Inference:
             raise Unavailable(f"worker of {self.provider}: {error}") from error
         return [_failed(job.request, "model_cannot_load", str(error)) for job in jobs]
 
-    def _outcome(self, job: _Job, said: bytes | Failed, version: str) -> Outcome:
+    def _outcome(self, job: _Job, said: bytes | Told | Failed, version: str) -> Outcome:
         data = job.request
+        if isinstance(said, Told):
+            version = said.version
+            said = said.regions
         if isinstance(said, Failed):
-            return _failed(data, said.reason, said.detail, version=version)
+            outcome = "expired" if said.reason == "deadline" else "failed"
+            return _failed(data, said.reason, said.detail, outcome=outcome, version=version)
         aligned = job.prepared.aligner.align(data.data, said)
         for reason, count in aligned.dropped.items():
             self.metrics.regions_dropped.labels(self.provider, reason).inc(count)
@@ -271,6 +304,10 @@ def _for(data: PredictionRequested, outcome: Outcome) -> Outcome:
     if (outcome.correlation, outcome.revision, outcome.run) == (data.correlation, data.revision, data.run):
         return outcome
     return outcome.model_copy(update=_same(data))
+
+
+def _input(job: _Job, kinds: frozenset[str]) -> Input:
+    return Input(job.request.task, job.request.data, job.prepared.field_for(kinds), job.request.deadline_ms)
 
 
 def _portions(batch: Sequence[Requested]) -> Iterator[list[int]]:

@@ -126,6 +126,9 @@ class Metrics:
         self.predict_seconds = Histogram(
             "prelabel_predict_seconds", "A batch in the model worker", ["provider"], buckets=_SECONDS, registry=r
         )
+        self.joined = Counter(
+            "prelabel_predictions_joined", "Questions that equal ones under way answered", ["provider"], registry=r
+        )
         self.regions_dropped = Counter(
             "prelabel_regions_dropped", "Regions a model gave that cannot be kept", ["provider", "reason"], registry=r
         )
