@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-PROVIDERS = ("echo", "rules", "spacy")
+PROVIDERS = ("echo", "rules", "spacy", "remote")
 """Those that come with the one-process form; others have environments of their own."""
 OURS = (
     *(str(project.parent) for of in ("libs", "services") for project in sorted(Path(of).glob("*/pyproject.toml"))),
