@@ -7,6 +7,7 @@ not be started, or there is no such case; 130 interrupted, the report holds what
 
 import argparse
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def main() -> int:
         return 0
     if not cases:
         parser.error(f"no figure is called or begins with {' or '.join(arguments.only)}; --list shows all")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every try of what succeeds later
     console, found, interrupted = Console(), Found(), False
     kept = OUT / "bench"
     kept.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,7 @@ def number(value: float) -> str:
 def table(found: Sequence[Result]) -> Table:
     """For people at a terminal."""
     shown = Table(title="Prelabel's benchmarks", title_justify="left")
-    shown.add_column("name")
+    shown.add_column("name", no_wrap=True)
     for column in ("median", "low", "high"):
         shown.add_column(column, justify="right")
     shown.add_column("unit")
@@ -95,5 +95,13 @@ def table(found: Sequence[Result]) -> Table:
     for one in found:
         ratio = f"{one.ratio:.2f} of {one.ratio_to}" if one.ratio is not None else ""
         mark = {True: "[green]reached[/green] ", False: "[red]missed[/red] ", None: ""}[one.reached]
-        shown.add_row(one.name, number(one.median), number(one.low), number(one.high), one.unit, ratio, mark + one.goal)
+        shown.add_row(
+            one.name,
+            number(one.median),
+            number(one.low),
+            number(one.high),
+            one.unit,
+            ratio,
+            mark + one.goal.partition(" of ")[0],
+        )
     return shown

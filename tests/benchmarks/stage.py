@@ -17,7 +17,7 @@ from tests.benchmarks.pipeline import Asked, Pipeline
 from tests.rig.processes import Prelabel
 
 SIDES = ("sqlite", "kafka")
-CPU = "cpu_us_per_task."
+_CPU = "cpu_us_per_task."
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -57,6 +57,10 @@ class Stage:
         """Keep something for the report that is more than a number."""
         self.details.setdefault(name, []).append(value)
 
+    def note_cpu(self, name: str, microseconds: Mapping[str, float]) -> None:
+        """Keep what a task has cost each process."""
+        self.note(f"{_CPU}{name}", microseconds)
+
     def texts_and_ner(self) -> Measured:
         """The NER model and its texts; made first where they are not there, which takes a minute."""
         return prepare(self.kept, lambda fraction: self.say(f"training the NER model, once: {fraction:.0%}"))
@@ -68,12 +72,15 @@ class Stage:
                 pipeline = self.on_sqlite if side == "sqlite" else self.on_kafka
                 yield side, stack.enter_context(pipeline(case, providers))
 
-    def end_to_end(self, name: str, pipeline: Pipeline, asked: Asked, texts: Sequence[str]) -> Turn:
+    def end_to_end(
+        self, name: str, pipeline: Pipeline, asked: Asked, texts: Sequence[str], *, warm_up: int = 256
+    ) -> Turn:
         """A turn that takes the texts through the whole pipeline, each round in a project of its own."""
 
         def measure(number: int) -> Values:
-            measured = pipeline.measure(f"bench-{name.replace('.', '-')}-{number}", asked, texts)
-            self.note(f"{CPU}{name}", {process: one / measured.tasks * 1e6 for process, one in measured.cpu.items()})
+            project = f"bench-{name.replace('.', '-')}-{number}"
+            measured = pipeline.measure(project, asked, texts, warm_up=warm_up)
+            self.note_cpu(name, {process: one / measured.tasks * 1e6 for process, one in measured.cpu.items()})
             return {name: measured.per_second}
 
         return Turn(name, measure)
@@ -81,12 +88,12 @@ class Stage:
     def costs(self) -> dict[str, dict[str, float]]:
         """CPU microseconds per task, by what was measured and by process: medians over the rounds."""
         return {
-            name.removeprefix(CPU): {
+            name.removeprefix(_CPU): {
                 process: round(statistics.median(one[process] for one in rounds if process in one), 1)
                 for process in rounds[-1]
             }
             for name, rounds in self.details.items()
-            if name.startswith(CPU)
+            if name.startswith(_CPU)
         }
 
     @contextmanager

@@ -2,10 +2,12 @@
 
 from tests.benchmarks.case import Case
 
-from . import echo, hops, ingest, memory, ner
+from . import echo, encoder, hops, ingest, linear, memory, ner
 
 CASES: tuple[Case, ...] = (
     ner.CASE,
+    linear.CASE,
+    encoder.CASE,
     echo.CASE,
     hops.CASE,
     ingest.CASE,
