@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .engines import Batch, Engine, Floats
+from .engines import About, Batch, Engine, Floats
+
+_ON_CPU, _ON_GPU = 384, 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,18 @@ def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
         begin += count
 
 
-def run(engine: Engine, pieces: Sequence[Piece], pad_id: int, tokens: int) -> list[Floats]:
+def budget(wanted: int | None, about: About) -> int:
+    """Tokens in one batch: what the settings say, or what suits the device."""
+    if wanted is not None:
+        return wanted
+    return _ON_CPU if about.device == "cpu" else _ON_GPU
+
+
+def run(engine: Engine, pieces: Sequence[Piece], pad_id: int, tokens: int | None) -> list[Floats]:
     """What the engine says to each piece, in their order: [labels], or [its tokens, labels]."""
     lengths = [len(piece.ids) for piece in pieces]
     said: list[Floats] = [_NOTHING] * len(pieces)
-    for group in by_length(lengths, tokens):
+    for group in by_length(lengths, budget(tokens, engine.about)):
         logits = engine.run(filled([pieces[position] for position in group], pad_id))
         per_token = logits.ndim > 2
         for position, own in zip(group, logits, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from prelabel_contract.regions import Text
 from prelabel_provider.base import BadSettings, Failed, Predicted, Prediction
 
-from .batches import Piece, by_length, filled
+from .batches import Piece, budget, by_length, filled
 from .engines import Writer
 from .saved import Saved
 from .settings import HuggingFaceSettings
@@ -37,7 +37,7 @@ class TextGeneration(Task):
         said: list[Prediction] = [self._unfit(len(ids)) for ids in prompts]
         fit = [i for i, ids in enumerate(prompts) if 0 < len(ids) <= self._room]
         lengths = [len(prompts[i]) + self._settings.new_tokens for i in fit]
-        for group in by_length(lengths, self._settings.batch_tokens):
+        for group in by_length(lengths, budget(self._settings.batch_tokens, self._writer.about)):
             chosen = [fit[position] for position in group]
             batch = filled([Piece(prompts[i], [0] * len(prompts[i])) for i in chosen], self._pad_id, left=True)
             written = self._writer.write(batch, self._settings.new_tokens)

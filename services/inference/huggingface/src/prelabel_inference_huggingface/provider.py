@@ -31,7 +31,7 @@ class HuggingFaceProvider(Provider[HuggingFaceSettings]):
     name = "huggingface"
     kinds = frozenset({"span", "choice", "text"})
     Settings = HuggingFaceSettings
-    batch = BatchShape(records=64, size=32_768)  # characters; an encoder of the usual size takes half a second for it
+    batch = BatchShape(records=64, size=16_384)  # characters: an encoder of the usual size takes a second for it
 
     def __init__(self, settings: HuggingFaceSettings, task: Task, version: str) -> None:
         self._settings = settings

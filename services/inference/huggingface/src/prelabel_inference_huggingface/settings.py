@@ -59,8 +59,9 @@ class HuggingFaceSettings(ProviderSettings):
     long_texts: Literal["windows", "truncate", "fail"] = "windows"
     """What is too long for the model: windows read it piece by piece, and what they say is merged; truncate leaves out
     what does not fit; fail says too_long."""
-    batch_tokens: Annotated[int, Field(ge=1, le=1_048_576)] = 2048
-    """Tokens that the model reads at once, padding included."""
+    batch_tokens: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    """Tokens that the model computes at once, padding included; unless set 384 on a CPU, whose caches hold no more, and
+    16384 on a GPU."""
     max_length: Annotated[int, Field(ge=1)] = 1_000_000
     """Characters. A longer text fails as too_long."""
 
