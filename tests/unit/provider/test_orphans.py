@@ -96,9 +96,10 @@ def test_a_worker_ends_when_its_pipe_closes_while_its_model_is_busy(tmp_path: Pa
     reading = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
     with _bare_worker(parent=os.getpid()) as (child, connection):
         _answer(connection)
-        connection.sendall(pack(Load("m", f'{{"seconds_per_task": 1000, "ledger": "{ledger}"}}'.encode())))
+        connection.sendall(pack(Load(1, "m", f'{{"seconds_per_task": 1000, "ledger": "{ledger}"}}'.encode())))
+        _answer(connection)  # it begins
         _answer(connection)
-        connection.sendall(pack(Predict("m", [FrameItem("t", {"text": "x"}, "text")])))
+        connection.sendall(pack(Predict(2, "m", b"{}", [FrameItem("t", {"text": "x"}, "text")])))
         assert select.select([reading], [], [], 30)[0]
         connection.close()
         assert child.wait(5) == 0

@@ -14,7 +14,8 @@ import pytest
 from prelabel_contract.regions import REGIONS, Span
 from prelabel_provider.base import BadSettings, Failed, Input
 from prelabel_provider.predictor import CannotStart, key_of
-from prelabel_provider.worker import ModelWorker, ProviderRaised, WorkerDied, WorkerTimeout, death
+from prelabel_provider.process import death
+from prelabel_provider.worker import ModelWorker, ProviderRaised, WorkerDied, WorkerTimeout
 
 from .conftest import MakeWorker, reasons, texts
 
@@ -247,10 +248,10 @@ async def test_harm_is_told_in_words_and_the_worker_goes_on(
 @pytest.mark.parametrize(
     ("harm", "limits", "reason", "deaths"),
     [
-        ("abort_on", {}, "worker_crashed", 2),
-        ("crash_on", {}, "worker_crashed", 2),
-        ("eat_on", {"memory_mib": 400}, "worker_crashed", 2),
-        ("hang_on", {"batch_seconds": 0.5}, "timeout", 2),
+        ("abort_on", {}, "worker_crashed", 3),
+        ("crash_on", {}, "worker_crashed", 3),
+        ("eat_on", {"memory_mib": 400}, "worker_crashed", 3),
+        ("hang_on", {"batch_seconds": 0.5}, "timeout", 3),
         ("raise_on", {}, "error", 0),
         ("lose_on", {}, "error", 0),
         ("fail_on", {}, "told", 0),
@@ -273,11 +274,13 @@ async def test_a_poisoned_input_loses_only_itself(
     assert reasons(outcomes) == [None] * 20 + [reason] + [None] * 11
     assert worker.counts.deaths == deaths
     calls = Counter(ledger.read_text().split())
-    assert set(calls.values()) == {1 if harm == "fail_on" else 2}
+    assert calls["t20"] == (1 if harm == "fail_on" else 3)
+    # All were in its company, four of them once more, in a smaller one.
+    assert sorted(calls.values()) == ([1] * 32 if harm == "fail_on" else [2] * 27 + [3] * 5)
     assert all("BOOM" not in one.detail for one in outcomes if isinstance(one, Failed))
 
 
-async def test_an_innocent_input_is_repeated_once_however_many_are_poisoned(
+async def test_several_poisoned_inputs_cost_two_deaths_each_and_an_innocent_one_three_calls_at_most(
     make_worker: MakeWorker, tmp_path: Path
 ) -> None:
     worker = make_worker()
@@ -286,9 +289,21 @@ async def test_an_innocent_input_is_repeated_once_however_many_are_poisoned(
     inputs = texts(*("BOOM" if number % 8 == 3 else "fine" for number in range(24)))
     outcomes = await worker.predict_each(key, inputs)
     assert [number for number, reason in enumerate(reasons(outcomes)) if reason] == [3, 11, 19]
-    assert worker.counts.deaths == 4
-    assert worker.counts.repeated == 24
-    assert set(Counter(ledger.read_text().split()).values()) == {2}
+    assert worker.counts.deaths == 1 + 2 * 3
+    assert max(Counter(ledger.read_text().split()).values()) == 3
+
+
+async def test_a_search_does_not_wait_longer_and_longer_though_everything_is_poisoned(make_worker: MakeWorker) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    worker = make_worker(sleep=sleep)
+    key = await _load(worker, abort_on="BOOM")
+    assert reasons(await worker.predict_each(key, texts(*["BOOM"] * 9))) == ["worker_crashed"] * 9
+    assert worker.counts.deaths == 1 + 3 + 9
+    assert set(waits) == {0}
 
 
 async def test_a_worker_that_somebody_else_kills_costs_no_input(make_worker: MakeWorker) -> None:
@@ -334,6 +349,62 @@ async def test_a_cancelled_call_leaves_no_answer_behind(make_worker: MakeWorker)
     assert b"QUICK" in said
 
 
+# ------------------------------------------------------------------------------------------- several questions
+
+
+async def test_a_question_that_waits_in_the_process_is_not_timed(make_worker: MakeWorker) -> None:
+    worker = make_worker(batch_seconds=2.0)
+    key = await _load(worker, seconds_per_task=0.9)
+    said = await asyncio.gather(*(worker.predict(key, texts(f"word{number}")) for number in range(3)))
+    assert [reasons(one) for one in said] == [[None]] * 3
+    assert worker.counts.starts == 1
+
+
+async def test_who_waits_while_another_kills_the_process_is_asked_again_and_given_to_the_model_once(
+    make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    worker = make_worker()
+    ledger = tmp_path / "ledger"
+    key = await _load(worker, ledger=str(ledger), abort_on="BOOM")
+    innocents = ([Input(f"innocent{number}", {"text": "fine"}, "text")] for number in range(3))
+    guilty, *others = await asyncio.gather(
+        worker.predict_each(key, texts("BOOM")), *(worker.predict(key, one) for one in innocents)
+    )
+    assert reasons(guilty) == ["worker_crashed"]
+    assert [reasons(one) for one in others] == [[None]] * 3
+    assert Counter(ledger.read_text().split()) == {"t0": 2, "innocent0": 1, "innocent1": 1, "innocent2": 1}
+
+
+async def test_who_gives_up_waiting_disturbs_nobody_and_is_not_given_to_the_model(
+    make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    worker = make_worker()
+    ledger = tmp_path / "ledger"
+    os.mkfifo(ledger)
+    reading = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
+    key = await _load(worker, ledger=str(ledger), seconds_per_task=0.3)
+    first = asyncio.create_task(worker.predict(key, texts("a", "b")))
+    quitter = asyncio.create_task(worker.predict(key, [Input("quitter", {"text": "x"}, "text")]))
+    last = asyncio.create_task(worker.predict(key, [Input("last", {"text": "x"}, "text")]))
+    await asyncio.sleep(0)  # until they have asked
+    quitter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await quitter
+    assert reasons(await first) == [None, None]
+    assert reasons(await last) == [None]
+    assert os.read(reading, 1000).split() == [b"t0", b"t1", b"last"]
+    assert worker.counts.starts == 1
+    os.close(reading)
+
+
+async def test_a_model_that_another_question_pushes_out_meanwhile_comes_back(make_worker: MakeWorker) -> None:
+    worker = make_worker(models=1)
+    keys = [await _load(worker, label=label) for label in ("ONE", "TWO")]
+    said = await asyncio.gather(*(worker.predict(keys[number % 2], texts("x")) for number in range(6)))
+    labels = [next(iter(REGIONS.validate_json(one[0]))).labels for one in said if isinstance(one[0], bytes)]
+    assert labels == [("ONE",), ("TWO",)] * 3
+
+
 # -------------------------------------------------------------------------------------------------- strangers
 
 
@@ -363,7 +434,7 @@ def _impostor(folder: Path, body: str) -> str:
         "out.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n' * 10)",
         "out.sendall(struct.pack('>I', 5) + b'\\xc1\\xc1\\xc1\\xc1\\xc1')",
         "out.sendall(struct.pack('>I', 2) + b'\\x93\\x01')",
-        "out.sendall(pack(Unloaded()))",
+        "out.sendall(pack(Unloaded(1)))",
         "out.sendall(pack(Ready(PROTOCOL + 1, '1', [], b'{}')))",
         "out.sendall(b'\\x00\\x00'); out.close(); sys.exit(3)",
     ],
@@ -382,17 +453,24 @@ async def test_a_child_that_begins_with_garbage_cannot_start(
     [
         "struct.pack('>I', 1 << 31)",
         "struct.pack('>I', 1) + b'\\xc1'",
-        "pack(Answers([]))",
-        "pack(Answers([b'[]'] * 3))",
-        "pack(Loaded('1', [], {}))",
-        "pack(Answers([b'[]']))[:-1]",
+        "pack(Answers(2, []))",
+        "pack(Answers(2, [b'[]'] * 3))",
+        "pack(Answers(3, [b'[]']))",
+        "pack(Began(2, [0]))",
+        "pack(Loaded(2, '1', [], {}))",
+        "pack(Unloaded(2))",
+        "pack(Ready(PROTOCOL, '1', [], b'{}'))",
+        "pack(Answers(2, [b'[]']))[:-1]",
     ],
 )
-async def test_an_answer_that_is_none_kills_the_child(make_worker: MakeWorker, tmp_path: Path, answer: str) -> None:
+@pytest.mark.parametrize("begun", ["", "pack(Began(2, [0])) + "])
+async def test_an_answer_that_is_none_kills_the_child(
+    make_worker: MakeWorker, tmp_path: Path, begun: str, answer: str
+) -> None:
     body = (
         "out.sendall(pack(Ready(PROTOCOL, '1', [], b'{}')))\n"
-        "out.recv(1 << 20); out.sendall(pack(Loaded('1', [], {})))\n"
-        f"out.recv(1 << 20); out.sendall({answer}); sys.exit(1)"
+        "out.recv(1 << 20); out.sendall(pack(Began(1, [])) + pack(Loaded(1, '1', [], {})))\n"
+        f"out.recv(1 << 20); out.sendall({begun}{answer}); sys.exit(1)"
     )
     worker = make_worker(python=_impostor(tmp_path, body))
     key = await _load(worker)

@@ -18,48 +18,45 @@ import asyncio
 import json
 import logging
 import os
-import signal
-import socket
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import count
+from math import isqrt
 
 from prelabel_contract.names import Lane
 from pydantic import JsonValue
 
 from .base import BadSettings, Description, Failed, Input
-from .frames import (
-    LENGTH_BYTES,
-    PROTOCOL,
-    Answer,
-    Answers,
-    Broken,
-    Garbage,
-    Item,
-    Load,
-    Loaded,
-    NoAnswer,
-    NotLoaded,
-    Predict,
-    Raised,
-    Ready,
-    Refused,
-    Unload,
-    Unloaded,
-    body_length,
-    pack,
-    unpack_answer,
-)
+from .frames import Item, Load, Loaded, NoAnswer, Predict, Unload, pack
 from .lanes import Turns
 from .predictor import CannotLoad, CannotStart, Predictor, ProviderInfo, key_of
-from .worker_main import OUT_OF_MEMORY
+from .process import (
+    Asked,
+    End,
+    Launch,
+    Process,
+    ProviderRaised,
+    WorkerCounts,
+    WorkerDied,
+    WorkerError,
+    WorkerTimeout,
+)
+
+__all__ = (
+    "Backoff",
+    "ModelWorker",
+    "ProviderRaised",
+    "WorkerCounts",
+    "WorkerDied",
+    "WorkerError",
+    "WorkerLimits",
+    "WorkerTimeout",
+)
 
 _log = logging.getLogger(__name__)
-
-A = TypeVar("A")
 
 _THREADS = (
     *(
@@ -74,25 +71,10 @@ _THREADS = (
 _OF_OUR_INTERPRETER = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 _NOT_FOR_MODELS = ("PRELABEL_API_KEY", "PRELABEL_API_KEY_FILE", "PRELABEL_BUS", "PRELABEL_STORE")
 """Variables that hold secrets of ours: a model's code has no business with them."""
-_LAST_WORDS = 5
-"""Lines of the child's output kept to explain why it did not start."""
-_BUFFER = 1 << 20
-
-
-class WorkerError(Exception):
-    """A model worker did not do what it was asked."""
-
-
-class WorkerDied(WorkerError):
-    """The process ended while it worked; the message says by what."""
-
-
-class WorkerTimeout(WorkerError):
-    """The process worked longer than it may, and was killed."""
-
-
-class ProviderRaised(WorkerError):
-    """The provider raised; the message is the exception's type, and never quotes an input."""
+_MYSTERIES = 3
+"""Ends in a row of a process that had begun nothing, until what waited for it is suspected."""
+_URGENCY = {Lane.INTERACTIVE: 0, Lane.BULK: 1, Lane.BACKFILL: 1}
+"""In the process. Whether bulk or backfill comes first was decided by their turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,25 +84,15 @@ class WorkerLimits:
     start_seconds: float = 120.0
     """To start, and to load a model, each."""
     batch_seconds: float = 300.0
-    """To predict a batch."""
+    """For one call of the model."""
     memory_mib: int | None = None
     """Memory of the process's own, in MiB (RLIMIT_DATA: code and shared files do not count)."""
     threads: int = 1
     """Of numerical libraries."""
     models: int = 4
     """Kept loaded at once; the least recently used goes first, and comes back when it is needed."""
-
-
-@dataclass(slots=True)
-class WorkerCounts:
-    """What happened to a worker since it was made: for metrics and tests."""
-
-    starts: int = 0
-    deaths: int = 0
-    """Crashes and kills, not counting stops and cancelled calls."""
-    timeouts: int = 0
-    repeated: int = 0
-    """Inputs given to the model a second time, because a batch with them was lost."""
+    batches: int = 2
+    """Batches that have their turn at once: one that the model is at, the others ready in its process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,22 +110,13 @@ class Backoff:
 
 
 @dataclass(slots=True)
-class _Process:
-    child: asyncio.subprocess.Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    output: asyncio.Task[None]
-    last_words: deque[str]
-
-
-@dataclass(slots=True)
 class _Model:
     settings: bytes
-    description: Description | None = None
+    description: Description
 
 
 class ModelWorker(Predictor):
-    """One worker process of one provider. One question at a time: callers wait for each other.
+    """One worker process of one provider, which is asked as much as callers like and does one thing at a time.
 
     It starts by itself with the first question, and again after a death; `stop` ends it for good. On Linux
     the process dies with the thread that runs the event loop, not only with the whole parent.
@@ -177,11 +140,16 @@ class ModelWorker(Predictor):
         self._backoff = backoff
         self._sleep = sleep
         self._models: dict[str, _Model] = {}
-        self._busy = asyncio.Lock()
-        self._turns = Turns()
-        self._process: _Process | None = None
+        self._turns = Turns(slots=limits.batches, urgent=1)
+        self._numbers = count(1)
+        self._starting = asyncio.Lock()
+        self._loading = asyncio.Lock()
+        self._process: Process | None = None
         self._info: ProviderInfo | None = None
         self._failures = 0
+        self._calls = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._stopped = False
         self.counts = WorkerCounts()
 
@@ -191,37 +159,37 @@ class ModelWorker(Predictor):
         return {"death": self.counts.deaths, "timeout": self.counts.timeouts}
 
     def turn(self, lane: Lane, work: float = 1.0) -> AbstractAsyncContextManager[None]:
-        """One batch at a time."""
+        """As many batches as `batches` of the limits says, and one more if it is interactive.
+
+        In the process that one goes before those that wait there, so it waits for one call of the model at most.
+        """
         return self._turns.turn(lane, work)
 
     @property
     def pid(self) -> int | None:
         """The process, while there is one."""
-        return None if self._process is None else self._process.child.pid
+        return None if self._process is None else self._process.pid
 
     @property
     def running(self) -> bool:
         """Whether there is a process that has not ended."""
-        return self._process is not None and self._process.child.returncode is None
+        return self._process is not None and self._process.running
 
     async def start(self) -> ProviderInfo:
         """Start the process if there is none, and tell what the provider is. Raises `CannotStart`."""
-        async with self._busy:
-            return await self._ensure_started()
+        with self._call():
+            await self._started()
+            assert self._info is not None  # noqa: S101 (it runs)
+            return self._info
 
     async def stop(self, grace: float = 10.0) -> None:
         """End the process for good: after what it does, or by force after `grace` seconds."""
         self._stopped = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(grace), self._busy:
-                pass
-        process, self._process = self._process, None
-        if process is not None:
-            process.writer.close()  # it ends by itself when it sees that
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(grace, 2.0)):
-                    await process.child.wait()
-            await self._bury(process)
+            async with asyncio.timeout(grace):
+                await self._quiet.wait()
+        if (process := self._process) is not None:
+            await process.retire(min(grace, 2.0))
 
     async def load(self, settings: Mapping[str, JsonValue]) -> Description:
         """Load a model, or tell what is known of it. Its key is `key_of(settings)`. After a restart, or
@@ -230,214 +198,178 @@ class ModelWorker(Predictor):
         Raises `BadSettings` and `CannotStart`.
         """
         key = key_of(settings)
-        async with self._busy:
-            known = self._models.get(key)
-            if known is not None and known.description is not None:
-                return known.description
-            model = _Model(json.dumps(dict(settings), ensure_ascii=False).encode())
-            await self._ensure_started()
-            description = await self._load(key, model)
-            self._models[key] = model
-            return description
+        if (known := self._models.get(key)) is not None:
+            return known.description
+        with self._call():
+            async with self._loading:
+                if (known := self._models.get(key)) is not None:
+                    return known.description
+                written = json.dumps(dict(settings), ensure_ascii=False).encode()
+                model = self._models[key] = _Model(written, await self._load(key, written))
+                return model.description
 
     def description(self, key: str) -> Description:
         """A model as it was loaded last: a reload from a folder that changed has another version.
 
         Raises KeyError for a model that was never loaded.
         """
-        description = self._models[key].description
-        assert description is not None  # noqa: S101 (it is kept only once loaded)
-        return description
+        return self._models[key].description
 
     async def unload(self, key: str) -> None:
         """Forget a model."""
-        async with self._busy:
-            known = self._models.pop(key, None)
-            if known is not None and self.running:
-                await self._expect(await self._ask(pack(Unload(key)), self._limits.start_seconds), Unloaded)
+        with self._call():
+            if self._models.pop(key, None) is not None and self._process is not None and self.running:
+                asked = self._asked()
+                await self._process.ask(pack(Unload(asked.id, key)), asked)
 
-    async def predict(self, key: str, inputs: Sequence[Input]) -> list[bytes | Failed]:
-        """Predict a batch in one go: per input its regions as JSON, or why there are none.
+    async def predict(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Failed]:
+        """Per input of a batch its regions as JSON, or why there are none.
 
         Raises KeyError for a model that was never loaded, `BadSettings` if it cannot be loaded again, and
-        `WorkerError`: then the whole batch is lost. `predict_each` saves what can be saved.
+        `WorkerError`: then something of the batch is lost. `predict_each` saves what can be saved.
         """
-        async with self._busy:
-            return await self._predict(key, inputs)
+        with self._call():
+            said, lost = await self._predict(key, inputs, 0, lane)
+        if lost:
+            raise lost[0][1]
+        return [said[place] for place in range(len(inputs))]
 
     async def predict_each(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Failed]:
         """Predict a batch, and lose only those inputs that cannot be predicted.
 
-        If the batch kills its worker, takes too long or makes the provider raise, every input goes through
-        it once more, alone. So an input that is not at fault is repeated once, however many others are; and
-        one that is takes two processes with it, no more. Who fails alone is answered `Failed`, with reason
-        `worker_crashed`, `timeout` or `error`.
+        Inputs that were with the model when it killed its process, took too long or raised are tried again: n of
+        them in calls of √n each, and those of a call that fails too one by one. So one that is at fault takes three
+        processes with it, however many were in its company, and who was there is repeated twice at most. Who fails
+        alone is answered `Failed`, with reason `worker_crashed`, `timeout` or `error`.
 
         Raises KeyError, `BadSettings` and `CannotStart`, which are no input's fault.
         """
-        async with self._busy:
-            try:
-                return await self._predict(key, inputs)
-            except (WorkerDied, WorkerTimeout):
-                pass
-            except ProviderRaised as error:
-                if len(inputs) == 1:
-                    return [_failed(error)]
-            return [await self._predict_alone(key, one) for one in inputs]
+        said: dict[int, bytes | Failed] = {}
+        suspects: deque[tuple[list[int], int]] = deque([(list(range(len(inputs))), 0)])
+        with self._call():
+            while suspects:
+                places, most = suspects.popleft()
+                answered, lost = await self._predict(key, [inputs[place] for place in places], most, lane)
+                said |= {places[place]: one for place, one in answered.items()}
+                for some, error in lost:
+                    if len(some) == 1 and (most or isinstance(error, ProviderRaised)):
+                        said[places[some[0]]] = _failed(error)
+                    else:
+                        self.counts.repeated += len(some)
+                        suspects.append(([places[place] for place in some], 1 if most else isqrt(len(some))))
+        return [said[place] for place in range(len(inputs))]
 
-    async def _predict_alone(self, key: str, one: Input) -> bytes | Failed:
-        self.counts.repeated += 1
-        try:
-            return (await self._predict(key, [one]))[0]
-        except (WorkerDied, WorkerTimeout, ProviderRaised) as error:
-            return _failed(error)
+    # ---------------------------------------------------------------------------------------------- questions
 
-    # ------------------------------------------------------------------------------------------- one question
+    async def _predict(
+        self, key: str, inputs: Sequence[Input], most: int, lane: Lane
+    ) -> tuple[dict[int, bytes | Failed], list[tuple[list[int], WorkerError]]]:
+        """What is said, by place, and which places the model was at when it failed.
 
-    async def _predict(self, key: str, inputs: Sequence[Input]) -> list[bytes | Failed]:
+        What it had not begun when something else took its process is asked again.
+        """
         model = self._models[key]
-        if not inputs:
-            return []
-        frame, unfit = _packed(key, inputs)
-        if len(unfit) == len(inputs):
-            return list(unfit.values())
-        await self._ensure_started()
-        answer = await self._ask(frame, self._limits.batch_seconds)
-        if isinstance(answer, NotLoaded):
-            await self._load(key, model)
-            answer = await self._ask(frame, self._limits.batch_seconds)
-        if isinstance(answer, Raised):
-            self._failures = 0
-            raise ProviderRaised(answer.error)
-        answers = await self._expect(answer, Answers)
-        if len(answers.items) != len(inputs) - len(unfit):
-            await self._kill()
-            raise WorkerDied(f"it gave {len(answers.items)} answers to {len(inputs) - len(unfit)} inputs")
-        self._failures = 0
-        said = iter(answers.items)
-        return [unfit[i] if i in unfit else _outcome(next(said)) for i in range(len(inputs))]
+        items = [Item(one.task, dict(one.data), one.field) for one in inputs]
+        said: dict[int, bytes | Failed] = {}
+        lost: list[tuple[list[int], WorkerError]] = []
+        left = list(range(len(inputs)))
+        mysteries = 0
+        while left:
+            process = await self._started()
+            asked = self._asked(searching=bool(most))
+            try:
+                question = Predict(asked.id, key, model.settings, [items[p] for p in left], _URGENCY[lane], most)
+                frame = pack(question)
+            except _CANNOT_TRAVEL as error:
+                unfit = {place: reason for place in left if (reason := _unfit(items[place])) is not None}
+                if not unfit:
+                    raise ValueError("a batch beyond all bounds") from error
+                said |= unfit
+                left = [place for place in left if place not in unfit]
+                continue
+            asked.inputs = len(left)
+            await process.ask(frame, asked)
+            if asked.loaded is not None:
+                model.description = _described(asked.loaded)
+            _raise_if_not_loaded(asked)
+            said |= {left[place]: _outcome(one) for place, one in asked.answers.items()}
+            lost += [([left[place] for place in places], error) for places, error in asked.lost]
+            left = [left[place] for place in asked.left]
+            mysteries = mysteries + 1 if asked.mysterious else 0
+            if left and asked.interrupted is not None and mysteries >= _MYSTERIES:
+                lost.append((left, asked.interrupted))
+                break
+        return said, lost
 
-    async def _load(self, key: str, model: _Model) -> Description:
+    async def _load(self, key: str, settings: bytes) -> Description:
+        for _ in range(_MYSTERIES):
+            process = await self._started()
+            asked = self._asked()
+            await process.ask(pack(Load(asked.id, key, settings)), asked)
+            _raise_if_not_loaded(asked)
+            if asked.loaded is not None:
+                return _described(asked.loaded)
+        raise CannotStart(f"its process ends before it is asked: {asked.interrupted}")
+
+    def _asked(self, *, searching: bool = False) -> Asked:
+        limits = self._limits
+        return Asked(next(self._numbers), limits.batch_seconds, limits.start_seconds, searching=searching)
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        self._calls += 1
+        self._quiet.clear()
         try:
-            answer = await self._ask(pack(Load(key, model.settings)), self._limits.start_seconds)
-        except WorkerTimeout as error:
-            raise CannotLoad(f"loading a model took longer than {self._limits.start_seconds:g} s") from error
-        except WorkerDied as error:
-            raise CannotLoad(f"loading a model: {error}") from error
-        match answer:
-            case Refused():
-                raise BadSettings(answer.detail)
-            case Raised():
-                raise BadSettings(f"the model cannot be loaded: {answer.error}")
-            case Loaded():
-                labels = {kind: tuple(values) for kind, values in answer.labels.items()}
-                model.description = Description(answer.version, frozenset(answer.kinds), labels)
-                return model.description
-            case _:
-                await self._kill()
-                raise CannotStart(f"loading a model was answered by {type(answer).__name__}")
-
-    async def _ask(self, frame: bytes, seconds: float) -> Answer:
-        process = self._process
-        if process is None:
-            raise WorkerDied("there is no process")
-        try:
-            async with asyncio.timeout(seconds):
-                process.writer.write(frame)
-                await process.writer.drain()
-                return await _receive(process.reader)
-        except TimeoutError as error:
-            self.counts.timeouts += 1
-            await self._kill()
-            raise WorkerTimeout(f"no answer within {seconds:g} s") from error
-        except (OSError, EOFError):
-            raise WorkerDied(await self._autopsy(process)) from None
-        except Garbage as error:
-            await self._kill()
-            raise WorkerDied(f"it sent garbage ({error}), and was killed") from error
-        except asyncio.CancelledError:
-            await asyncio.shield(self._kill(blame=False))  # its late answer must not be taken for the next one's
-            raise
-
-    async def _expect(self, answer: Answer, kind: type[A]) -> A:
-        if not isinstance(answer, kind):
-            await self._kill()
-            raise WorkerDied(f"it answered {type(answer).__name__} where {kind.__name__} was due")
-        return answer
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._quiet.set()
 
     # -------------------------------------------------------------------------------------------- the process
 
-    async def _ensure_started(self) -> ProviderInfo:
-        if self._stopped:
-            raise CannotStart("the worker was stopped")
-        if self._process is not None and self._process.child.returncode is not None:
-            process, self._process = self._process, None  # it died between two questions
-            self._died()
-            await self._bury(process)
-        if self._process is None or self._info is None:
+    async def _started(self) -> Process:
+        if self._process is not None and self._process.running and not self._stopped:
+            return self._process
+        async with self._starting:
+            if self._stopped:
+                raise CannotStart("the worker was stopped")
+            if self._process is not None and self._process.running:
+                return self._process
             await self._sleep(self._backoff.seconds(self._failures))
-            self._info = await self._start()
-        return self._info
+            try:
+                process, self._info = await Process.start(self._launch(), self.counts)
+            except CannotStart:
+                self._failures += 1
+                raise
+            self._process = process
+            process.serve(self._ended)
+            return process
 
-    async def _start(self) -> ProviderInfo:
-        ours, theirs = socket.socketpair()
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *(self._python, "-X", "faulthandler", "-m", "prelabel_provider.worker_main"),
-                *("--provider", self._provider, "--fd", str(theirs.fileno()), "--parent", str(os.getpid())),
-                *("--memory-mib", str(self._limits.memory_mib or 0), "--models", str(self._limits.models)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                pass_fds=(theirs.fileno(),),
-                env=self._variables(),
-                start_new_session=True,  # Ctrl-C is for the parent, which ends its workers in order
-                limit=_BUFFER,
-            )
-        except OSError as error:
-            ours.close()
+    def _ended(self, process: Process, how: End) -> None:
+        if self._process is process:
+            self._process = None
+        if process.worked:
+            self._failures = 0
+        if how.cause == "wanted":
+            return
+        self.counts.deaths += 1
+        self.counts.timeouts += how.cause == "timeout"
+        if not how.searching:  # a search is bounded, and must not wait longer and longer
             self._failures += 1
-            raise CannotStart(f"cannot run {self._python}: {error.strerror}") from error
-        finally:
-            theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours, limit=_BUFFER)
-        last_words: deque[str] = deque(maxlen=_LAST_WORDS)
-        output = asyncio.create_task(self._drain(child, last_words))
-        process = self._process = _Process(child, reader, writer, output, last_words)
-        self.counts.starts += 1
-        try:
-            async with asyncio.timeout(self._limits.start_seconds):
-                answer = await _receive(reader)
-        except TimeoutError as error:
-            await self._kill()
-            raise CannotStart(
-                f"provider {self._provider!r} took longer than {self._limits.start_seconds:g} s"
-            ) from error
-        except Garbage as error:
-            await self._kill()
-            raise CannotStart(f"provider {self._provider!r} sent garbage: {error}") from error
-        except (OSError, EOFError):
-            detail = await self._autopsy(process)
-            said = f": {last_words[-1]}" if last_words else ""  # no input has been there yet: nothing private is in it
-            raise CannotStart(f"provider {self._provider!r}: {detail}{said}") from None
-        except asyncio.CancelledError:
-            await asyncio.shield(self._kill(blame=False))
-            raise
-        return await self._introduced(answer)
+        _log.warning(
+            "model worker died", extra={"provider": self._provider, "by": str(how.error), "failures": self._failures}
+        )
 
-    async def _introduced(self, answer: Answer) -> ProviderInfo:
-        match answer:
-            case Ready(protocol=protocol) if protocol == PROTOCOL:
-                schema = json.loads(answer.settings_schema)
-                return ProviderInfo(self._provider, answer.package, frozenset(answer.kinds), schema)
-            case Ready(protocol=protocol):
-                detail = f"its environment speaks protocol {protocol}, this one {PROTOCOL}: install our version"
-            case Broken():
-                detail = answer.detail
-            case _:
-                detail = f"it began with {type(answer).__name__}"
-        await self._kill()
-        raise CannotStart(f"provider {self._provider!r}: {detail}")
+    def _launch(self) -> Launch:
+        command = (self._python, "-X", "faulthandler", "-m", "prelabel_provider.worker_main")
+        limits = ("--memory-mib", str(self._limits.memory_mib or 0), "--models", str(self._limits.models))
+        return Launch(
+            provider=self._provider,
+            command=(*command, "--provider", self._provider, *limits),
+            variables=self._variables(),
+            start_seconds=self._limits.start_seconds,
+        )
 
     def _variables(self) -> dict[str, str]:
         variables = dict(os.environ)
@@ -450,72 +382,28 @@ class ModelWorker(Predictor):
         variables["TOKENIZERS_PARALLELISM"] = "true" if self._limits.threads > 1 else "false"
         return variables | self._environment
 
-    async def _drain(self, child: asyncio.subprocess.Process, last_words: deque[str]) -> None:
-        # What a model prints must neither block it nor reach anybody's log above debug: it may quote its
-        # input.
-        assert child.stdout is not None  # noqa: S101 (it is a pipe)
-        while chunk := await child.stdout.read(1 << 16):
-            lines = chunk.decode(errors="replace").splitlines()
-            last_words.extend(line[:500] for line in lines if line.strip())
-            if _log.isEnabledFor(logging.DEBUG):
-                for line in lines:
-                    _log.debug("model worker output", extra={"provider": self._provider, "line": line[:2000]})
 
-    async def _autopsy(self, process: _Process) -> str:
-        """What a process that closed its socket died of."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(5.0):  # the socket closes a moment before the process is gone
-                await process.child.wait()
-        code = process.child.returncode
-        self._process = None
-        self._died()
-        await self._bury(process)
-        detail = "it closed its connection" if code is None else death(code)
-        _log.warning("model worker died", extra={"provider": self._provider, "by": detail, "failures": self._failures})
-        return detail
-
-    async def _kill(self, *, blame: bool = True) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            if blame:
-                self._died()
-            await self._bury(process)
-
-    def _died(self) -> None:
-        self.counts.deaths += 1
-        self._failures += 1
-
-    @staticmethod
-    async def _bury(process: _Process) -> None:
-        """Leave nothing of a process: itself, our end of its socket, the task that reads its output."""
-        if process.child.returncode is None:
-            with suppress(ProcessLookupError):
-                process.child.kill()
-        process.writer.close()
-        await process.child.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):  # a process that the model started may hold the pipe for ever
-                await process.output
+def _raise_if_not_loaded(asked: Asked) -> None:
+    if asked.refused is not None:
+        raise BadSettings(asked.refused)
+    match asked.unloadable:
+        case None:
+            return
+        case WorkerTimeout():
+            raise CannotLoad(f"loading a model took longer than {asked.load_seconds:g} s")
+        case error:
+            raise CannotLoad(f"loading a model: {error}")
 
 
-async def _receive(reader: asyncio.StreamReader) -> Answer:
-    head = await reader.readexactly(LENGTH_BYTES)
-    return unpack_answer(await reader.readexactly(body_length(head)))
-
-
-def _packed(key: str, inputs: Sequence[Input]) -> tuple[bytes, dict[int, Failed]]:
-    """The question, and the inputs that cannot travel: numbers beyond 64 bits, texts that are no Unicode."""
-    items = [Item(one.task, dict(one.data), one.field) for one in inputs]
-    try:
-        return pack(Predict(key, items)), {}
-    except _CANNOT_TRAVEL:
-        unfit = {position: said for position, item in enumerate(items) if (said := _unfit(item)) is not None}
-        return pack(Predict(key, [item for position, item in enumerate(items) if position not in unfit])), unfit
+def _described(loaded: Loaded) -> Description:
+    labels = {kind: tuple(values) for kind, values in loaded.labels.items()}
+    return Description(loaded.version, frozenset(loaded.kinds), labels)
 
 
 def _unfit(item: Item) -> Failed | None:
+    """Why an input cannot travel: numbers beyond 64 bits, texts that are no Unicode."""
     try:
-        pack(Predict("", [item]))
+        pack(Predict(0, "", b"", [item]))
     except _CANNOT_TRAVEL as error:
         return Failed("input", f"the data cannot be given to a model: {type(error).__name__}")
     return None
@@ -536,16 +424,3 @@ def _failed(error: WorkerError) -> Failed:
             return Failed("error", f"the model failed: {error}")
         case _:
             return Failed("worker_crashed", f"the model's process died of this input: {error}")
-
-
-def death(code: int) -> str:
-    """An exit code in words."""
-    if code == OUT_OF_MEMORY:
-        return "out of memory: over its memory limit"
-    if code == -signal.SIGKILL:
-        return "killed by SIGKILL, as a system that runs out of memory does"
-    if code < 0:
-        with suppress(ValueError):
-            return f"killed by {signal.Signals(-code).name}"
-        return f"killed by signal {-code}"
-    return f"exited with code {code}"

@@ -4,11 +4,12 @@
 One thread predicts; another reads the socket. So the end of the parent is noticed at once, also while a
 model is busy: the reading thread sees the socket close and ends the process. Where a model keeps the
 interpreter's lock in native code no thread of ours could, and on Linux the kernel does it (PR_SET_PDEATHSIG).
+The next question is read while the model works, and answers that the parent does not take at once are handed over by
+a third thread: the model waits for neither.
 """
 
 import argparse
 import ctypes
-import gc
 import json
 import os
 import resource
@@ -16,39 +17,25 @@ import signal
 import socket
 import sys
 import threading
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
-from queue import SimpleQueue
 from typing import Any
 
-from prelabel_contract.errors import field_errors
-from prelabel_contract.regions import REGIONS
-from pydantic import ValidationError
-
-from .base import ENTRY_POINTS, BadSettings, Failed, Input, PredictedJson, Prediction, Provider
+from .base import ENTRY_POINTS, Provider
 from .frames import (
     LENGTH_BYTES,
     PROTOCOL,
     Answer,
-    Answers,
     Broken,
     Garbage,
-    Load,
-    Loaded,
-    NoAnswer,
-    NotLoaded,
-    Predict,
-    Question,
     Raised,
     Ready,
-    Refused,
-    Unload,
-    Unloaded,
     body_length,
     pack,
     unpack_question,
 )
+from .host import Host, Jobs, line
 
 OUT_OF_MEMORY = 77
 """Exit code: the memory limit is reached. What a failed allocation leaves behind is not worth trusting."""
@@ -67,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     os.set_inheritable(arguments.fd, False)  # or a process that a model starts would keep our end open
     connection = socket.socket(fileno=arguments.fd)
     connection.setblocking(True)
-    questions: SimpleQueue[Question] = SimpleQueue()
-    threading.Thread(target=_read, args=(connection, questions), name="parent", daemon=True).start()
+    jobs = Jobs()
+    threading.Thread(target=_read, args=(connection, jobs), name="parent", daemon=True).start()
     try:
-        _serve(arguments.provider, arguments.models, connection, questions)
+        _serve(arguments.provider, arguments.models, connection, jobs)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     except OSError:
@@ -97,11 +84,11 @@ def _die_with(parent: int) -> None:
         signal.signal(stop, signal.SIG_IGN)
 
 
-def _read(connection: socket.socket, questions: "SimpleQueue[Question]") -> None:
+def _read(connection: socket.socket, jobs: Jobs) -> None:
     try:
         while True:
             head = _exactly(connection, LENGTH_BYTES)
-            questions.put(unpack_question(_exactly(connection, body_length(head))))
+            jobs.put(unpack_question(_exactly(connection, body_length(head))))
     except (OSError, EOFError):
         os._exit(0)
     except MemoryError:
@@ -122,28 +109,63 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     return bytes(buffer)
 
 
-def _serve(name: str, models: int, connection: socket.socket, questions: "SimpleQueue[Question]") -> None:
+def _serve(name: str, models: int, connection: socket.socket, jobs: Jobs) -> None:
     try:
         provider, package = _find(name)
         schema = json.dumps(provider.Settings.model_json_schema()).encode()
     except MemoryError:
         raise
     except BaseException as error:  # an import can raise anything, SystemExit too; all of it is the parent's to tell
-        connection.sendall(pack(Broken(f"{type(error).__name__}: {_line(error)}")))
+        connection.sendall(pack(Broken(f"{type(error).__name__}: {line(error)}")))
         raise SystemExit(1) from error
     connection.sendall(pack(Ready(PROTOCOL, package, sorted(provider.kinds), schema)))
-    host = Host(provider, models)
+    host = Host(provider, models, Voice(connection).say)
     while True:
-        answer = host.answer(questions.get())
+        job = jobs.take()
+        if host.work(job, jobs.idled()):
+            jobs.put_back(job)
+
+
+class Voice:
+    """What is said to the parent: at once while it listens, else by a thread, so that the model need not wait."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._unsaid: deque[memoryview] = deque()
+        self._changed = threading.Condition()
+        threading.Thread(target=self._catch_up, name="answers", daemon=True).start()
+
+    def say(self, answer: Answer) -> None:
+        """In order. What was said at once reaches the parent also if this process dies right afterwards."""
         try:
-            frame = pack(answer)
-        except (
-            OverflowError,
-            ValueError,
-            TypeError,
-        ) as error:  # a text that is no Unicode, batches beyond all bounds
-            frame = pack(Raised(type(error).__name__))
-        connection.sendall(frame)
+            frame = memoryview(pack(answer))
+        except (OverflowError, ValueError, TypeError) as error:  # a text that is no Unicode, batches beyond all bounds
+            frame = memoryview(pack(Raised(answer.id, type(error).__name__)))
+        with self._changed:
+            if not self._unsaid:
+                frame = frame[self._at_once(frame) :]
+            if frame:
+                self._unsaid.append(frame)
+                self._changed.notify()
+
+    def _at_once(self, frame: memoryview) -> int:
+        try:
+            return self._connection.send(frame, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+
+    def _catch_up(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    while not self._unsaid:
+                        self._changed.wait()
+                    frame = self._unsaid[0]  # it stays until it is said: nothing overtakes it
+                self._connection.sendall(frame)
+                with self._changed:
+                    self._unsaid.popleft()
+        except OSError:
+            os._exit(0)
 
 
 def _find(name: str) -> tuple[type[Provider[Any]], str]:
@@ -154,81 +176,6 @@ def _find(name: str) -> tuple[type[Provider[Any]], str]:
     if not (isinstance(provider, type) and issubclass(provider, Provider)):
         raise TypeError(f"{found.value} is no Provider")
     return provider, found.dist.version if found.dist is not None else version("prelabel-provider")
-
-
-class Host:
-    """The models of one provider that are loaded, least recently used first."""
-
-    def __init__(self, provider: type[Provider[Any]], limit: int) -> None:
-        self._provider = provider
-        self._limit = limit
-        self._models: OrderedDict[str, Provider[Any]] = OrderedDict()
-
-    def answer(self, question: Question) -> Answer:
-        """Do what is asked. Raises MemoryError; everything else becomes an answer."""
-        match question:
-            case Load():
-                return self._load(question)
-            case Unload():
-                self._models.pop(question.key, None)
-                self._settle()
-                return Unloaded()
-            case Predict():
-                return self._predict(question)
-
-    def _load(self, question: Load) -> Answer:
-        try:
-            settings = self._provider.Settings.model_validate_json(question.settings)
-            while len(self._models) >= self._limit and question.key not in self._models:
-                self._models.popitem(last=False)
-            model = self._provider.load(settings)
-            said = model.describe()
-            answer = Loaded(said.version, sorted(said.kinds), {k: list(v) for k, v in said.labels.items()})
-        except ValidationError as error:
-            wrong = field_errors(error)
-            return Refused("; ".join(f"{e.pointer or '(settings)'}: {e.detail}" for e in wrong))
-        except BadSettings as error:
-            return Refused(_line(error))
-        except MemoryError:
-            raise
-        except Exception as error:
-            return Raised(f"{type(error).__name__}: {_line(error)}")
-        self._models[question.key] = model
-        self._settle()
-        return answer
-
-    def _settle(self) -> None:
-        # A model lives long: the collector frees what went, and need not walk what stays once per batch.
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
-
-    def _predict(self, question: Predict) -> Answer:
-        model = self._models.get(question.key)
-        if model is None:
-            return NotLoaded()
-        self._models.move_to_end(question.key)
-        try:
-            said = model.predict([Input(i.task, i.data, i.field) for i in question.items])
-            if len(said) != len(question.items):
-                return Raised(f"{len(said)} predictions for {len(question.items)} inputs")
-            return Answers([_packed(one) for one in said])
-        except MemoryError:
-            raise
-        except Exception as error:
-            return Raised(type(error).__name__)
-
-
-def _packed(said: Prediction) -> bytes | NoAnswer:
-    if isinstance(said, Failed):
-        return NoAnswer(said.reason, said.detail)
-    if isinstance(said, PredictedJson):
-        return said.regions
-    return REGIONS.dump_json(said.regions, exclude_none=True)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:500]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""Inside the worker's process: calls of the shape that a model likes, the urgent between them, and nobody waits."""
+
+import socket
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prelabel_provider.base import BatchShape, Description, Input, Predicted, Prediction, Provider, ProviderSettings
+from prelabel_provider.frames import (
+    LENGTH_BYTES,
+    Answer,
+    Answers,
+    Began,
+    Forget,
+    Item,
+    Load,
+    Loaded,
+    Predict,
+    Raised,
+    Unload,
+    Word,
+    body_length,
+    unpack_word,
+)
+from prelabel_provider.host import Host, Jobs, by_size
+from prelabel_provider.worker_main import Voice
+
+
+class Pairs(Provider[ProviderSettings]):
+    """Takes two at a time."""
+
+    name = "pairs"
+    kinds = frozenset({"span"})
+    Settings = ProviderSettings
+    batch: ClassVar[BatchShape] = BatchShape(records=2)
+    said: ClassVar[list[str]] = []
+
+    @classmethod
+    def load(cls, settings: ProviderSettings) -> Self:
+        cls.said.append("load")
+        return cls()
+
+    def describe(self) -> Description:
+        return Description("1", self.kinds)
+
+    def predict(self, batch: Sequence[Input]) -> Sequence[Prediction]:
+        self.said.append(" ".join(one.text for one in batch))
+        if any(one.text == "RAISE" for one in batch):
+            raise RuntimeError("private")
+        return [Predicted()] * len(batch)
+
+
+def _host(provider: type[Provider[Any]] = Pairs, limit: int = 4) -> tuple[Host, Jobs, list[Answer]]:
+    Pairs.said.clear()
+    said: list[Answer] = []
+    return Host(provider, limit, said.append), Jobs(), said
+
+
+def _question(number: int, *texts: str, urgency: int = 1, key: str = "m", most: int = 0) -> Predict:
+    items = [Item(text, {"text": text}, "text") for text in texts]
+    return Predict(number, key, b"{}", items, urgency, most)
+
+
+def _step(host: Host, jobs: Jobs) -> None:
+    job = jobs.take()
+    if host.work(job):
+        jobs.put_back(job)
+
+
+def test_an_urgent_question_waits_for_one_call_and_never_for_what_is_queued() -> None:
+    host, jobs, _ = _host()
+    jobs.put(Load(1, "m", b"{}"))
+    _step(host, jobs)
+    Pairs.said.clear()
+    jobs.put(_question(2, "a", "b", "c", "d", "e"))
+    jobs.put(_question(3, "f"))
+    _step(host, jobs)
+    jobs.put(_question(4, "urgent", urgency=0))
+    for _ in range(4):
+        _step(host, jobs)
+    assert Pairs.said == ["a b", "urgent", "c d", "e", "f"]
+
+
+def test_a_model_is_warm_before_it_counts_as_loaded() -> None:
+    host, jobs, said = _host()
+    jobs.put(Load(1, "m", b"{}"))
+    _step(host, jobs)
+    assert Pairs.said == ["load", "Ready?"]
+    assert [type(word) for word in said] == [Began, Loaded]
+
+
+def test_a_model_that_others_pushed_out_is_loaded_by_the_question_that_needs_it() -> None:
+    host, jobs, said = _host(limit=1)
+    for number, key in enumerate(("one", "two", "one"), 1):
+        jobs.put(_question(number, "a", key=key))
+        _step(host, jobs)
+    assert Pairs.said == ["load", "Ready?", "a"] * 3
+    assert [type(word) for word in said] == [Began, Loaded, Began, Answers] * 3
+    jobs.put(Unload(4, "one"))
+    _step(host, jobs)
+    assert said[-1].id == 4
+
+
+def test_a_call_that_raises_loses_its_inputs_and_no_others() -> None:
+    host, jobs, said = _host()
+    jobs.put(_question(1, "a", "b", "c", "RAISE", "e"))
+    for _ in range(3):
+        _step(host, jobs)
+    assert [word.places for word in said if isinstance(word, Began)] == [[], [0, 1], [2, 3], [4]]
+    assert [word.error for word in said if isinstance(word, Raised)] == ["RuntimeError"]
+    assert [len(word.items) for word in said if isinstance(word, Answers)] == [2, 1]
+
+
+def test_a_search_gets_smaller_calls_than_the_model_likes() -> None:
+    host, jobs, said = _host()
+    jobs.put(_question(1, "a", "b", "c", most=1))
+    for _ in range(3):
+        _step(host, jobs)
+    assert [word.places for word in said if isinstance(word, Began)] == [[], [0], [1], [2]]
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    host, jobs, _ = _host()
+    for number in (1, 2, 3):
+        jobs.put(_question(number, str(number)))
+    jobs.put(Forget(2))
+    for _ in range(2):
+        _step(host, jobs)
+    assert Pairs.said == ["load", "Ready?", "1", "3"]
+
+
+class Padded(Pairs):
+    """Pays for the longest."""
+
+    batch: ClassVar[BatchShape] = BatchShape(records=3, size=12)
+
+
+def test_where_padding_costs_like_comes_with_like() -> None:
+    host, jobs, said = _host(Padded)
+    jobs.put(_question(1, "aaaaaa", "b", "cccccc", "d", "e", "f" * 100))
+    for _ in range(3):
+        _step(host, jobs)
+    assert Pairs.said == ["load", "Ready?", "b d e", "aaaaaa cccccc", "f" * 100]
+    assert [word.places for word in said if isinstance(word, Began)] == [[], [1, 3, 4], [0, 2], [5]]
+
+
+@given(
+    st.lists(st.integers(0, 60), max_size=40),
+    st.integers(1, 9),
+    st.one_of(st.none(), st.integers(1, 200)),
+)
+def test_calls_hold_everything_once_and_no_more_than_they_may(sizes: list[int], records: int, size: int | None) -> None:
+    calls = by_size(sizes, BatchShape(records, size))
+    assert sorted(place for call in calls for place in call) == list(range(len(sizes)))
+    for call in calls:
+        assert 0 < len(call) <= records
+        assert len(call) == 1 or size is None or len(call) * max(sizes[place] for place in call) <= size
+
+
+def test_answers_that_the_parent_does_not_take_keep_no_model_waiting_and_come_in_order() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        voice = Voice(theirs)
+        for number in range(40):  # far more than a socket holds
+            voice.say(Answers(number, [b"x" * 100_000]))
+        for number in range(40):
+            assert _word(ours).id == number
+
+
+def _word(connection: socket.socket) -> Any:
+    word: Word = unpack_word(_exactly(connection, body_length(_exactly(connection, LENGTH_BYTES))))
+    return word
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    return connection.recv(count, socket.MSG_WAITALL)
