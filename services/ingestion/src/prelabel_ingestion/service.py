@@ -1,8 +1,11 @@
 """Ingestion, as a table."""
 
+from collections.abc import Callable, Mapping
+
 from prelabel_contract import names
 from prelabel_contract.events import (
     PUBLIC,
+    EventData,
     InboundAnnotation,
     InboundTask,
     RunOpened,
@@ -12,12 +15,14 @@ from prelabel_contract.events import (
 )
 from prelabel_contract.names import LANE_HEADERS, Lane
 from prelabel_runtime.bus.base import Record
+from prelabel_runtime.clock import Clock
 from prelabel_runtime.run import Runtime
-from prelabel_runtime.service import Batching, Service, Subscription, each
+from prelabel_runtime.service import Batching, Handler, Service, Subscription, each
 
 from . import api
 from .doors import Doors
 from .handlers import Dispatcher, InboundDoor
+from .precedence import after_everybody, in_portions
 from .replies import Replies
 from .settings import IngestionSettings
 from .shares import Shares
@@ -27,6 +32,7 @@ from .tables import Tables
 INTERACTIVE_RECORDS = 64
 """Interactive tasks that are dispatched together: none waits long for those before it."""
 _INTERACTIVE, _BACKFILL = LANE_HEADERS[Lane.INTERACTIVE], LANE_HEADERS[Lane.BACKFILL]
+_LANES = (Lane.BULK, Lane.INTERACTIVE, Lane.BACKFILL)
 _DELETED = ("ce_type", TaskDeleted.TYPE.encode())
 
 
@@ -46,7 +52,10 @@ def build(runtime: Runtime, settings: IngestionSettings) -> Service:
         routers=(api.routes(doors),),
         parts=(tables.projects, tables.configs, tables.providers, replies, sweeper),
         subscriptions=(
-            *(_dispatching(dispatcher, lane, settings) for lane in (Lane.BULK, Lane.INTERACTIVE, Lane.BACKFILL)),
+            *(
+                _dispatching(dispatcher, lane, settings, runtime.clock)
+                for lane in (Lane.BULK, Lane.INTERACTIVE, Lane.BACKFILL)
+            ),
             *(
                 Subscription(
                     group=f"inbound-{door.name}",
@@ -61,34 +70,36 @@ def build(runtime: Runtime, settings: IngestionSettings) -> Service:
     )
 
 
-def _dispatching(dispatcher: Dispatcher, lane: Lane, settings: IngestionSettings) -> Subscription:
-    """One lane's share of `submitted`: a group of its own, so that nobody waits for another lane to be dispatched."""
-    if lane is Lane.BULK:
-        return Subscription(
-            group=names.dispatcher_group(lane),
-            topics=(names.SUBMITTED,),
-            batching=Batching(records=settings.dispatch_records, linger=0.005),
-            only=_is_of_no_other_lane,
-            on={
-                TaskSubmitted: dispatcher.tasks,
-                RunOpened: each(dispatcher.run_opened),
-                RunSealed: each(dispatcher.run_sealed),
-                TaskDeleted: each(dispatcher.task_deleted),
-            },
-        )
-    header = LANE_HEADERS[lane]
-    urgent = lane is Lane.INTERACTIVE
+def _dispatching(dispatcher: Dispatcher, lane: Lane, settings: IngestionSettings, clock: Clock) -> Subscription:
+    """One lane's part of `submitted`: a group of its own, so that nobody waits for another lane to be dispatched."""
+    many = Batching(records=settings.dispatch_records, linger=0.005)
+    few = Batching(records=INTERACTIVE_RECORDS, linger=0.0)
+    tasks: Handler = {
+        Lane.INTERACTIVE: dispatcher.tasks,
+        Lane.BULK: in_portions(dispatcher.tasks),
+        Lane.BACKFILL: after_everybody(dispatcher.tasks, clock.monotonic),
+    }[lane]
+    on: Mapping[type[EventData], Handler] = {
+        TaskSubmitted: tasks,
+        RunOpened: each(dispatcher.run_opened),
+        RunSealed: each(dispatcher.run_sealed),
+        TaskDeleted: each(dispatcher.task_deleted),
+    }
     return Subscription(
         group=names.dispatcher_group(lane),
         topics=(names.SUBMITTED,),
-        batching=Batching(records=INTERACTIVE_RECORDS, linger=0.0)
-        if urgent
-        else Batching(records=settings.dispatch_records, linger=0.005),
-        only=lambda record: header in record.headers or _DELETED in record.headers,
-        on={TaskSubmitted: dispatcher.tasks, TaskDeleted: each(dispatcher.deletion_noted)},
+        batching=few if lane is Lane.INTERACTIVE else many,
+        only=_of_no_other_lane if lane is Lane.BULK else _of(lane),
+        on=on if lane is Lane.BULK else {TaskSubmitted: tasks, TaskDeleted: each(dispatcher.deletion_noted)},
     )
 
 
-def _is_of_no_other_lane(record: Record) -> bool:
+def _of_no_other_lane(record: Record) -> bool:
     headers = record.headers
     return _INTERACTIVE not in headers and _BACKFILL not in headers
+
+
+def _of(lane: Lane) -> Callable[[Record], bool]:
+    """A lane's tasks, and what ends a task of any lane."""
+    header = LANE_HEADERS[lane]
+    return lambda record: header in record.headers or _DELETED in record.headers
