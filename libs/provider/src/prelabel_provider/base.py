@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Self, TypeVar
 
+import msgspec
 from prelabel_contract.base import Model
 from prelabel_contract.regions import Region
 from pydantic import ConfigDict, JsonValue
@@ -70,8 +71,7 @@ class Predicted:
     regions: tuple[Region, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PredictedJson:
+class PredictedJson(msgspec.Struct, frozen=True, gc=False):  # made in a fifth of a dataclass's time
     """What the model said, written already: for models whose own work takes no longer than building regions does."""
 
     regions: bytes

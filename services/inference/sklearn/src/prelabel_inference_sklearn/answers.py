@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from prelabel_provider.base import BadSettings, Failed, PredictedJson
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 
 from .features import Given
@@ -40,7 +40,7 @@ class Answers:
 
 def answers_of(model: Any, sample: Given, settings: SklearnSettings) -> Answers:
     """Find out what a model says, by asking it once. Raises `BadSettings`."""
-    if not (is_classifier(model) or is_regressor(model)):
+    if not isinstance(model, BaseEstimator) or not (is_classifier(model) or is_regressor(model)):
         raise BadSettings(f"path: a {type(model).__name__} is neither a classifier nor a regressor")
     try:
         shape = np.shape(model.predict(sample))

@@ -13,6 +13,8 @@ from .settings import Encoding
 
 Given = Sequence[str] | NDArray[np.float64]
 """Of a batch, what the model is given: one text, or one row, for each input that fits."""
+_NUMBERS = "biuf"
+"""Kinds of numpy's types that count as numbers: true is 1, in whatever company."""
 _TYPES: dict[Encoding, str] = {"uint8": "u1", "float32": "<f4", "float64": "<f8"}
 
 
@@ -104,7 +106,7 @@ class Vectors:
             rows = np.array(values)
         except (ValueError, OverflowError):
             return None
-        if rows.dtype.kind not in "iuf" or rows.size != len(values) * self._count:
+        if rows.dtype.kind not in _NUMBERS or rows.size != len(values) * self._count:
             return None
         return rows.reshape(len(values), self._count).astype(np.float64, copy=False)
 
@@ -117,7 +119,7 @@ class Vectors:
                 numbers = np.array(value)
             except (ValueError, OverflowError):
                 raise ValueError("lists of numbers must be equally long") from None
-            if numbers.size and numbers.dtype.kind not in "iuf":
+            if numbers.size and numbers.dtype.kind not in _NUMBERS:
                 raise ValueError("it holds something that is no number")
         else:
             raise ValueError("it is no list of numbers")

@@ -89,7 +89,7 @@ def _parts(one: Any) -> Iterable[Any]:
         case dict():
             return one.values()
         case np.ndarray():
-            return one.flat if one.dtype.hasobject else ()
+            return list(one.flat) if one.dtype.hasobject else ()
         case _:
             return one if isinstance(one, (list, tuple)) else ()
 
