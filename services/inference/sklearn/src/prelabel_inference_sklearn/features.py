@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from prelabel_provider.base import Failed, Input
+from prelabel_provider.base import BadSettings, Failed, Input
 
-from .settings import Encoding
+from .settings import Encoding, SklearnSettings
 
 Given = Sequence[str] | NDArray[np.float64]
 """Of a batch, what the model is given: one text, or one row, for each input that fits."""
@@ -142,3 +142,15 @@ class Vectors:
         if len(raw) % self._type.itemsize:
             raise ValueError(f"{len(raw)} bytes are no whole number of {self._type.name}")
         return np.frombuffer(raw, self._type)
+
+
+def reader_of(model: Any, settings: SklearnSettings) -> Reader:
+    """What a model reads. Raises `BadSettings` where it does not go with the settings."""
+    if settings.input == "text":
+        return Texts(settings.max_length)
+    count = getattr(model, "n_features_in_", None)
+    if count is None:
+        raise BadSettings("input: the model does not say how many numbers it takes: it is one for texts, it seems")
+    if settings.columns and len(settings.columns) != count:
+        raise BadSettings(f"columns: the model takes {count} numbers, these are {len(settings.columns)} columns")
+    return Vectors(int(count), settings.encoding, settings.columns)

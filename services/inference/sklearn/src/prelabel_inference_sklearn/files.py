@@ -65,6 +65,17 @@ def load(path: str, limits: SklearnLimits) -> Loaded:
     return Loaded(model, Path(path).stem[:60], hashlib.sha256(data).hexdigest())
 
 
+def tame(model: Any) -> None:
+    """Let no part of a model start processes, or read files that a task names. Raises `BadSettings`."""
+    for part in estimators(model):
+        if getattr(part, "n_jobs", None) is not None:
+            part.n_jobs = 1  # threads are those of the numerical libraries, as many as this process was given
+        if getattr(part, "input", "content") != "content":
+            raise BadSettings(
+                f"path: its {type(part).__name__} takes texts for names of files: give it input='content'"
+            )
+
+
 def estimators(model: Any) -> Iterator[BaseEstimator]:
     """Every estimator in a model, fitted parts of it too, once each."""
     seen: set[int] = set()
@@ -85,9 +96,9 @@ _HOLDS = (BaseEstimator, dict, list, tuple, np.ndarray)
 def _parts(one: Any) -> Iterable[Any]:
     match one:
         case BaseEstimator():
-            return vars(one).values()
+            return list(vars(one).values())
         case dict():
-            return one.values()
+            return list(one.values())
         case np.ndarray():
             return list(one.flat) if one.dtype.hasobject else ()
         case _:
