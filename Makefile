@@ -5,6 +5,7 @@ LIBS := libs/contract libs/runtime libs/provider
 CLIENT := libs/client
 SERVICES := services/ingestion services/projection services/training services/webhooks services/gateway services/all_in_one
 PROVIDERS := services/inference/echo services/inference/rules services/inference/spacy services/inference/remote
+APART := services/inference/sklearn services/inference/huggingface # run in environments of their own (WITH=…), tested in this one
 PACKAGES := $(LIBS) $(CLIENT) $(SERVICES) $(PROVIDERS)
 EDITABLE = $(foreach package,$(1),-e $(package))
 SOURCES := libs services deploy tests
@@ -74,9 +75,9 @@ help: ## This list
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(call EDITABLE,$(PACKAGES))
 	@touch $@
 
-.state/dev: .state/run requirements/dev.lock
+.state/dev: .state/run requirements/dev.lock $(wildcard $(addsuffix /pyproject.toml,$(APART)))
 	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e tests/rig/ledger_provider
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(call EDITABLE,$(APART) tests/rig/ledger_provider)
 	@touch $@
 
 .state/with-%: services/inference/%/pyproject.toml
