@@ -1,9 +1,11 @@
 """One server as a plain process on loopback: what Kafka's and Mongo's have in common."""
 
+import os
 import shutil
 import signal
 import tempfile
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -179,6 +181,8 @@ class Server(ABC):
         """Halts the process (SIGSTOP): connections stay open and nothing answers."""
         if self.process is not None:
             self.process.signal(signal.SIGSTOP)
+            with suppress(ChildProcessError):  # it was started by somebody else: it halts a moment later
+                os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)  # every thread of it
 
     def thaw(self) -> None:
         """Lets a frozen process go on (SIGCONT)."""

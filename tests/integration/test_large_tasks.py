@@ -61,7 +61,9 @@ async def until(here: Here, path: str, ready: Callable[[Any], bool]) -> Any:
 async def ended(here: Here, project: str, name: str) -> Any:
     """A task, once every model has answered."""
     return await until(
-        here, f"{project}/tasks/{name}", lambda t: all(p["outcome"] != "pending" for p in t["predictions"])
+        here,
+        f"{project}/tasks/{name}",
+        lambda t: t["predictions"] and all(p["outcome"] != "pending" for p in t["predictions"]),
     )
 
 
