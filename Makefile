@@ -28,10 +28,10 @@ servers: .state/$(if $(SECURE),dev,run) ## Apache Kafka and a MongoDB-wire serve
 
 ##@ Change it
 
-test: .state/dev ## All tests, on real servers: T=path picks some
+test: .state/dev ## All tests, on real servers, two files at a time: T=path picks some
 	@sh deploy/local/tools.sh --or-docker java mvn
 	@sh deploy/local/tools.sh chromium javac kcat node npm
-	$(PY) -m pytest $(T)
+	$(PY) -m pytest $(or $(T),-n 2 --dist loadfile)
 
 check: .state/dev ## Style, types, import directions, golden files
 	.venv/bin/ruff check $(SOURCES)
