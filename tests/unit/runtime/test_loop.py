@@ -13,6 +13,7 @@ from prelabel_contract.events import Event, RunCreated, RunOpened, event
 from prelabel_contract.limits import MAX_EVENT_BYTES
 from prelabel_runtime.bus.base import Message, Partition, Record
 from prelabel_runtime.bus.sqlite import SqliteBus
+from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.dead_letters import DEAD_LETTER_HEADER, RETRY_HEADER
 from prelabel_runtime.errors import TooManyDeadLetters, TryAgain, Unavailable
 from prelabel_runtime.loop import messages
@@ -537,6 +538,43 @@ async def test_records_that_come_within_the_linger_share_a_batch(bus: SqliteBus)
             await submit(bus, run)
         await until(lambda: len(handler.runs) == 3)
     assert handler.batches == [["a", "b", "c"]]  # full, so it did not wait out its linger
+
+
+class _Waiting(SystemClock):
+    """A clock whose sleepers wait for a word."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.wake = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.asked.append(seconds)
+        await self.wake.wait()
+
+
+async def test_what_trickles_in_is_handled_at_a_pace_and_the_first_of_it_at_once(bus: SqliteBus) -> None:
+    handler, clock = Handled(), _Waiting()
+    sub = subscription(handler, batching=Batching(records=10, linger=0.0, pace=60.0))
+    async with running(loop_of(bus, sub, clock=clock)):
+        await submit(bus, "a")
+        await until(lambda: handler.runs == ["a"])
+        await submit(bus, "b")
+        await until(lambda: bool(clock.asked))
+        await submit(bus, "c")
+        await submit(bus, "d")
+        clock.wake.set()
+        await until(lambda: len(handler.runs) == 4)
+    assert handler.batches == [["a"], ["b", "c", "d"]]
+    assert 50.0 < clock.asked[0] <= 60.0
+
+
+async def test_a_full_batch_does_not_wait_for_its_pace(bus: SqliteBus) -> None:
+    handler, clock = Handled(), _Waiting()
+    sub = subscription(handler, batching=Batching(records=2, linger=0.0, pace=60.0))
+    await submit(bus, "a", "b", "c", "d")
+    async with running(loop_of(bus, sub, clock=clock)):
+        await until(lambda: len(handler.runs) == 4)
+    assert not clock.asked
 
 
 async def test_a_batch_holds_at_most_its_number_of_records(bus: SqliteBus) -> None:

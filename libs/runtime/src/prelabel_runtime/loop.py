@@ -91,6 +91,7 @@ class Loop:
         self._revoked: set[Partition] = set()
         self._due: dict[Partition, float] = {}
         self._streak = streak or Streak()
+        self._gathered_at = float("-inf")
         self._floor = floor or Floor()
         self._missing: list[str] = []
         self.joined = False
@@ -142,19 +143,30 @@ class Loop:
     # ------------------------------------------------------------------------------------------ taking records
 
     async def _gather(self) -> list[Record]:
-        """A batch: as many as fit, or what came within the linger after the first."""
+        """A batch: as many as fit, or what came within the linger after the first, or at the pace of a trickle."""
         batching = self._sub.batching
         limit = 1 if self._cautious() else batching.records
         if not self._buffer:
             await self._poll(limit, 0.5)
-        until = self._clock.monotonic() + batching.linger
+        await self._fill(limit, batching.linger)
+        rest = self._gathered_at + batching.pace - self._clock.monotonic()
+        if 0 < len(self._buffer) < limit and rest > 0:
+            await self._clock.sleep(rest)
+            await self._poll(limit - len(self._buffer), 0.0)
+            await self._fill(limit, batching.linger)
+        batch, self._buffer = self._buffer[:limit], self._buffer[limit:]
+        if batch:
+            self._gathered_at = self._clock.monotonic()
+        return batch
+
+    async def _fill(self, limit: int, linger: float) -> None:
+        """Poll on until a batch is full, or the linger over."""
+        until = self._clock.monotonic() + linger
         while self._buffer and len(self._buffer) < limit and not self._stopping.is_set():
             left = until - self._clock.monotonic()
             if left <= 0:
                 break
             await self._poll(limit - len(self._buffer), left)
-        batch, self._buffer = self._buffer[:limit], self._buffer[limit:]
-        return batch
 
     async def _poll(self, limit: int, timeout: float) -> None:
         self._wake_due_retries()

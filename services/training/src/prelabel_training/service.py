@@ -29,7 +29,7 @@ def build(runtime: Runtime, settings: TrainingSettings) -> Service:
             Subscription(
                 group="training",
                 topics=(names.ANNOTATIONS, names.TASKS),
-                batching=Batching(records=settings.records, linger=0.05),
+                batching=Batching(records=settings.records, linger=0.05, pace=0.25),
                 on={
                     AnnotationSubmitted: learner.annotations,
                     AnnotationUpdated: learner.annotations,
