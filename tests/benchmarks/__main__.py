@@ -27,7 +27,7 @@ from tests.benchmarks.markdown import markdown
 from tests.benchmarks.processes import machine
 from tests.benchmarks.progress import Shown
 from tests.benchmarks.run import Found, measure
-from tests.benchmarks.stage import SIDES, Stage
+from tests.benchmarks.stage import Stage
 
 OUT = Path("out")
 SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
@@ -38,7 +38,7 @@ def main() -> int:
     """Measure, write, print."""
     parser = _parser()
     arguments = parser.parse_args()
-    wants = wanted(arguments.only, arguments.on)
+    wants = wanted(arguments.only)
     cases = chosen(wants, [*arguments.only, *(["peers"] if arguments.peers else [])])
     if arguments.list:
         for case in CASES:
@@ -74,13 +74,10 @@ def main() -> int:
     return 2 if found.without_server else int(bool(found.failed))
 
 
-def wanted(only: Sequence[str], sides: Sequence[str]) -> Callable[[str], bool]:
+def wanted(only: Sequence[str]) -> Callable[[str], bool]:
     """Whether a figure, or one whose name goes on after this one, is to be measured."""
 
     def wants(name: str) -> bool:
-        words = name.split(".")
-        if any(side in words for side in set(SIDES) - set(sides)):
-            return False
         return not only or any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in only)
 
     return wants
@@ -131,7 +128,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peers", action="store_true", help="other programs too, installed apart: needs the network once"
     )
-    parser.add_argument("--on", nargs="+", choices=SIDES, default=list(SIDES), help="only one of them")
     parser.add_argument("--write-docs", action="store_true", help="put the results into docs/benchmarks.md")
     size = parser.add_mutually_exclusive_group()
     for name, what in (("quick", "under 5 minutes"), ("tiny", "just to see that it works")):

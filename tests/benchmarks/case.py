@@ -44,6 +44,10 @@ class Sizes:
     """Of one upload that is only ingested."""
     backlog: int
     """Tasks that wait while somebody asks for one prediction."""
+    requests: int
+    """Of somebody who waits for each."""
+    fair: int
+    """Tasks of a project, beside one with a hundred times as many."""
     memory: int
     """Tasks over which memory is watched."""
     peers: int
@@ -52,9 +56,48 @@ class Sizes:
     """How long a rate is watched."""
 
 
-FULL = Sizes(5, 5, 4000, 300, 100_000, 1_000_000, 100_000, 1_000_000, 1000, 30.0)
-QUICK = Sizes(2, 1, 1200, 60, 20_000, 40_000, 5000, 15_000, 200, 6.0)
-TINY = Sizes(1, 1, 300, 24, 4000, 4000, 500, 2000, 50, 2.0)
+FULL = Sizes(
+    rounds=5,
+    long_rounds=5,
+    texts=4000,
+    slow=300,
+    many=100_000,
+    lines=1_000_000,
+    backlog=100_000,
+    requests=200,
+    fair=500,
+    memory=1_000_000,
+    peers=1000,
+    seconds=30.0,
+)
+QUICK = Sizes(
+    rounds=2,
+    long_rounds=1,
+    texts=1200,
+    slow=60,
+    many=20_000,
+    lines=40_000,
+    backlog=5000,
+    requests=50,
+    fair=100,
+    memory=15_000,
+    peers=200,
+    seconds=6.0,
+)
+TINY = Sizes(
+    rounds=1,
+    long_rounds=1,
+    texts=300,
+    slow=24,
+    many=4000,
+    lines=4000,
+    backlog=1000,
+    requests=10,
+    fair=20,
+    memory=2000,
+    peers=50,
+    seconds=2.0,
+)
 """To see that the cases work at all: their figures say nothing."""
 
 

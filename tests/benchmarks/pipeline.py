@@ -133,6 +133,11 @@ class Pipeline:
             rate = ended / (now - began)
             time.sleep(max(_LOOK_S, min(look, (tasks - ended) / rate / 3)) if rate else 10 * _LOOK_S)
 
+    def created(self, http: httpx.Client, project: str, run: str) -> int:
+        """Predictions of a run that can be read now."""
+        answer = http.get(f"{self._door(project)}/runs/{run}")
+        return int(answer.json()["outcomes"].get("created", 0)) if answer.status_code == httpx.codes.OK else 0
+
     def _door(self, project: str, address: str | None = None) -> str:
         return f"{address or self.prelabel.address}/v1/projects/{project}"
 

@@ -24,6 +24,8 @@ class Shown:
     def say(self, what: str) -> None:
         """What takes a while."""
         self._progress.update(self._task, description=what)
+        if not self._console.is_terminal:
+            self._line(what)
 
     def begins(self, case: Case, turn: str, number: int, rounds: int) -> None:
         """A turn of a round."""

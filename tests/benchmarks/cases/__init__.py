@@ -2,7 +2,7 @@
 
 from tests.benchmarks.case import Case
 
-from . import echo, encoder, hops, ingest, linear, memory, ner
+from . import echo, encoder, fairness, hops, ingest, interactive, linear, memory, ner, peers, workers
 
 CASES: tuple[Case, ...] = (
     ner.CASE,
@@ -10,6 +10,10 @@ CASES: tuple[Case, ...] = (
     encoder.CASE,
     echo.CASE,
     hops.CASE,
+    interactive.CASE,
+    fairness.CASE,
+    workers.CASE,
     ingest.CASE,
     memory.CASE,
+    peers.CASE,
 )

@@ -1,0 +1,104 @@
+"""One prediction that somebody waits for: while nothing else goes on, and while a backlog waits for the same model."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import cycle
+
+import httpx
+
+from tests.benchmarks.case import Case, Figure, Lost, Turn, Values
+from tests.benchmarks.cases import ner
+from tests.benchmarks.model import Measured
+from tests.benchmarks.pipeline import Pipeline, lines
+from tests.benchmarks.stage import Stage
+
+_WARM_UP = 5
+_FEWEST = 5
+_LASTS = 0.9
+"""A request counts while less than this share of the backlog is done."""
+_QUANTILES = {"p50": 0.5, "p99": 0.99}
+
+
+@contextmanager
+def start(stage: Stage) -> Iterator[list[Turn]]:
+    """A turn per side, each round with a Prelabel of its own: a backlog would outlast it."""
+    measured = stage.texts_and_ner()
+
+    def turn(name: str, running: Callable[[int], AbstractContextManager[Pipeline]]) -> Turn:
+        def measure(number: int) -> Values:
+            with running(number) as pipeline:
+                return _measure(stage, name, pipeline, measured)
+
+        return Turn(name, measure)
+
+    turns = {
+        "interactive.sqlite": lambda number: stage.on_sqlite(f"interactive-{number}", ["spacy"]),
+        "interactive": lambda number: stage.on_kafka(f"interactive-{number}", ["spacy"]),
+    }
+    wanted = {"interactive.sqlite": "interactive.sqlite", "interactive": "interactive.idle"}
+    yield [turn(name, running) for name, running in turns.items() if stage.wants(wanted[name])]
+
+
+def _measure(stage: Stage, name: str, pipeline: Pipeline, measured: Measured) -> Values:
+    texts, requests, backlog = measured.texts, stage.sizes.requests, stage.sizes.backlog
+    with pipeline.client() as http:
+        pipeline.set_up(http, "bench", ner.asked(measured))
+        list(ask(pipeline, http, texts[:_WARM_UP]))
+        idle = list(ask(pipeline, http, texts[:requests]))
+        waiting = (f"{text} {number}" for number, text in zip(range(backlog), cycle(texts), strict=False))
+        run = pipeline.upload(http, "bench", lines(waiting))
+        beside = []
+        for seconds in ask(pipeline, http, [f"{text} now" for text in texts[:requests]]):
+            if pipeline.created(http, "bench", run) > _LASTS * backlog:
+                break
+            beside.append(seconds)
+    if len(beside) < _FEWEST:
+        raise Lost(f"a backlog of {backlog} lasted for {len(beside)} requests")
+    stage.note(f"{name}.ms", {"idle": idle, "backlog": beside})
+    return {
+        f"{name}.{when}.{word}_ms": _quantile(seconds, share) * 1000
+        for when, seconds in (("idle", idle), ("backlog", beside))
+        for word, share in _QUANTILES.items()
+    }
+
+
+def ask(pipeline: Pipeline, http: httpx.Client, texts: Sequence[str]) -> Iterator[float]:
+    """Seconds of each request, one after the other. Raises Lost where an answer is not there in time."""
+    for text in texts:
+        began = time.perf_counter()
+        answer = http.post(
+            f"{pipeline.prelabel.address}/v1/projects/bench/predictions",
+            json={"data": {"text": text}},
+            headers={"Prefer": "wait=30"},
+        )
+        seconds = round(time.perf_counter() - began, 5)
+        if answer.status_code != httpx.codes.OK:
+            raise Lost(f"an interactive request was answered {answer.status_code}: {answer.text[:200]}")
+        yield seconds
+
+
+def _quantile(seconds: Sequence[float], share: float) -> float:
+    """The least value that so many are not above."""
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _figures(name: str, where: str) -> Iterator[Figure]:
+    idle = f"{where}: POST of one text with `Prefer: wait`, one after the other, nothing else going on"
+    yield Figure(f"{name}.idle.p50_ms", "ms", idle)
+    yield Figure(f"{name}.idle.p99_ms", "ms", idle)
+    beside = f"{where}: the same, right after a bulk upload for the same model was accepted"
+    yield Figure(f"{name}.backlog.p50_ms", "ms", beside)
+    yield Figure(f"{name}.backlog.p99_ms", "ms", beside, at_most=300)
+
+
+CASE = Case(
+    "interactive",
+    (
+        *_figures("interactive.sqlite", "NER on SQLite"),
+        *_figures("interactive", "NER on Kafka and a MongoDB-wire server"),
+    ),
+    start,
+    long=True,
+)
