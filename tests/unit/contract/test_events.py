@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from prelabel_contract import names
+from prelabel_contract.base import unchecked
 from prelabel_contract.cloudevents import encode
 from prelabel_contract.errors import MAX_ERRORS, FieldError, InvalidEvent, field_errors, pointer
 from prelabel_contract.events import (
@@ -166,3 +167,27 @@ def test_a_refusal_names_what_was_refused_and_where() -> None:
     error = InvalidEvent.from_validation(refused.value, what="project", at="/body")
     assert error.errors[0].pointer == "/body/label_set/questions"
     assert str(error).startswith("invalid: project: /body/label_set/questions: ")
+
+
+def test_a_value_of_parts_that_were_checked_is_the_same_as_a_checked_one() -> None:
+    for sent in examples():
+        kind = type(sent.data)
+        fields = {name: getattr(sent.data, name) for name in kind.model_fields}
+        made = unchecked(kind)(**fields)
+        assert made == sent.data
+        assert type(made) is kind
+        assert encode(sent._replace(data=made)) == encode(sent._replace(data=kind(**fields)))
+        assert made.model_copy(update={}) == made
+        assert repr(made) == repr(kind(**fields))
+        with pytest.raises(ValidationError, match="frozen"):
+            made.project = "other"
+
+
+def test_a_value_without_a_part_that_has_no_default_is_not_made() -> None:
+    with pytest.raises(TypeError, match="TaskSubmitted needs task"):
+        unchecked(TaskSubmitted)(project="p", data={}, blobs={}, meta={})  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="needs blobs"):  # two values must not share what may be changed in place
+        unchecked(TaskSubmitted)(project="p", task="t", data={}, meta={})
+    assert unchecked(TaskSubmitted)(project="p", task="t", data={"a": 1}, blobs={}, meta={}) == TaskSubmitted(
+        project="p", task="t", data={"a": 1}
+    )

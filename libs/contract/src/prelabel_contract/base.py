@@ -6,8 +6,8 @@ one call.
 """
 
 import math
-from collections.abc import Mapping, Sized
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Mapping, Sized
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -45,6 +45,38 @@ class Model(BaseModel):
         ser_json_bytes="base64",
         hide_input_in_errors=True,  # what was sent may be secret, and errors are logged
     )
+
+
+P = ParamSpec("P")
+M = TypeVar("M", bound=BaseModel)
+
+
+def unchecked(kind: Callable[P, M]) -> Callable[P, M]:
+    """A maker of a model's values out of parts that were checked when they came in: it looks at nothing again.
+
+    Takes what the model takes, by name, in half of the time; every field that has no fixed default must be given, or a
+    TypeError is raised. What is handed in is kept, not copied.
+    """
+    model: type[BaseModel] = kind  # type: ignore[assignment]  # a class, which Callable cannot say
+    defaults = {name: field.default for name, field in model.model_fields.items()}  # in this order in JSON, too
+    given = tuple(
+        name for name, field in model.model_fields.items() if field.is_required() or field.default_factory is not None
+    )
+    everything = set(defaults)
+    new, put = model.__new__, object.__setattr__
+
+    def make(**values: Any) -> BaseModel:
+        for name in given:
+            if name not in values:
+                raise TypeError(f"{model.__name__} needs {name}")
+        made = new(model)
+        put(made, "__dict__", {**defaults, **values})
+        put(made, "__pydantic_fields_set__", everything)
+        put(made, "__pydantic_extra__", None)
+        put(made, "__pydantic_private__", None)
+        return made
+
+    return make  # type: ignore[return-value]
 
 
 def _encodable(text: str) -> str:

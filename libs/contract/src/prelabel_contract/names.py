@@ -237,6 +237,7 @@ def inbound(source: str) -> str:
     return _checked(f"prelabel.inbound.{source}")
 
 
+@lru_cache(maxsize=1024)  # as _checked
 def requests(provider: str, lane: Lane | str) -> str:
     """What a provider has to predict, by urgency."""
     return _checked(f"prelabel.requests.{provider}.{Lane(lane)}")

@@ -4,11 +4,11 @@ Only the dispatcher makes tasks and requests, from one log, so there is no dual 
 `submitted` is read again and leads to the same events under the same ids.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from prelabel_contract import names
-from prelabel_contract.blobs import hashed
+from prelabel_contract.base import unchecked
 from prelabel_contract.errors import FORBIDDEN_PROJECT, FieldError, InvalidEvent
 from prelabel_contract.events import (
     AnnotationSubmitted,
@@ -18,7 +18,6 @@ from prelabel_contract.events import (
     EventData,
     InboundAnnotation,
     InboundTask,
-    PredictionRequested,
     ProjectChanged,
     RequestRef,
     RunCreated,
@@ -31,7 +30,6 @@ from prelabel_contract.events import (
     event,
 )
 from prelabel_contract.names import Lane
-from prelabel_contract.projects import ModelSpec, Project
 from prelabel_contract.tasks import Task
 from prelabel_runtime.blobs import Blobs
 from prelabel_runtime.clock import Clock
@@ -42,11 +40,13 @@ from prelabel_runtime.tables import Table
 from pydantic import ValidationError
 
 from .annotations import submitted_annotation
+from .asking import Ask, Asks, Content, request
 from .settings import Source
 from .shares import Shares
-from .submission import REUSED, content_of, reuses_key
+from .submission import REUSED, reuses_key
 
 SOURCE = "/ingestion/dispatcher"
+_accepted_task = unchecked(TaskAccepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,22 @@ class Dispatcher:
     blobs: Blobs
     clock: Clock
     shares: Shares
+    asks: Asks = field(default_factory=Asks)
 
     async def tasks(self, batch: Sequence[Event[TaskSubmitted]]) -> Sequence[Reply]:
         """Accept or reject submitted tasks, and request one prediction per model of their project."""
         known = dict(await self.submissions.get_many([e.data.task for e in batch]))
+        now = self.clock.now_ms()
         replies: list[Reply] = []
         news: dict[str, Submission] = {}
         for submitted in batch:
-            project = await self.projects.find(submitted.data.project)
+            data = submitted.data
+            project = self.projects.get(data.project) or await self.projects.find(data.project)
             if project is None or project.deleted:
-                replies.append(
-                    _rejected(submitted, "unknown_project", f"there is no project {submitted.data.project!r}")
-                )
+                replies.append(_rejected(submitted, "unknown_project", f"there is no project {data.project!r}"))
                 continue
-            this = _submission(submitted, project.config)
+            content = Content.of(data)
+            this = Submission(data.task, submitted.offset, content.hash(data.meta), project.config)
             before = known.get(this.uid)
             if before is not None and before.content == DELETED and before.revision < this.revision:
                 detail = "the task of that id was deleted, for good: give it another id"
@@ -80,46 +82,20 @@ class Dispatcher:
                 continue
             if before is not None and before.content == this.content and before.revision < this.revision:
                 config = await self.configs.find(before.config)
-                as_it_was = config.project if config is not None else project.project
-                replies.append(self._accepted(submitted, as_it_was, before, unchanged=True))
+                as_it_was = self._asks(project) if config is None else self.asks.of(config.hash, config.project)
+                replies.append(_accepted(submitted, content, as_it_was, before, now, unchanged=True))
                 continue
-            if before is not None and before.revision < this.revision and reuses_key(submitted.data, before):
+            if before is not None and before.revision < this.revision and reuses_key(data, before):
                 replies.append(_rejected(submitted, REUSED.reason, REUSED.detail, at=""))
                 continue
             known[this.uid] = news[this.uid] = this
-            replies.append(self._accepted(submitted, project.project, this, unchanged=False))
+            replies.append(_accepted(submitted, content, self._asks(project), this, now, unchanged=False))
         if news:
             await self.submissions.put(list(news.values()))
         return replies
 
-    def _accepted(
-        self, submitted: Event[TaskSubmitted], project: Project, known: Submission, *, unchanged: bool
-    ) -> list[AnyEvent]:
-        data = submitted.data
-        now = self.clock.now_ms()
-        asked = [request(data, project, model, known, now) for model in project.models]
-        refs = tuple(RequestRef(request=r.request, model=r.model, provider=r.provider) for r in asked)
-        accepted = TaskAccepted(
-            project=data.project,
-            task=data.task,
-            id=data.id,
-            revision=known.revision,
-            data=data.data,
-            blobs=data.blobs,
-            meta=data.meta,
-            config=known.config,
-            requests=refs,
-            lane=data.lane,
-            run=data.run,
-            line=data.line,
-            accepted_ms=now,
-            unchanged=unchanged,
-            correlation=data.correlation,
-            door=data.door,
-        )
-        # Somebody who waits for an unchanged task needs its outcome too; the store keeps the first one all the same.
-        new = asked if not unchanged or data.correlation else []
-        return [*_told(accepted, submitted, now), *(_event(r, r.request, now) for r in new)]
+    def _asks(self, project: ProjectChanged) -> tuple[Ask, ...]:
+        return self.asks.of(project.config, project.project)
 
     async def run_opened(self, opened: Event[RunOpened]) -> Sequence[AnyEvent]:
         """An upload began: there is a run."""
@@ -149,46 +125,40 @@ class Dispatcher:
         return []
 
 
-def request(
-    data: TaskSubmitted, project: Project, model: ModelSpec, known: Submission, now_ms: int
-) -> PredictionRequested:
-    """The request to one model: the fields that its questions are about, under an id that a repetition meets again."""
-    asked = dict.fromkeys(name for question in project.questions_of(model) for name in question.fields)
-    fields = {name: data.data[name] for name in asked if name in data.data}
-    blobs = {name: data.blobs[name] for name in asked if name in data.blobs}
-    input_hash = names.content_hash(hashed(fields, blobs))
-    return PredictionRequested(
+def _accepted(
+    submitted: Event[TaskSubmitted],
+    content: Content,
+    asks: Sequence[Ask],
+    known: Submission,
+    now: int,
+    *,
+    unchanged: bool,
+) -> list[AnyEvent]:
+    data = submitted.data
+    asked = [request(data, content, ask, known, now) for ask in asks]
+    accepted = _accepted_task(
         project=data.project,
         task=data.task,
-        request=names.request_id(data.task, input_hash, model.name, known.config),
         id=data.id,
         revision=known.revision,
-        model=model.name,
-        provider=model.provider,
-        lane=_lane(data.lane),
-        run=data.run,
+        data=data.data,
+        blobs=data.blobs,
         meta=data.meta,
-        correlation=data.correlation,
-        accepted_ms=now_ms,
         config=known.config,
-        input_hash=input_hash,
-        data=fields,
-        blobs=blobs,
-        deadline_ms=data.deadline_ms,
+        requests=tuple(RequestRef(request=r.request, model=r.model, provider=r.provider) for r in asked),
+        lane=data.lane,
+        run=data.run,
+        line=data.line,
+        accepted_ms=now,
+        unchanged=unchanged,
+        correlation=data.correlation,
+        door=data.door,
     )
-
-
-def _lane(lane: Lane | str) -> Lane:
-    """One of our lanes: what a later version calls otherwise is not urgent here."""
-    return Lane(lane) if lane in _LANES else Lane.BULK
-
-
-_LANES = frozenset(Lane)
-
-
-def _submission(submitted: Event[TaskSubmitted], config: str) -> Submission:
-    data = submitted.data
-    return Submission(uid=data.task, revision=submitted.offset, content=content_of(data), config=config)
+    told = _told(accepted, submitted, now)
+    # Somebody who waits for an unchanged task needs its outcome too; the store keeps the first one all the same.
+    if not unchanged or data.correlation:
+        told += [_event(r, r.request, now) for r in asked]
+    return told
 
 
 def _rejected(submitted: Event[TaskSubmitted], reason: str, detail: str, *, at: str = "/project") -> list[AnyEvent]:
@@ -204,15 +174,16 @@ def _rejected(submitted: Event[TaskSubmitted], reason: str, detail: str, *, at: 
         correlation=data.correlation,
         door=data.door,
     )
-    return list(_told(rejected, submitted, submitted.time_ms))
+    return _told(rejected, submitted, submitted.time_ms)
 
 
-def _told(data: TaskAccepted | TaskRejected, submitted: Event[TaskSubmitted], now_ms: int) -> Iterator[AnyEvent]:
+def _told(data: TaskAccepted | TaskRejected, submitted: Event[TaskSubmitted], now_ms: int) -> list[AnyEvent]:
     """The event on its topic, and a copy to whoever waits for it."""
     event_id = names.derived(data.TYPE, data.task, submitted.offset)
-    yield _event(data, event_id, now_ms)
+    told = [_event(data, event_id, now_ms)]
     if data.correlation:
-        yield event(data, id=event_id, source=SOURCE, time_ms=now_ms, topic=names.REPLIES, key=data.correlation)
+        told.append(event(data, id=event_id, source=SOURCE, time_ms=now_ms, topic=names.REPLIES, key=data.correlation))
+    return told
 
 
 def _event(data: EventData, event_id: str, now_ms: int) -> AnyEvent:

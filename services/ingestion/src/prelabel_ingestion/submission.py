@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from prelabel_contract import names
-from prelabel_contract.blobs import hashed
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnyEvent, TaskRejected, TaskSubmitted, event
 from prelabel_contract.names import Lane
@@ -14,6 +13,7 @@ from prelabel_runtime.blobs import Blobs
 from prelabel_runtime.store.base import Submission
 from pydantic import ValidationError
 
+from .asking import Content
 from .shares import Shares
 
 REUSED = InvalidEvent(
@@ -24,7 +24,7 @@ REUSED = InvalidEvent(
 
 def content_of(data: TaskSubmitted) -> str:
     """The hash of what a task says: the same means that nothing changed."""
-    return names.content_hash({"data": hashed(data.data, data.blobs), "meta": data.meta})
+    return Content.of(data).hash(data.meta)
 
 
 def reuses_key(data: TaskSubmitted, known: Submission | None) -> bool:
