@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_contract.projects import LabelSet, ModelSpec, Project, Question
-from prelabel_contract.regions import REGIONS, Relation, Span
+from prelabel_contract.regions import REGIONS, Choice, Relation, Span
 from prelabel_provider.align import Aligned, Aligner
 
 TEXT = "Ada met 😀 Bob"
@@ -260,3 +260,51 @@ def test_aligning_twice_changes_nothing(said: list[dict[str, Any]]) -> None:
     again = aligner.align({"text": TEXT}, REGIONS.dump_json(once.regions, exclude_none=True))
     assert again.regions == once.regions
     assert again.dropped == {}
+
+
+plain = st.fixed_dictionaries(
+    {"kind": st.just("span"), "start": st.integers(0, 5), "end": st.integers(0, 6)},
+    optional={
+        "labels": st.lists(st.sampled_from(["PERSON", "PER", "CITY", "DATE", "x", ""]), max_size=2),
+        "score": st.none() | st.sampled_from([0, 1, 0.2, 0.5, 0.7, 2, -1, "1", True]),
+        "text": st.none() | st.text(max_size=2),
+        "field": st.sampled_from(["", "text", "title"]),
+        "question": st.sampled_from(["", "entities"]),
+        "below_threshold": st.booleans(),
+        "more": st.none(),
+    },
+) | st.fixed_dictionaries(
+    {"kind": st.just("choice"), "labels": st.lists(st.sampled_from(["good", "bad", "fine", "awful"]), max_size=2)},
+    optional={"score": st.none() | st.floats(0, 1)},
+)
+
+
+@pytest.mark.parametrize("questions", [(ENTITIES, AREA), (ENTITIES, TOPICS), (TITLE,), ()])
+@given(text=st.text(max_size=8), said=st.lists(plain, max_size=4))
+def test_the_short_way_comes_to_the_same_as_the_full_one(
+    questions: tuple[Question, ...], text: str, said: list[dict[str, Any]]
+) -> None:
+    known = {None, *(label.value for question in questions for label in question.labels)}
+    labels = {"PER": "PERSON", "DATE": None, "awful": "bad", "good": "good"}
+    labels = {theirs: ours for theirs, ours in labels.items() if ours in known}
+    for mapping in ({}, labels):
+        aligner = _aligner(*questions, NOTE, labels=mapping, threshold=0.5)
+        short = aligner.align({"text": text, "title": "A title"}, json.dumps(said).encode())
+        full = aligner.align_fully({"text": text, "title": "A title"}, json.dumps(said).encode())
+        assert short == full
+        written = [REGIONS.dump_json(one.regions, exclude_none=True) for one in (short, full)]
+        assert written[0] == written[1]
+        assert all(region.model_copy(update={"id": "r"}).id == "r" for region in short.regions)
+
+
+def test_the_usual_prediction_goes_the_short_way() -> None:
+    usual = (
+        (_aligner(ENTITIES), [Span(start=0, end=3, labels=("PERSON",), text="Ada")]),
+        (_aligner(AREA, labels={"fine": "good"}), [Choice(labels=("fine",), score=0.5)]),
+        (_aligner(ENTITIES), []),
+    )
+    for aligner, said in usual:
+        aligner.align_fully = None  # type: ignore[method-assign, assignment]
+        assert len(aligner.align({"text": TEXT}, REGIONS.dump_json(tuple(said), exclude_none=True)).regions) == len(
+            said
+        )

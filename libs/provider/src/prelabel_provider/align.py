@@ -26,6 +26,8 @@ from prelabel_contract.projects import ModelSpec, Project, Question
 from prelabel_contract.regions import REGIONS, Regions
 from pydantic import JsonValue, ValidationError
 
+from .plain import Plain
+
 _Raw = dict[str, Any]
 
 
@@ -88,9 +90,21 @@ class Aligner:
         self._singles = [question.name for question in questions if not question.multiple]
         self._mapping = dict(model.labels)
         self._threshold = model.threshold
+        usually = {kind: self._question(questions, asked) for kind, asked in self._by_kind.items()}
+        self._plain = Plain(usually, self._mapping, self._threshold)
+
+    @staticmethod
+    def _question(questions: Iterable[Question], asked: _Asked) -> Question:
+        return next(question for question in questions if question.name == asked.name)
 
     def align(self, data: Mapping[str, JsonValue], regions: bytes) -> Aligned:
         """Align the regions (JSON, as a worker gives them) that a model found in a task's data."""
+        if (plain := self._plain.align(data, regions)) is not None:
+            return Aligned(plain[0], {}, plain[1])
+        return self.align_fully(data, regions)
+
+    def align_fully(self, data: Mapping[str, JsonValue], regions: bytes) -> Aligned:
+        """The same for any regions."""
         dropped: Counter[str] = Counter()
         kept: list[_Raw] = []
         for region in msgspec.json.decode(regions):

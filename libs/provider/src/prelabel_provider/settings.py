@@ -26,8 +26,11 @@ class InferenceSettings(Frozen):
     """Requests in one batch of the interactive lane, which waits for nothing."""
     start_seconds: Annotated[float, Field(gt=0)] = 120.0
     """To start the model's process, and to load a model, each."""
+    ahead: Annotated[int, Field(ge=1, le=64)] = 4
+    """Batches of a lane under way at once: one that the model is at, one that is ready in its process, one that waits
+    for its turn, one that is being published."""
     batch_seconds: Annotated[float, Field(gt=0)] = 300.0
-    """To predict a batch; a model that takes longer is killed, and the batch tried one by one."""
+    """For one call of the model; one that takes longer is killed, and its inputs tried in ever smaller company."""
     memory_mib: Annotated[int, Field(ge=64)] | None = None
     """Memory of the model's process, in MiB; unlimited unless set."""
     threads: Annotated[int, Field(ge=1)] = 1
