@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from prelabel_all_in_one.settings import AllInOneSettings
 from prelabel_gateway.settings import GatewaySettings
+from prelabel_inference_sklearn.settings import SklearnLimits
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.settings import InferenceSettings
@@ -27,6 +28,7 @@ CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Ingestion", IngestionSettings),
     ("Projection", ProjectionSettings),
     ("Inference, of any provider", InferenceSettings),
+    ("The provider sklearn", SklearnLimits),
     ("Training", TrainingSettings),
     ("Webhooks", WebhooksSettings),
     ("Gateway, which reads of the first table only where it listens, how it stops and what it logs", GatewaySettings),

@@ -87,3 +87,14 @@ def _until(path: Path, enough: Callable[[dict[str, dict[str, object]]], bool]) -
             return found
         assert time.monotonic() < deadline, found
         time.sleep(0.2)
+
+
+def test_models_of_scikit_learn_are_trained_saved_and_asked_as_written(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with Prelabel.all_in_one(tmp_path / "prelabel", providers=("sklearn",)) as prelabel:
+        variables = {"PRELABEL_ADDRESS": prelabel.address, "PRELABEL_KEY": prelabel.key}
+        with carried_out([DOCS / "sklearn.md"], folder, variables) as said:
+            mails, digits = said.outputs
+    assert "delivery" in mails
+    assert "100" in digits

@@ -1,4 +1,4 @@
-"""The scikit-learn provider is a provider: for texts, for numbers, for one class, for several, for a number."""
+"""The scikit-learn provider is a provider: of one class, of several, and of numbers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,22 +28,9 @@ class TestOneClass(_Saved):
     file = "sentiment"
 
 
-class TestNoProbabilities(_Saved):
-    file = "unsure"
-
-
 class TestSeveralClasses(_Saved):
     file = "several"
     rest: ClassVar[dict[str, Any]] = {"labels": ["good", "bad"], "least": 0.2}
-
-
-class TestRatings(_Saved):
-    file = "stars"
-    rest: ClassVar[dict[str, Any]] = {"emit": "rating"}
-
-
-class TestNumbers(_Saved):
-    file = "length"
 
 
 class TestVectors(_Saved):
