@@ -1,19 +1,27 @@
-"""What one task costs in each hop: `python -m tests.benchmarks.hops [--profile HOP] [tasks]` prints a table.
+"""What one task costs in each hop: `python -m tests.benchmarks.hops [--on kafka] [--profile HOP] [tasks]`.
 
-Every hop runs alone, on the embedded bus and store, over all that the hops before it have written; the model answers
-at once. The event loop's thread can never do two things at a time; what the disk's threads do goes on beside it.
+Every hop runs alone, over all that the hops before it have written; the model answers at once. Without --on the bus
+and the store are the embedded ones; with it a broker and a MongoDB-wire server start beside. CPU microseconds per task:
+of the thread that runs the event loop, which can never do two things at a time; of this process's other threads, which
+go on beside it; of the servers. And what stays in memory: Python objects per task that are still there afterwards.
+
+The middle of several rounds is told, each over tasks of its own: the first one also pays for what is made once.
 """
 
 import argparse
 import asyncio
 import cProfile
+import gc
 import json
 import pstats
 import random
+import statistics
+import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from prelabel_contract import names
@@ -35,6 +43,7 @@ from prelabel_provider.worker import ModelWorker
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import Loop, messages
 from prelabel_runtime.metrics import Metrics
+from prelabel_runtime.process import event_loop
 from prelabel_runtime.run import Runtime, open_bus, open_store, topics_of
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.settings import RuntimeSettings
@@ -43,6 +52,12 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table as Grid
 
+from deploy.local.kafka.server import KafkaServer
+from deploy.local.ports import free_port
+from tests.benchmarks.processes import cpu_seconds
+from tests.benchmarks.stage import RoomyMongo, start
+
+PARTITIONS = 4
 TEXT = (
     "Raises OSError when os.replace cannot move the file, or ValueError if a name has a null byte; see os.rename too."
 )
@@ -65,6 +80,10 @@ class InstantWorker(ModelWorker):
         return [_REGIONS] * len(inputs)
 
 
+HOPS = ("upload", "dispatcher", "other lanes", "inference", "projection")
+"""`other lanes`: two more groups of the dispatcher look at each record and pass over what is not theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """CPU microseconds per task."""
@@ -72,59 +91,93 @@ class Cost:
     loop: float
     """Of the thread that runs the event loop."""
     others: float
+    """Of the other threads of the process."""
+    servers: float = 0.0
+    """Of broker and database."""
+    kept: float = 0.0
+    """Objects per task that are still there when all is done."""
 
 
-async def measure(folder: Path, tasks: int, profile: str | None) -> dict[str, Cost]:
-    """All hops, one after the other."""
-    settings = RuntimeSettings(bus=f"sqlite:///{folder}/log.db", store=f"sqlite:///{folder}/results.db")
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What the hops run on."""
+
+    bus: str
+    store: str
+    pids: tuple[int, ...] = ()
+
+    def cpu(self) -> float:
+        """Seconds that they have used."""
+        return sum(cpu_seconds(pid) for pid in self.pids)
+
+
+def embedded(folder: Path) -> Servers:
+    """No servers: two files."""
+    return Servers(f"sqlite:///{folder}/log.db", f"sqlite:///{folder}/results.db")
+
+
+async def measure(servers: Servers, tasks: int, *, profile: str | None = None, rounds: int = 3) -> dict[str, Cost]:
+    """All hops, one after the other, some rounds of it."""
+    settings = RuntimeSettings(bus=servers.bus, store=servers.store)
     clock = SystemClock()
     runtime = Runtime(settings, open_bus(settings, clock), open_store(settings, clock), Metrics())
     await runtime.bus.start()
     await runtime.store.start()
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
-    services = [
-        build_ingestion(runtime, IngestionSettings()),
-        Service("inference", parts=(configs,), subscriptions=(_inference(runtime, configs),)),
-        build_projection(runtime, ProjectionSettings()),
-    ]
-    hops = {"dispatcher": services[0], "inference": services[1], "projection": services[2]}
-    await runtime.bus.provision(topics_of(services, 1))
+    ingestion = build_ingestion(runtime, IngestionSettings())
+    projection = build_projection(runtime, ProjectionSettings())
+    inference = Service("inference", parts=(configs,), subscriptions=(_inference(runtime, configs),))
+    services = (ingestion, inference, projection)
+    await runtime.bus.provision(topics_of(services, PARTITIONS))
     await _publish_project(runtime)
     for service in services:
         for part in service.parts:
             await part.start()
-    costs = {"upload": await _cost(lambda: _upload(runtime, tasks), tasks, profile == "upload")}
-    for name, service in hops.items():
-        loop = Loop(
-            runtime.bus, service.subscriptions[0], clock=clock, metrics=runtime.metrics, rng=random.Random(1)
-        )  # fmt: skip
-        costs[name] = await _cost(lambda loop=loop: _run_dry(loop), tasks, profile == name)  # type: ignore[misc]
+    hops: dict[str, Callable[[], Awaitable[None]]] = {
+        "upload": lambda: _upload(runtime, tasks),
+        "dispatcher": lambda: _run_dry(runtime, ingestion.subscriptions[0]),
+        "other lanes": lambda: _run_dry(runtime, *ingestion.subscriptions[1:]),
+        "inference": lambda: _run_dry(runtime, *inference.subscriptions),
+        "projection": lambda: _run_dry(runtime, *projection.subscriptions),
+    }
+    found: dict[str, list[Cost]] = {name: [] for name in hops}
+    for number in range(rounds):
+        for name, work in hops.items():
+            found[name].append(await _cost(work, servers, tasks, profile == name and number == rounds - 1))
     for service in services:
         for part in service.parts:
             await part.stop()
     await runtime.store.stop()
     await runtime.bus.stop()
-    return costs
+    return {name: _middle(costs) for name, costs in found.items()}
 
 
-async def _cost(work: Callable[[], Awaitable[None]], tasks: int, profiled: bool) -> Cost:
+def _middle(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(statistics.median(getattr(cost, field.name) for cost in costs) for field in fields(Cost)))
+
+
+async def _cost(work: Callable[[], Awaitable[None]], servers: Servers, tasks: int, profiled: bool) -> Cost:
     profiler = cProfile.Profile(time.thread_time)
+    gc.collect()
+    blocks = sys.getallocatedblocks()
     if profiled:
         profiler.enable()
-    thread, process = time.thread_time(), time.process_time()
+    thread, process, beside = time.thread_time(), time.process_time(), servers.cpu()
     await work()
-    thread, process = time.thread_time() - thread, time.process_time() - process
+    thread, process, beside = time.thread_time() - thread, time.process_time() - process, servers.cpu() - beside
     if profiled:
         profiler.disable()
         pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
-    return Cost(thread / tasks * 1e6, (process - thread) / tasks * 1e6)
+    gc.collect()
+    kept = sys.getallocatedblocks() - blocks
+    return Cost(thread / tasks * 1e6, (process - thread) / tasks * 1e6, beside / tasks * 1e6, kept / tasks)
 
 
 async def _upload(runtime: Runtime, tasks: int) -> None:
     async def body() -> AsyncIterator[bytes]:
         one = json.dumps({"data": {"text": TEXT}}).encode() + b"\n"
-        for start in range(0, tasks, 400):
-            yield one * min(400, tasks - start)
+        for sent in range(0, tasks, 400):
+            yield one * min(400, tasks - sent)
 
     shares = Shares(Share(tasks=tasks), {}, runtime.clock.monotonic, runtime.metrics)
     door = Door("bench", "http", runtime.blobs, runtime.clock.now_ms, runtime.new_id, shares, run=runtime.new_id())
@@ -135,12 +188,15 @@ async def _upload(runtime: Runtime, tasks: int) -> None:
     await upload.seal()
 
 
-async def _run_dry(loop: Loop) -> None:
-    running = asyncio.create_task(loop.run())
-    while not loop.joined or any((await loop.lag()).values()):  # noqa: ASYNC110 - nothing tells when a lag is gone
-        await asyncio.sleep(0.02)
-    loop.stop()
-    await running
+async def _run_dry(runtime: Runtime, *subscriptions: Subscription) -> None:
+    """Groups read until nothing is left, then leave."""
+    for subscription in subscriptions:
+        loop = Loop(runtime.bus, subscription, clock=runtime.clock, metrics=runtime.metrics, rng=random.Random(1))
+        running = asyncio.create_task(loop.run())
+        while not loop.joined or any((await loop.lag()).values()):  # noqa: ASYNC110 - nothing tells when a lag is gone
+            await asyncio.sleep(0.02)
+        loop.stop()
+        await running
 
 
 def _inference(runtime: Runtime, configs: Table[ConfigPublished]) -> Subscription:
@@ -166,20 +222,37 @@ async def _publish_project(runtime: Runtime) -> None:
     await runtime.bus.publish(messages(news))
 
 
+@contextmanager
+def on(side: str) -> Iterator[Servers]:
+    """Files for the embedded bus and store, or a broker and a database; gone afterwards. Raises ServerError."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prelabel-hops-")))
+        if side == "sqlite":
+            yield embedded(folder)
+            return
+        kafka = KafkaServer(folder / "kafka", free_port())
+        mongo = RoomyMongo(folder / "mongo", free_port())
+        for server in (kafka, mongo):
+            start(server, stack)
+        yield Servers(f"kafka://{kafka.address}", f"mongodb://{mongo.address}/hops", (kafka.pid, mongo.pid))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.hops")
     parser.add_argument("tasks", type=int, nargs="?", default=5000)
-    parser.add_argument("--profile", choices=("upload", "dispatcher", "inference", "projection"))
+    parser.add_argument("--on", choices=("sqlite", "kafka"), default="sqlite")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--profile", choices=HOPS)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="prelabel-hops-") as folder:
-        costs = asyncio.run(measure(Path(folder), arguments.tasks, arguments.profile))
-    shown = Grid(title=f"CPU µs per task, {arguments.tasks:,} tasks", title_justify="left")
-    for column in ("hop", "event loop", "other threads"):
+    with on(arguments.on) as servers, asyncio.Runner(loop_factory=event_loop()) as runner:
+        costs = runner.run(measure(servers, arguments.tasks, profile=arguments.profile, rounds=arguments.rounds))
+    shown = Grid(title=f"CPU µs per task, {arguments.tasks:,} tasks a round, on {arguments.on}", title_justify="left")
+    for column in ("hop", "event loop", "other threads", "servers", "objects kept"):
         shown.add_column(column, justify="right" if column != "hop" else "left")
-    for name, cost in costs.items():
-        shown.add_row(name, f"{cost.loop:,.0f}", f"{cost.others:,.0f}")
-    shown.add_row("all", f"{sum(c.loop for c in costs.values()):,.0f}", f"{sum(c.others for c in costs.values()):,.0f}")
+    everything = Cost(*(sum(getattr(cost, field.name) for cost in costs.values()) for field in fields(Cost)))
+    for name, cost in {**costs, "all": everything}.items():
+        shown.add_row(name, f"{cost.loop:,.0f}", f"{cost.others:,.0f}", f"{cost.servers:,.0f}", f"{cost.kept:,.1f}")
     Console().print(shown)
 
 

@@ -131,7 +131,7 @@ class Stage:
         if self._kafka is None:
             self.say("starting Kafka")
             self._kafka = KafkaServer(self.folder / "kafka", free_port())
-            _start(self._kafka, self._stack)
+            start(self._kafka, self._stack)
         return self._kafka
 
     @contextmanager
@@ -139,11 +139,12 @@ class Stage:
         """An empty MongoDB-wire server. Raises ServerError."""
         with ExitStack() as stack:
             server = RoomyMongo(folder / "mongo", free_port(), backend=backend)
-            _start(server, stack)
+            start(server, stack)
             yield server
 
 
-def _start(server: Server, stack: ExitStack) -> None:
+def start(server: Server, stack: ExitStack) -> None:
+    """A server that stays until the stack ends. Raises ServerError."""
     server.install()
     server.start()
     stack.callback(server.remove)
