@@ -19,7 +19,7 @@ from .answers import DeletedTask, TakenTask, TakenUpload
 from .bodies import bare, content_type, json_of, one_or
 from .doors import Doors
 from .submission import REUSED, reuses_key
-from .upload import Line, Receipt, Upload, lines
+from .upload import Line, Receipt, Upload, first_together, lines
 
 IdempotencyKey = Annotated[str | None, Header(max_length=250)]
 
@@ -59,7 +59,8 @@ def routes(doors: Doors) -> APIRouter:
         match content_type(request):
             case "application/x-ndjson":
                 upload = _upload(doors, project, lane, key)
-                return _receipt(project, await _streamed(upload, lines(request.stream())))
+                room = doors.dispatcher.shares.room(project)
+                return _receipt(project, await _streamed(upload, first_together(lines(request.stream()), room + 1)))
             case "application/json":
                 value = await json_of(request)
                 if not isinstance(value, list):

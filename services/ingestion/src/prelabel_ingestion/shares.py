@@ -1,7 +1,8 @@
 """What a project may send into the bulk lane; what is beyond that waits in backfill.
 
 A bucket per project: it holds `tasks` tasks and drains at `per_second`. A task that fits goes where it was sent; one
-that does not goes into backfill, and takes no room. Nobody is slowed where nothing else waits: backfill is served at
+that does not goes into backfill, and takes no room. An upload that does not fit goes there whole: else its beginning
+would stand in bulk before all that others submit next. Nobody is slowed where nothing else waits: backfill is served at
 full speed then. Interactive tasks are neither counted nor turned.
 
 A door decides, once, before it writes: the lane stands in `submitted`, so whatever is read again goes the same way.
@@ -55,3 +56,9 @@ class Shares:
             del self._drained[next(iter(self._drained))]
         self._drained[project] = drained + 1 / share.per_second
         return Lane.BULK
+
+    def room(self, project: str) -> int:
+        """Tasks that would fit now."""
+        share = self._shares.get(project, self._otherwise)
+        now = self._monotonic()
+        return int(share.tasks - max(0.0, self._drained.get(project, now) - now) * share.per_second)

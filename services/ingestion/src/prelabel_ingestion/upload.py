@@ -1,13 +1,15 @@
 """Uploads: many tasks in one request, streamed, in bounded memory, safe to send again."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prelabel_contract import names
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnyEvent, RunOpened, RunSealed, event
 from prelabel_contract.limits import MAX_LINE_BYTES
+from prelabel_contract.names import Lane
 from prelabel_runtime.bus.base import Bus, Message
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
@@ -17,6 +19,9 @@ from .submission import REUSED, Door, reuses_key
 
 CHUNK_LINES = 500
 """Lines that are published, and acknowledged, together."""
+LOOK_SECONDS = 0.1
+LOOK_BYTES = 1 << 20
+"""So long and so far an upload is looked at before its lane is decided."""
 MAX_TOLD = 100
 """Errors that the answer itself lists."""
 
@@ -71,6 +76,35 @@ async def lines(stream: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
         yield [(number + 1, stripped)]
 
 
+async def first_together(batches: AsyncIterator[list[Line]], wanted: int) -> AsyncIterator[list[Line]]:
+    """The same lines; the first batch has at least `wanted` of them, or all that came within a moment."""
+    now = asyncio.get_running_loop().time
+    end = now() + LOOK_SECONDS
+    held: list[Line] = []
+    size = 0
+    coming: asyncio.Future[list[Line] | None] | None = None
+    try:
+        while len(held) < wanted and size < LOOK_BYTES:
+            coming = asyncio.ensure_future(anext(batches, None))
+            done, _ = await asyncio.wait({coming}, timeout=max(0.0, end - now()))
+            if not done:
+                break
+            batch, coming = coming.result(), None
+            if batch is None:
+                break
+            held += batch
+            size += sum(len(line) for _, line in batch if isinstance(line, bytes))
+        if held:
+            yield held
+        if coming is not None and (batch := await coming) is not None:
+            yield batch
+        async for batch in batches:
+            yield batch
+    finally:
+        if coming is not None:
+            coming.cancel()
+
+
 class Upload:
     """One upload: a run that is opened, filled line by line and sealed with its total."""
 
@@ -83,6 +117,7 @@ class Upload:
         self._door = door
         self._metrics = metrics
         self._keep_uids = keep_uids
+        self._turned = False
         self.receipt = Receipt(door.run)
 
     async def open(self) -> None:
@@ -90,13 +125,21 @@ class Upload:
         data = RunOpened(project=self._door.project, run=self.receipt.run)
         await self._publish([self._event(data, names.derived("run.opened", data.run))])
 
+    def _choose_lane(self, tasks: int) -> None:
+        """What does not fit into its project's share goes into backfill, from there on all of it."""
+        if self._door.lane is Lane.BULK and tasks > self._door.shares.room(self._door.project):
+            self._door = replace(self._door, lane=Lane.BACKFILL)
+            self._turned = True
+
     async def take_lines(self, batch: Sequence[Line]) -> None:
         """Publish some lines of NDJSON; returns when they are acknowledged. Raises `Unavailable`."""
+        self._choose_lane(len(batch))
         for start in range(0, len(batch), CHUNK_LINES):
             await self._take(batch[start : start + CHUNK_LINES], self._task_of_line)
 
     async def take_values(self, values: Sequence[Any]) -> None:
         """Publish the items of a JSON array; the first has number 1."""
+        self._choose_lane(len(values))
         numbered = list(enumerate(values, 1))
         for start in range(0, len(numbered), CHUNK_LINES):
             await self._take(numbered[start : start + CHUNK_LINES], self._door.parse)
@@ -123,6 +166,8 @@ class Upload:
         door = self._door.name
         refused = sum(1 for *_, error in taken if error is not None)
         self._metrics.submitted.labels(door).inc(len(taken) - refused)
+        if self._turned:
+            self._metrics.over_share.inc(len(taken) - refused)
         self._metrics.refused.labels(door, "invalid").inc(refused)
 
     async def _taken(self, number: int, parse: Callable[[Any], Any], value: Any) -> Taken:
