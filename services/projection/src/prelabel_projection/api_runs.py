@@ -17,7 +17,6 @@ from prelabel_runtime.store.base import PageKey, RunState
 from .answers import Runs, ShownRun, WrongLines
 from .limits import Limit
 from .reading import Reading
-from .runs import Progress
 from .streams import Streams
 
 Line = Annotated[int, Query(ge=0, le=MAX_INT)]
@@ -38,14 +37,14 @@ def routes(reading: Reading, streams: Streams) -> APIRouter:
         await reading.project(project)
         runs = await store.runs.page(project, limit=limit + 1, after=key_of(cursor))
         last = PageKey(runs[limit - 1].opened_ms, runs[limit - 1].run) if len(runs) > limit else None
-        shown = [(await Progress.read(store, run)).shown() for run in runs[:limit]]
+        shown = [(await reading.looks.progress(run)).shown() for run in runs[:limit]]
         return answer({"runs": shown, "next": cursor_of(last)})
 
     @router.get("/runs/{run}", dependencies=[allow("run.get", READERS)])
     @gives(ShownRun)
     async def get_run(project: str, run: str) -> Response:
         """How far a run is."""
-        return answer((await Progress.read(store, await reading.run(project, run))).shown())
+        return answer((await reading.looks.progress(await reading.run(project, run))).shown())
 
     @router.get("/runs/{run}/errors", dependencies=[allow("run.errors", READERS)])
     @gives(WrongLines)
@@ -76,7 +75,7 @@ async def _progress(
     yield b"retry: 1000\n\n"
     silent_since = reading.clock.monotonic()
     while not await request.is_disconnected():
-        progress = await Progress.read(reading.store, await reading.run(project, run))
+        progress = await reading.looks.progress(await reading.run(project, run))
         over = progress.run.state not in (RunState.OPEN, RunState.SEALED)
         # Counts only grow, so they number the events, also across restarts and replicas.
         number = 2 * (progress.accepted + progress.rejected + progress.ended) + over

@@ -14,6 +14,8 @@ from prelabel_runtime.http.problems import Problem, not_found
 from prelabel_runtime.store.base import PageKey, State, Store, StoredAnnotation, StoredOutcome, StoredRun, StoredTask
 from prelabel_runtime.tables import Table
 
+from .runs import Looks
+
 EXPORT_PAGE = 500
 RUN_PATIENCE = 2.0
 """Seconds that an unknown run is waited for."""
@@ -40,6 +42,7 @@ class Reading:
     blobs: Blobs
     projects: Table[ProjectChanged]
     clock: Clock
+    looks: Looks
 
     async def project(self, project: str) -> None:
         """There is such a project."""

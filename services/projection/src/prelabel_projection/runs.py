@@ -6,6 +6,7 @@ published after, under a derived id; a crash between the two publishes it again.
 """
 
 import random
+from collections import OrderedDict
 
 import orjson
 from prelabel_contract import names
@@ -18,11 +19,15 @@ from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.retry import backoff
 from prelabel_runtime.service import Part
-from prelabel_runtime.store.base import RunState, State, Store, StoredRun
+from prelabel_runtime.store.base import LineCounts, RunState, State, Store, StoredRun
 
 from .settings import ProjectionSettings
 
 SOURCE = "/projection"
+_KEPT = 10_000
+"""Runs whose lines are remembered."""
+_AGE_SECONDS = 5.0
+"""How often the age of the oldest task that waits is measured, at most."""
 _log = log.get("prelabel.projection")
 
 
@@ -35,23 +40,10 @@ class Progress:
         self.rejected = rejected
         self.outcomes = outcomes
 
-    @classmethod
-    async def read(cls, store: Store, run: StoredRun) -> "Progress":
-        """From the stored lines and outcomes. Lines first: what is dispatched later can only be counted as pending."""
-        lines = await store.lines.counts(run.run)
-        counts = await store.outcomes.counts_of_run(run.run)
-        return cls(run, lines.accepted, lines.rejected, {str(state): n for state, n in counts.items() if n})
-
     @property
     def ended(self) -> int:
         """Requests that have an outcome."""
         return sum(n for state, n in self.outcomes.items() if state != State.PENDING)
-
-    @property
-    def complete(self) -> bool:
-        """Nothing more will come."""
-        dispatched = self.run.total is not None and self.accepted + self.rejected >= self.run.total
-        return dispatched and not self.outcomes.get(State.PENDING)
 
     def shown(self) -> dict[str, object]:
         """As JSON."""
@@ -73,18 +65,68 @@ class Progress:
         return b"id: %d\nevent: progress\ndata: %s\n\n" % (number, orjson.dumps(self.shown()))
 
 
+class Looks:
+    """How far runs are, as cheaply as can be: what cannot change any more is counted once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._whole: OrderedDict[tuple[int, str], LineCounts] = OrderedDict()
+        """Of runs whose last line has been dispatched, by generation of the store."""
+
+    async def progress(self, run: StoredRun) -> Progress:
+        """From the stored lines and outcomes. Lines first: what is dispatched later can only be counted as pending."""
+        lines = await self._lines(run)
+        counts = await self._store.outcomes.counts_of_run(run.run)
+        return Progress(run, lines.accepted, lines.rejected, {str(state): n for state, n in counts.items() if n})
+
+    async def complete(self, run: StoredRun) -> bool:
+        """Whether nothing more will come: every line was dispatched, and then no request was pending.
+
+        While a run is under way this asks for one pending request and counts nothing.
+        """
+        if await self._store.outcomes.pending_in_run(run.run):
+            return False
+        if run.total is None or _all(await self._lines(run)) < run.total:
+            return False
+        return not await self._store.outcomes.pending_in_run(run.run)
+
+    async def _lines(self, run: StoredRun) -> LineCounts:
+        place = (self._store.projected.generation, run.run)
+        if (known := self._whole.get(place)) is not None:
+            return known
+        lines = await self._store.lines.counts(run.run)
+        if run.total is not None and _all(lines) >= run.total:
+            self._whole[place] = lines
+            if len(self._whole) > _KEPT:
+                self._whole.popitem(last=False)
+        return lines
+
+
+def _all(lines: LineCounts) -> int:
+    return lines.accepted + lines.rejected
+
+
 class RunWatcher(Part):
     """Ends runs that are complete, and those whose upload was never finished."""
 
     def __init__(
-        self, store: Store, bus: Bus, settings: ProjectionSettings, clock: Clock, metrics: Metrics, rng: random.Random
+        self,
+        store: Store,
+        looks: Looks,
+        bus: Bus,
+        settings: ProjectionSettings,
+        clock: Clock,
+        metrics: Metrics,
+        rng: random.Random,
     ) -> None:
         self._store = store
+        self._looks = looks
         self._bus = bus
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self._rng = rng
+        self._aged_at = float("-inf")
 
     async def start(self) -> None:
         """Nothing to get ready."""
@@ -110,12 +152,14 @@ class RunWatcher(Part):
         for run in await self._store.runs.unfinished():
             if run.state in (RunState.COMPLETED, RunState.FAILED):
                 await self._announce(run)
-            elif run.state is RunState.SEALED and (await Progress.read(self._store, run)).complete:
+            elif run.state is RunState.SEALED and await self._looks.complete(run):
                 await self._end(run, RunState.COMPLETED)
             elif run.state is RunState.OPEN and now - run.opened_ms > self._settings.unsealed_hours * 3_600_000:
                 await self._end(run, RunState.FAILED, "its upload was never completed")
-        oldest = await self._store.outcomes.oldest_pending_ms()
-        self._metrics.oldest_unresolved.set((now - oldest) / 1000 if oldest is not None else 0)
+        if self._clock.monotonic() - self._aged_at >= _AGE_SECONDS:
+            oldest = await self._store.outcomes.oldest_pending_ms()
+            self._metrics.oldest_unresolved.set((now - oldest) / 1000 if oldest is not None else 0)
+            self._aged_at = self._clock.monotonic()
 
     async def _end(self, run: StoredRun, state: RunState, reason: str = "") -> None:
         await self._store.runs.finish(run.run, state, self._clock.now_ms(), reason)
@@ -124,7 +168,7 @@ class RunWatcher(Part):
             await self._announce(ended)
 
     async def _announce(self, run: StoredRun) -> None:
-        progress = await Progress.read(self._store, run)
+        progress = await self._looks.progress(run)
         data: RunCompleted | RunFailed
         if run.state is RunState.COMPLETED:
             data = RunCompleted(

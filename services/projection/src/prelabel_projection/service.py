@@ -26,7 +26,7 @@ from .overview import Overview
 from .reading import Reading
 from .rebuilds import LETTERS, Rebuilds
 from .replays import Replays
-from .runs import RunWatcher
+from .runs import Looks, RunWatcher
 from .settings import ProjectionSettings
 from .streams import Streams
 from .trace import Tracing
@@ -40,7 +40,8 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     providers = Table(runtime.bus, names.PROVIDERS, ProviderAnnounced, rng=runtime.rng)
     activity = Activity(runtime.clock)
     streams = Streams()
-    watcher = RunWatcher(runtime.store, runtime.bus, settings, runtime.clock, runtime.metrics, runtime.rng)
+    looks = Looks(runtime.store)
+    watcher = RunWatcher(runtime.store, looks, runtime.bus, settings, runtime.clock, runtime.metrics, runtime.rng)
     live = LiveGeneration(runtime.store, runtime.clock, runtime.new_id())
     replays = Replays(runtime, settings)
     rebuilds = Rebuilds(runtime, settings)
@@ -54,7 +55,7 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
         rng=runtime.rng,
         look_seconds=settings.look_seconds,
     )
-    reading = Reading(runtime.store, runtime.blobs, projects, runtime.clock)
+    reading = Reading(runtime.store, runtime.blobs, projects, runtime.clock, looks)
     return Service(
         name="projection",
         routers=(

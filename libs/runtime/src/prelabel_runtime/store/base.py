@@ -267,6 +267,10 @@ class Outcomes(ABC):
         """Requests of a run per state."""
 
     @abstractmethod
+    async def pending_in_run(self, run: str) -> bool:
+        """Whether any request of a run has no outcome yet: costs the same however many it has."""
+
+    @abstractmethod
     async def oldest_pending_ms(self) -> int | None:
         """When the oldest task that still waits for an outcome was accepted."""
 

@@ -281,6 +281,10 @@ class _MongoOutcomes(Outcomes):
         )
         return {State(one["_id"]): one["n"] for one in found}
 
+    async def pending_in_run(self, run: str) -> bool:
+        question = {"runs": run, "best.state": State.PENDING.value}
+        return bool(await self._database.find("outcomes", question, fields=("_id",), limit=1))
+
     async def oldest_pending_ms(self) -> int | None:
         found = await self._database.find(
             "outcomes", {"best.rank": 0}, fields=("task_ms",), sort=[("task_ms", ASCENDING)], limit=1
@@ -349,8 +353,11 @@ class _MongoLines(Lines):
         )
 
     async def counts(self, run: str) -> LineCounts:
-        accepted = await self._database.count("lines", {"run": run, "refused": False})
-        return LineCounts(accepted, await self._database.count("lines", {"run": run, "refused": True}))
+        found = await self._database.groups(
+            "lines", [{"$match": {"run": run}}, {"$group": {"_id": "$refused", "n": {"$sum": 1}}}]
+        )
+        by_fate = {one["_id"]: int(one["n"]) for one in found}
+        return LineCounts(by_fate.get(False, 0), by_fate.get(True, 0))
 
     async def rejected(self, run: str, *, after: int = 0, limit: int) -> Sequence[StoredLine]:
         found = await self._database.find(

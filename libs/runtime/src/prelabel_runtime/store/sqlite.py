@@ -381,6 +381,12 @@ class _SqliteOutcomes(Outcomes):
         )
         return {State(state): number for state, number in found}
 
+    async def pending_in_run(self, run: str) -> bool:
+        found = await self._file.rows(
+            "one", "SELECT 1 AS one FROM outcome_runs WHERE run = ? AND state = 'pending' LIMIT 1", [run]
+        )
+        return bool(found)
+
     async def oldest_pending_ms(self) -> int | None:
         found = await self._file.rows(
             "task_ms", "SELECT task_ms FROM outcomes WHERE state = 'pending' ORDER BY task_ms LIMIT 1"

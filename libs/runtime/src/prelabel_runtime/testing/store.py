@@ -612,10 +612,13 @@ class StoreTests:
             await store.outcomes.put([outcome(project, uid, request, run=run)])
         for run in runs:
             assert await store.outcomes.counts_of_run(run) == {State.PENDING: 1}
+            assert await store.outcomes.pending_in_run(run)
         await store.outcomes.put([outcome(project, uid, request, state=State.CREATED, at_ms=1)])
         for run in runs:
             assert await store.outcomes.counts_of_run(run) == {State.CREATED: 1}
+            assert not await store.outcomes.pending_in_run(run)
         assert await store.outcomes.counts_of_run(fresh("run")) == {}
+        assert not await store.outcomes.pending_in_run(fresh("run"))
 
     async def test_counts_are_by_model_and_state_however_often_written(self, store: Store, project: str) -> None:
         states = [State.CREATED] * 3 + [State.FAILED] * 2 + [State.PENDING]
