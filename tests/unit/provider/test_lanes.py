@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_contract.names import Lane
-from prelabel_provider.lanes import Turns
+from prelabel_provider.lanes import LEAST, MAX_MODELS, Portions, Turns
 
 
 class Queue:
@@ -172,3 +172,24 @@ async def test_as_many_turns_as_slots_are_held_at_once_and_an_urgent_one_beside_
 def test_turns_that_could_never_be_had_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="at least"):
         Turns(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_may_wait_is_asked_in_portions_that_take_the_model_a_moment() -> None:
+    portions = Portions(seconds=0.1)
+    places = list(range(1000))
+    assert [len(part) for part in portions.of("m", places)] == [LEAST] * (1000 // LEAST) + [1000 % LEAST]  # not known
+    portions.took("m", 100, 0.1)
+    assert [len(part) for part in portions.of("m", places)] == [100] * 10
+    assert [place for part in portions.of("m", places) for place in part] == places
+    portions.took("slow", 1, 60.0)
+    assert len(portions.of("slow", places)[0]) == LEAST
+    portions.took("fast", 1000, 0.001)
+    assert len(portions.of("fast", places)) == 1
+
+
+def test_how_fast_models_were_is_kept_for_the_latest_of_them_only() -> None:
+    portions = Portions(seconds=0.1)
+    for number in range(MAX_MODELS + 1):
+        portions.took(f"m{number}", 1000, 0.001)
+    assert len(portions.of("m0", range(1000))[0]) == LEAST
+    assert len(portions.of("m1", range(1000))[0]) == 1000

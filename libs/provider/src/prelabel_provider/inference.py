@@ -37,6 +37,7 @@ from prelabel_runtime.tables import Table
 from .align import Aligner
 from .base import BadSettings, Failed, Input
 from .joined import Alike, Joined
+from .lanes import Portions
 from .predictor import CannotLoad, CannotStart, Predictor, Told, key_of
 
 Requested = Event[PredictionRequested]
@@ -95,6 +96,7 @@ class Inference:
     prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
     joined: Joined = field(default_factory=Joined)
+    portions: Portions = field(default_factory=Portions)
     alike: Alike[tuple[bool, str, str, str], bytes | Told | Failed] = field(default_factory=Alike)
 
     async def predict(self, batch: Sequence[Requested]) -> Sequence[Reply]:
@@ -155,13 +157,18 @@ class Inference:
             said = await self._predict([jobs[place] for place in same])
             outcomes.update((requests[place].request, one) for place, one in zip(same, said, strict=True))
 
-        groups = list(_by_model(jobs).values())
+        groups = [portion for same in _by_model(jobs).values() for portion in self._portions(jobs, same)]
         if len(groups) == 1:
             await ask(groups[0])
             return
         for error in await asyncio.gather(*map(ask, groups), return_exceptions=True):
             if error is not None:
                 raise error
+
+    def _portions(self, jobs: Mapping[int, _Job], same: Sequence[int]) -> Sequence[Sequence[int]]:
+        """Requests to one model as they are asked: backfill so that who comes meanwhile does not wait for long."""
+        first = jobs[same[0]]
+        return self.portions.of(first.prepared.settings_key, same) if first.request.lane == Lane.BACKFILL else [same]
 
     async def _job(self, data: PredictionRequested) -> _Job | PredictionFailed:
         if data.deadline_ms is not None and self.clock.now_ms() > data.deadline_ms:
@@ -208,7 +215,9 @@ class Inference:
                     self.metrics.worker_restarts.labels(self.provider, reason).inc(count - restarts.get(reason, 0))
             self.load_failures.pop(first.settings_key, None)
             version = self.predictor.description(first.settings_key).version
-            self.metrics.predict_seconds.labels(self.provider).observe(self.clock.monotonic() - started)
+            took = self.clock.monotonic() - started
+            self.metrics.predict_seconds.labels(self.provider).observe(took)
+            self.portions.took(first.settings_key, len(jobs), took)
         await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
 

@@ -9,13 +9,15 @@ batches: on a virtual clock each batch ends behind the one before it in its lane
 the earliest end goes first (self-clocked fair queueing). So none of them starves, one that was idle saves up nothing,
 and one alone has everything.
 
+What waits in backfill is asked in portions of little time (`Portions`): who comes finds no long batch before him.
+
 A lane has its share only while a batch of it waits: let it have one more batch ahead than there are slots.
 """
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -119,3 +121,32 @@ class Turns:
             return None
         lines = [line for line in self._lines.values() if line.weight is not None and line.waiting]
         return min(lines, key=lambda line: line.waiting[0].end, default=None)
+
+
+PORTION_SECONDS = 0.1
+LEAST = 16
+"""Requests: less costs more than it spares anybody."""
+MAX_MODELS = 256
+
+
+class Portions:
+    """How much of a lane that may wait is asked at once: what takes the model some time, as it was of late."""
+
+    def __init__(self, seconds: float = PORTION_SECONDS) -> None:
+        self._seconds = seconds
+        self._each: dict[str, float] = {}
+        """Seconds per request, by model."""
+
+    def took(self, model: str, requests: int, seconds: float) -> None:
+        """Some requests have been answered."""
+        now = seconds / requests
+        before = self._each.pop(model, now)
+        while len(self._each) >= MAX_MODELS:
+            del self._each[next(iter(self._each))]
+        self._each[model] = (before + now) / 2
+
+    def of(self, model: str, requests: Sequence[int]) -> Sequence[Sequence[int]]:
+        """Requests in portions."""
+        each = self._each.get(model)
+        most = max(LEAST, int(self._seconds / each)) if each else LEAST
+        return [requests[start : start + most] for start in range(0, len(requests), most)]
