@@ -1,4 +1,4 @@
-"""An encoder of DistilBERT's size (6 layers, 768 wide, 12 heads) as int8 on ONNX Runtime, and the same without Prelabel.
+"""An encoder of DistilBERT's size (6 layers, 768 wide, 12 heads) in int8 on ONNX Runtime, and without Prelabel.
 
 Its weights are chance: what it says is worth nothing, what it costs is what a trained one costs. It is made on this
 machine without torch and kept for the next run.

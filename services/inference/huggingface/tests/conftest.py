@@ -54,7 +54,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
             folder / "known_choices", known, CHOICES, lookup(table(good, (0.0, 0.0, 0.0)), per_token=False)
         ),
         "known_many": save(
-            folder / "known_many", known, CHOICES, lookup(table(good, (0.0, 0.0, -1.0)), per_token=False), **many
+            folder / "known_many", known, CHOICES, lookup(table(good, (-1.0, -1.0, -1.0)), per_token=False), **many
         ),
         "claims": save(folder / "claims", known, ("contradiction", "entailment"), contains(claims)),
     }

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from prelabel_provider.base import BadSettings
 
-from .saved import Saved
-from .settings import EngineName, HuggingFaceSettings
+from .saved import Saved, line_of
+from .settings import EngineName, HuggingFaceSettings, Task
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -76,11 +76,32 @@ def load(saved: Saved, settings: HuggingFaceSettings) -> Engine:
     if name == "onnx":
         from .onnx_engine import OnnxEngine
 
-        return OnnxEngine.load(saved, settings)
+        return _checked(OnnxEngine.load(saved, settings), saved, settings.task)
     if settings.precision == "int8":
         raise BadSettings(f"precision: int8 needs an ONNX graph, which {saved.name} has not: make it by export --int8")
     saved.weights()
-    return _torch().TorchEngine.load(saved, settings)  # type: ignore[no-any-return]
+    return _checked(_torch().TorchEngine.load(saved, settings), saved, settings.task)
+
+
+def _checked(engine: Engine, saved: Saved, task: Task) -> Engine:
+    """The engine, once it has said what config and task promise. Raises `BadSettings`."""
+    one = np.ones((1, 4), np.int64)
+    try:
+        said = engine.run(Batch(one * saved.pad_id, one, one * 0))
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the engine's library comes up with
+        raise BadSettings(f"{saved.name} cannot be run: {line_of(error)}") from error
+    wanted = 3 if task == "token-classification" else 2
+    if said.ndim != wanted:
+        raise BadSettings(
+            f"{saved.name} is no {task} model: it says something to each {'token' if said.ndim > 2 else 'text'}"
+        )
+    if said.shape[-1] != len(saved.labels):
+        raise BadSettings(
+            f"{saved.name} gives {said.shape[-1]} values, its config.json names {len(saved.labels)} labels"
+        )
+    return engine
 
 
 def writer(saved: Saved, settings: HuggingFaceSettings) -> Writer:

@@ -83,6 +83,7 @@ class HuggingFaceSettings(ProviderSettings):
                 raise ValueError(f"{name} has an effect with {task} only")
         if (self.task == "zero-shot") != bool(self.labels):
             raise ValueError("zero-shot needs labels to choose from")
-        if self.task not in {"text-classification", "zero-shot"} and self.choices != "auto":
-            raise ValueError("choices has an effect with text-classification and zero-shot only")
+        if self.task not in {"text-classification", "zero-shot"}:
+            for name in sorted({"choices", "least"} & self.model_fields_set):
+                raise ValueError(f"{name} has an effect with text-classification and zero-shot only")
         return self
