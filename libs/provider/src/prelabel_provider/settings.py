@@ -5,10 +5,20 @@ from typing import Annotated
 from prelabel_contract.base import Slug
 from prelabel_contract.names import Lane
 from prelabel_runtime.settings import Frozen
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from .lanes import WEIGHTS
 from .worker import WorkerLimits
+
+
+class Weights(BaseModel):
+    """How bulk and backfill share a model where both have work."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bulk: Annotated[float, Field(gt=0)] = WEIGHTS[Lane.BULK]
+    backfill: Annotated[float, Field(gt=0)] = WEIGHTS[Lane.BACKFILL]
 
 
 class InferenceSettings(Frozen):
@@ -18,6 +28,8 @@ class InferenceSettings(Frozen):
 
     lanes: tuple[Lane, ...] = (Lane.INTERACTIVE, Lane.BULK, Lane.BACKFILL)
     """The lanes this process serves, as JSON: ["interactive"]. Urgent ones go first."""
+    weights: Weights = Weights()
+    """How lanes share a model where both have work, as JSON: {"bulk": 4, "backfill": 1} slows bulk by a quarter."""
     records: Annotated[int, Field(ge=1, le=5000)] = 256
     """Requests in one batch of the bulk and backfill lanes."""
     linger: Annotated[float, Field(ge=0, le=10)] = 0.02
@@ -48,4 +60,5 @@ class InferenceSettings(Frozen):
             memory_mib=self.memory_mib,
             threads=self.threads,
             models=self.models,
+            weights={Lane.BULK: self.weights.bulk, Lane.BACKFILL: self.weights.backfill},
         )

@@ -22,7 +22,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from math import isqrt
 
@@ -31,7 +31,7 @@ from pydantic import JsonValue
 
 from .base import BadSettings, Description, Failed, Input
 from .frames import Item, Load, Loaded, NoAnswer, Predict, Unload, pack
-from .lanes import Turns
+from .lanes import WEIGHTS, Turns
 from .predictor import CannotLoad, CannotStart, Predictor, ProviderInfo, key_of
 from .process import (
     Asked,
@@ -93,6 +93,8 @@ class WorkerLimits:
     """Kept loaded at once; the least recently used goes first, and comes back when it is needed."""
     batches: int = 2
     """Batches that have their turn at once: one that the model is at, the others ready in its process."""
+    weights: Mapping[Lane, float] = field(default_factory=lambda: WEIGHTS)
+    """By which lanes share the model, where more than one has work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class ModelWorker(Predictor):
         self._backoff = backoff
         self._sleep = sleep
         self._models: dict[str, _Model] = {}
-        self._turns = Turns(slots=limits.batches, urgent=1)
+        self._turns = Turns(slots=limits.batches, weights=limits.weights, urgent=1)
         self._numbers = count(1)
         self._starting = asyncio.Lock()
         self._loading = asyncio.Lock()
