@@ -8,25 +8,16 @@ tasks from being predicted (no worker, no configuration to be read) pauses the l
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from prelabel_contract import cloudevents, names
-from prelabel_contract.blobs import blob_of
-from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import (
-    AnyEvent,
     ConfigPublished,
     Event,
     Outcome,
-    PredictionCreated,
     PredictionFailed,
     PredictionRequested,
-    event,
 )
-from prelabel_contract.limits import MAX_EVENT_BYTES
 from prelabel_contract.names import Lane
-from prelabel_contract.projects import ModelSpec, Project
-from prelabel_runtime import log
+from prelabel_contract.projects import ModelSpec, Question
 from prelabel_runtime.blobs import BlobError, Blobs
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import TryAgain, Unavailable
@@ -38,15 +29,13 @@ from .align import Aligner
 from .base import BadSettings, Failed, Input
 from .joined import Alike, Joined
 from .lanes import Portions
+from .outcomes import Outcomes, created, failed, same_for
 from .predictor import CannotLoad, CannotStart, Predictor, Told, key_of
 
 Requested = Event[PredictionRequested]
 _LATE = Failed("deadline", "nobody waits for it any more")
-_log = log.get("prelabel.inference")
 
 
-MANY = 200
-"""Regions from which on a prediction's size is looked at: fewer always fit beside the largest input."""
 LOAD_ATTEMPTS = 3
 """Times that a model may kill its process by being loaded, before requests to it fail."""
 MAX_PREPARED = 256
@@ -63,16 +52,20 @@ BLOB_RETRY_SECONDS = 1.0
 class _Prepared:
     """A model of a configuration, ready to be asked."""
 
-    project: Project
     model: ModelSpec
+    asked: Sequence[Question]
     settings_key: str
     label_set: str
     aligner: Aligner
+    fields: dict[frozenset[str], str] = field(default_factory=dict)
+    """By what the model gives."""
 
     def field_for(self, kinds: frozenset[str]) -> str:
         """The field of the first question that a model which gives these kinds can answer."""
-        asked = self.project.questions_of(self.model)
-        return next((question.field for question in asked if question.kind in kinds), asked[0].field)
+        if (known := self.fields.get(kinds)) is None:
+            fitting = (question.field for question in self.asked if question.kind in kinds)
+            known = self.fields[kinds] = next(fitting, self.asked[0].field)
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +88,16 @@ class Inference:
     metrics: Metrics
     prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+    """Those that were counted, by reason."""
     joined: Joined = field(default_factory=Joined)
     portions: Portions = field(default_factory=Portions)
     alike: Alike[tuple[bool, str, str, str], bytes | Told | Failed] = field(default_factory=Alike)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """What tells them."""
+        return Outcomes(self.provider, self.blobs, self.clock, self.metrics)
 
     async def predict(self, batch: Sequence[Requested]) -> Sequence[Reply]:
         """One outcome per request. Those whose data must be fetched come after the others, as many as fit at once."""
@@ -110,7 +110,7 @@ class Inference:
             replies.update(zip(whole, await self._predicted(list(whole.values())), strict=True))
             for place, error in found.items():
                 if isinstance(error, PredictionFailed):
-                    replies[place] = await self._told(batch[place], error)
+                    [replies[place]] = await self.outcomes.tell([(batch[place], error)])
                 elif isinstance(error, TryAgain):
                     replies[place] = error
         return [replies[place] for place in range(len(batch))]
@@ -125,7 +125,7 @@ class Inference:
         except BlobError as error:
             if self.clock.now_ms() - data.accepted_ms < BLOB_PATIENCE_MS:
                 return TryAgain(error.detail, after=BLOB_RETRY_SECONDS)
-            return _failed(data, "blob", error.detail)
+            return failed(data, "blob", error.detail)
         return requested._replace(data=data.model_copy(update={"data": fields}))
 
     async def _predicted(self, batch: Sequence[Requested]) -> Sequence[Reply]:
@@ -139,7 +139,7 @@ class Inference:
             self.joined.end(outcomes.items())
             self.joined.drop(data.request for data in first if data.request not in outcomes)
         try:
-            return [await self._told(e, _for(e.data, await asyncio.shield(answer))) for e, answer, _ in asked]
+            return await self.outcomes.tell([(e, same_for(e.data, await _had(answer))) for e, answer, _ in asked])
         finally:
             self.joined.forget()
 
@@ -147,7 +147,7 @@ class Inference:
         """Put the outcome of each request under its id. Models are asked at once; one may be slower than another."""
         jobs: dict[int, _Job] = {}
         for place, request in enumerate(requests):
-            found = await self._job(request)
+            found = self._known(request) or await self._job(request)
             if isinstance(found, _Job):
                 jobs[place] = found
             else:
@@ -172,22 +172,29 @@ class Inference:
 
     async def _job(self, data: PredictionRequested) -> _Job | PredictionFailed:
         if data.deadline_ms is not None and self.clock.now_ms() > data.deadline_ms:
-            return _failed(data, "deadline", "nobody waits for it any more", outcome="expired")
-        prepared = self.prepared.get((data.config, data.model)) or await self._prepare(data)
+            return failed(data, "deadline", "nobody waits for it any more", outcome="expired")
+        prepared = await self._prepare(data)
         return prepared if isinstance(prepared, PredictionFailed) else _Job(data, prepared)
 
+    def _known(self, data: PredictionRequested) -> _Job | None:
+        """A request that is in time, to a model that is known."""
+        prepared = self.prepared.get((data.config, data.model))
+        return _Job(data, prepared) if prepared is not None and data.deadline_ms is None else None
+
     async def _prepare(self, data: PredictionRequested) -> _Prepared | PredictionFailed:
+        if (known := self.prepared.get((data.config, data.model))) is not None:
+            return known
         config = await self.configs.find(data.config)
         if config is None:
-            return _failed(data, "unknown_config", "the project's configuration of that hash is not known")
+            return failed(data, "unknown_config", "the project's configuration of that hash is not known")
         model = config.project.model(data.model)
         if model is None:
-            return _failed(data, "unknown_model", f"the project has no model {data.model!r}")
+            return failed(data, "unknown_model", f"the project has no model {data.model!r}")
         while len(self.prepared) >= MAX_PREPARED:
             del self.prepared[next(iter(self.prepared))]
         prepared = self.prepared[data.config, data.model] = _Prepared(
-            project=config.project,
             model=model,
+            asked=config.project.questions_of(model),
             settings_key=key_of(model.settings),
             label_set=config.project.label_set_hash,
             aligner=Aligner(config.project, model),
@@ -199,20 +206,18 @@ class Inference:
         first = jobs[0].prepared
         async with self.predictor.turn(Lane(jobs[0].request.lane), len(jobs)):
             started = self.clock.monotonic()
-            restarts = dict(self.predictor.restarts)
             try:
                 kinds = (await self.predictor.load(first.model.settings)).kinds
                 inputs = [_input(job, kinds) for job in jobs]
                 said = await self._said(jobs, inputs)
             except BadSettings as error:
-                return [_failed(job.request, "settings", str(error)) for job in jobs]
+                return [failed(job.request, "settings", str(error)) for job in jobs]
             except CannotLoad as error:
                 return self._unloadable(jobs, error)
             except CannotStart as error:
                 raise Unavailable(f"worker of {self.provider}: {error}") from error
             finally:
-                for reason, count in self.predictor.restarts.items():
-                    self.metrics.worker_restarts.labels(self.provider, reason).inc(count - restarts.get(reason, 0))
+                self._count_restarts()
             self.load_failures.pop(first.settings_key, None)
             version = self.predictor.description(first.settings_key).version
             took = self.clock.monotonic() - started
@@ -220,6 +225,11 @@ class Inference:
             self.portions.took(first.settings_key, len(jobs), took)
         await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
+
+    def _count_restarts(self) -> None:
+        for reason, count in self.predictor.restarts.items():
+            self.metrics.worker_restarts.labels(self.provider, reason).inc(count - self.restarts.get(reason, 0))
+            self.restarts[reason] = count
 
     async def _said(self, jobs: Sequence[_Job], inputs: Sequence[Input]) -> Sequence[bytes | Told | Failed]:
         """What the model says, asked once about equal inputs; it is not asked what nobody waits for any more."""
@@ -246,7 +256,7 @@ class Inference:
         self.load_failures[key] = self.load_failures.get(key, 0) + 1
         if self.load_failures[key] < LOAD_ATTEMPTS:
             raise Unavailable(f"worker of {self.provider}: {error}") from error
-        return [_failed(job.request, "model_cannot_load", str(error)) for job in jobs]
+        return [failed(job.request, "model_cannot_load", str(error)) for job in jobs]
 
     def _outcome(self, job: _Job, said: bytes | Told | Failed, version: str) -> Outcome:
         data = job.request
@@ -255,64 +265,16 @@ class Inference:
             said = said.regions
         if isinstance(said, Failed):
             outcome = "expired" if said.reason == "deadline" else "failed"
-            return _failed(data, said.reason, said.detail, outcome=outcome, version=version)
+            return failed(data, said.reason, said.detail, outcome=outcome, version=version)
         aligned = job.prepared.aligner.align(data.data, said)
         for reason, count in aligned.dropped.items():
             self.metrics.regions_dropped.labels(self.provider, reason).inc(count)
-        return PredictionCreated(
-            **_same(data),
-            version=version,
-            regions=aligned.regions,
-            score=aligned.min_score,
-            label_set=job.prepared.label_set,
-            threshold=job.prepared.model.threshold,
-            dropped=dict(aligned.dropped),
-        )
-
-    async def _told(self, request: Requested, outcome: Outcome) -> list[AnyEvent]:
-        """The outcome on its topic, and a copy to whoever waits for it."""
-        told = self._event(outcome)
-        if isinstance(outcome, PredictionCreated) and _perhaps_large(request.data, outcome) and _too_large(told):
-            outcome = await self._shed(request.data, outcome)
-            told = self._event(outcome)
-        state = "created"
-        if isinstance(outcome, PredictionFailed):
-            state = outcome.outcome
-            _log.info(
-                "prediction failed",
-                task=outcome.task, request=outcome.request, run=outcome.run, model=outcome.model, reason=outcome.reason,
-            )  # fmt: skip
-        self.metrics.predicted.labels(self.provider, state).inc()
-        if request.data.correlation is None:
-            return [told]
-        copy = self._event(told.data, topic=names.REPLIES, key=request.data.correlation)
-        return [told, copy]
-
-    async def _shed(self, request: PredictionRequested, outcome: PredictionCreated) -> Outcome:
-        """A prediction that fits into an event: its regions are stored, and named."""
-        regions = blob_of(outcome.model_dump(mode="json", include={"regions"}, exclude_none=True)["regions"])
-        try:
-            await self.blobs.put(outcome.project, outcome.task, regions)
-        except InvalidEvent:
-            return _failed(request, "output_too_large", "too many regions for one event", version=outcome.version)
-        return outcome.model_copy(update={"regions": (), "regions_blob": regions.ref})
-
-    def _event(self, data: Outcome, *, topic: str | None = None, key: str | None = None) -> AnyEvent:
-        return event(
-            data,
-            id=names.derived(data.TYPE, data.request),
-            source=f"/inference/{self.provider}",
-            time_ms=self.clock.now_ms(),
-            topic=topic,
-            key=key,
-        )
+        prepared = job.prepared
+        return created(data, aligned, version=version, label_set=prepared.label_set, threshold=prepared.model.threshold)
 
 
-def _for(data: PredictionRequested, outcome: Outcome) -> Outcome:
-    """An answer to the same request, as told to this asker: another correlation, perhaps another revision."""
-    if (outcome.correlation, outcome.revision, outcome.run) == (data.correlation, data.revision, data.run):
-        return outcome
-    return outcome.model_copy(update=_same(data))
+async def _had(answer: "asyncio.Future[Outcome]") -> Outcome:
+    return answer.result() if answer.done() else await asyncio.shield(answer)
 
 
 def _input(job: _Job, kinds: frozenset[str]) -> Input:
@@ -335,33 +297,8 @@ def _portions(batch: Sequence[Requested]) -> Iterator[list[int]]:
     yield some
 
 
-def _perhaps_large(request: PredictionRequested, outcome: PredictionCreated) -> bool:
-    """Worth a look: few regions about little data always fit."""
-    return len(outcome.regions) > MANY or bool(request.blobs)
-
-
-def _too_large(told: AnyEvent) -> bool:
-    return len(cloudevents.encode(told)[1]) > MAX_EVENT_BYTES
-
-
 def _by_model(jobs: Mapping[int, _Job]) -> Mapping[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for place, job in jobs.items():
         groups.setdefault(job.prepared.settings_key, []).append(place)
     return groups
-
-
-def _same(data: PredictionRequested) -> dict[str, Any]:
-    """What an outcome repeats of its request."""
-    return {name: getattr(data, name) for name in _REPEATED}
-
-
-_REPEATED = tuple(PredictionCreated.model_fields.keys() & PredictionRequested.model_fields.keys())
-
-
-def _failed(
-    data: PredictionRequested, reason: str, detail: str, *, outcome: str = "failed", version: str | None = None
-) -> PredictionFailed:
-    return PredictionFailed.model_validate(
-        {**_same(data), "reason": reason, "detail": detail[:1000], "outcome": outcome, "version": version}
-    )

@@ -11,6 +11,7 @@ Neither lets an interactive request wait for a place further behind than its own
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
@@ -30,6 +31,9 @@ class Joined:
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._answers: dict[str, asyncio.Future[Outcome]] = {}
+        self._predicted: deque[str] = deque()
+        """Requests that were answered, the latest last."""
+        self._failed: list[str] = []
 
     def ask(self, request: str, *, urgent: bool = False) -> tuple["asyncio.Future[Outcome]", bool]:
         """Where the answer will be, and whether the caller has to ask for it: then it must `end` or `drop` it.
@@ -47,6 +51,7 @@ class Joined:
         for request, outcome in answers:
             if (answer := self._answers.get(request)) is not None and not answer.done():
                 answer.set_result(outcome)
+                (self._predicted if isinstance(outcome, PredictionCreated) else self._failed).append(request)
 
     def drop(self, requests: Iterable[str]) -> None:
         """There will be no answer from the caller: who waits asks again."""
@@ -59,10 +64,11 @@ class Joined:
 
     def forget(self) -> None:
         """Keep the latest predictions only."""
-        done = [request for request, answer in self._answers.items() if answer.done()]
-        failed = [request for request in done if not isinstance(self._answers[request].result(), PredictionCreated)]
-        for request in {*failed, *done[: max(0, len(done) - self._kept)]}:
+        for request in self._failed:
             del self._answers[request]
+        self._failed.clear()
+        while len(self._predicted) > self._kept:
+            del self._answers[self._predicted.popleft()]
 
 
 class Alike(Generic[Q, A]):

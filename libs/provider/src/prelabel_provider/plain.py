@@ -6,13 +6,15 @@ our own, are put into the contract's regions without being checked again.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import msgspec
 from prelabel_contract.base import MAX_INT
 from prelabel_contract.projects import Question
 from prelabel_contract.regions import Choice, Regions, Span
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
+
+from .unchecked import unchecked
 
 _Offset = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 _Label = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -42,23 +44,6 @@ class _Choice(_Said, tag="choice"):
 
 
 _SAID = msgspec.json.Decoder(list[_Span | _Choice])
-
-M = TypeVar("M", bound=BaseModel)
-_set = object.__setattr__
-
-
-def unchecked(cls: type[M], values: dict[str, Any], given: set[str]) -> M:
-    """A model of values that are known to fit: all of its fields, in their order. It keeps both.
-
-    As `model_construct` does, which looks at every field once more.
-    """
-    made = cls.__new__(cls)
-    _set(made, "__dict__", values)
-    _set(made, "__pydantic_fields_set__", given)
-    _set(made, "__pydantic_extra__", None)
-    _set(made, "__pydantic_private__", None)
-    return made
-
 
 _SPAN = set(Span.model_fields) - {"id", "picture"}
 _CHOICE = set(Choice.model_fields) - {"id", "picture"}
