@@ -67,7 +67,7 @@ def main() -> int:
         "# Prelabel's benchmarks\n\n" + markdown(said, [(title, f"bench/{file}") for title, file in drawn])
     )
     if arguments.write_docs:
-        documents.write(said)
+        documents.write_results(said)
     _print(console, found, said)
     if interrupted:
         return INTERRUPTED

@@ -1,23 +1,44 @@
-"""docs/benchmarks.md holds results: `python -m tests.benchmarks.documents` puts those of the last run there."""
+"""What docs/benchmarks.md holds of ours: `python -m tests.benchmarks.documents [--results]`.
 
+Writes what is measured, as the cases say; with --results those of the last run too, with their pictures.
+"""
+
+import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import plots
-from tests.benchmarks.markdown import markdown, written_into
+from tests.benchmarks.cases import CASES
+from tests.benchmarks.markdown import Block, figures, markdown
 
 DOCUMENT = Path("docs/benchmarks.md")
 PICTURES = Path("docs/benchmarks")
+FIGURES = Block("figures", "python -m tests.benchmarks.documents")
+RESULTS = Block("results", "python -m tests.benchmarks --write-docs")
 
 
-def write(report: Mapping[str, Any]) -> None:
-    """The results between the document's markers, the pictures beside it. Raises NoMarkers."""
+def with_figures(document: str) -> str:
+    """The document with what is measured. Raises NoMarkers."""
+    return FIGURES.written_into(document, figures(CASES))
+
+
+def write_results(report: Mapping[str, Any]) -> None:
+    """Put a report into the document, its pictures beside it. Raises NoMarkers."""
     drawn = plots.draw(report, PICTURES)
     results = markdown(report, [(title, f"{PICTURES.name}/{file}") for title, file in drawn])
-    DOCUMENT.write_text(written_into(DOCUMENT.read_text(), results))
+    DOCUMENT.write_text(RESULTS.written_into(with_figures(DOCUMENT.read_text()), results))
+
+
+def main() -> None:
+    """Write."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.documents", description=__doc__)
+    parser.add_argument("--results", action="store_true", help="those of out/bench.json too")
+    if parser.parse_args().results:
+        write_results(json.loads(Path("out/bench.json").read_text()))
+    DOCUMENT.write_text(with_figures(DOCUMENT.read_text()))
 
 
 if __name__ == "__main__":
-    write(json.loads(Path("out/bench.json").read_text()))
+    main()

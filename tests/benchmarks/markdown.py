@@ -1,17 +1,45 @@
-"""The report as Markdown, from its JSON: out/bench.md, and the block of docs/benchmarks.md that a run has written."""
+"""The report as Markdown, from its JSON: out/bench.md, and the blocks of docs/benchmarks.md."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from tests.benchmarks.case import Case, Figure
 from tests.benchmarks.report import number
 
-BEGIN = "<!-- results: begin (written by `python -m tests.benchmarks --write-docs`) -->"
-END = "<!-- results: end -->"
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of a document that a program writes, between two lines that stay."""
+
+    name: str
+    command: str
+    """What writes it."""
+
+    @property
+    def begin(self) -> str:
+        """The line before it."""
+        return f"<!-- {self.name}: begin (written by `{self.command}`) -->"
+
+    @property
+    def end(self) -> str:
+        """The line behind it."""
+        return f"<!-- {self.name}: end -->"
+
+    def written_into(self, document: str, content: str) -> str:
+        """The document with other content between the lines. Raises NoMarkers."""
+        before, begin, rest = document.partition(self.begin)
+        _, end, after = rest.partition(self.end)
+        if not begin or not end:
+            raise NoMarkers(f"no line {self.begin} and, below it, {self.end}")
+        return f"{before}{self.begin}\n\n{content.strip()}\n\n{self.end}{after}"
+
+
 _WORDS = {True: "reached", False: "**missed**", None: ""}
 
 
 class NoMarkers(Exception):
-    """The document has no place for results."""
+    """The document has no place for what should be written into it."""
 
 
 def markdown(report: Mapping[str, Any], plots: Sequence[tuple[str, str]] = ()) -> str:
@@ -19,13 +47,14 @@ def markdown(report: Mapping[str, Any], plots: Sequence[tuple[str, str]] = ()) -
     return "\n".join(_lines(report, plots)).strip() + "\n"
 
 
-def written_into(document: str, results: str) -> str:
-    """The document with other results between its markers. Raises NoMarkers."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise NoMarkers(f"no line {BEGIN} and, below it, {END}")
-    return f"{before}{BEGIN}\n\n{results.strip()}\n\n{END}{after}"
+def figures(cases: Iterable[Case]) -> str:
+    """What the cases measure, as a table."""
+    rows = ((f"`{one.name}`", one.unit, one.what, _goal(one)) for case in cases for one in case.figures)
+    return "\n".join(_table(("name", "unit", "what", "goal"), "llll", rows)).strip() + "\n"
+
+
+def _goal(one: Figure) -> str:
+    return one.goal.replace(one.ratio_to, f"`{one.ratio_to}`") if one.ratio_to else one.goal
 
 
 def _lines(report: Mapping[str, Any], plots: Sequence[tuple[str, str]]) -> Iterator[str]:

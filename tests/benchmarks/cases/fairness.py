@@ -36,8 +36,8 @@ CASE = Case(
         Figure(
             "fairness.sqlite",
             "times",
-            "on SQLite, a model that sleeps 2 ms per task: how many times longer a project's work takes beside one "
-            "that submitted 100 times as much before it than alone",
+            f"on SQLite, a model that sleeps {fairness.SECONDS_PER_TASK * 1000:g} ms per task: how many times longer "
+            "a project's work takes beside one that submitted 100 times as much before it than alone",
             at_most=1.5,
         ),
         Figure("fairness.kafka", "times", "the same on Kafka and a MongoDB-wire server", at_most=1.5),

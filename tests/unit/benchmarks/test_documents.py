@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import documents, plots
-from tests.benchmarks.markdown import BEGIN, END, NoMarkers, markdown, written_into
+from tests.benchmarks import plots
+from tests.benchmarks.documents import DOCUMENT, RESULTS, with_figures
+from tests.benchmarks.markdown import NoMarkers, markdown
 
 
 def line(name: str, median: float, **more: Any) -> dict[str, Any]:
@@ -47,20 +48,22 @@ def test_the_report_says_what_missed_its_goal_what_failed_and_what_was_disturbed
 
 
 def test_only_what_stands_between_the_markers_is_written_anew() -> None:
-    document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    once = written_into(document, "new\n")
-    assert once == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
-    assert written_into(once, "new\n") == once
+    document = f"before\n{RESULTS.begin}\nold\n{RESULTS.end}\nafter\n"
+    once = RESULTS.written_into(document, "new\n")
+    assert once == f"before\n{RESULTS.begin}\n\nnew\n\n{RESULTS.end}\nafter\n"
+    assert RESULTS.written_into(once, "new\n") == once
 
 
-@pytest.mark.parametrize("document", ["", BEGIN, END, f"{END}\n{BEGIN}"])
+@pytest.mark.parametrize("document", ["", RESULTS.begin, RESULTS.end, f"{RESULTS.end}\n{RESULTS.begin}"])
 def test_a_document_without_markers_is_left_alone(document: str) -> None:
     with pytest.raises(NoMarkers):
-        written_into(document, "new")
+        RESULTS.written_into(document, "new")
 
 
-def test_the_document_has_a_place_for_results() -> None:
-    assert "new" in written_into(documents.DOCUMENT.read_text(), "new")
+def test_the_document_names_every_figure_as_its_case_does_and_has_a_place_for_results() -> None:
+    document = DOCUMENT.read_text()
+    assert with_figures(document) == document, "run: python -m tests.benchmarks.documents"
+    assert "new" in RESULTS.written_into(document, "new")
 
 
 def test_pictures_are_small_and_the_same_for_the_same_figures(tmp_path: Path) -> None:

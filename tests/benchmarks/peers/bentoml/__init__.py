@@ -25,7 +25,7 @@ def _body(texts: Sequence[str]) -> bytes:
 
 BENTOML = Peer(
     name="bentoml",
-    requirements=("bentoml>=1.4,<2", our("spacy")),
+    requirements=("bentoml==1.4.39", our("spacy")),
     command=_command,
     environment={"BENTOML_DO_NOT_TRACK": "True"},
     ready="/readyz",
