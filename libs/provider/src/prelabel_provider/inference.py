@@ -88,8 +88,8 @@ class Inference:
     metrics: Metrics
     prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
-    restarts: dict[str, int] = field(default_factory=dict)
-    """Those that were counted, by reason."""
+    counted: dict[str, float] = field(default_factory=dict)
+    """Of what the predictor counts, what the metrics have been told."""
     joined: Joined = field(default_factory=Joined)
     portions: Portions = field(default_factory=Portions)
     alike: Alike[tuple[bool, str, str, str], bytes | Told | Failed] = field(default_factory=Alike)
@@ -217,7 +217,7 @@ class Inference:
             except CannotStart as error:
                 raise Unavailable(f"worker of {self.provider}: {error}") from error
             finally:
-                self._count_restarts()
+                self._count()
             self.load_failures.pop(first.settings_key, None)
             version = self.predictor.description(first.settings_key).version
             took = self.clock.monotonic() - started
@@ -226,10 +226,16 @@ class Inference:
         await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
 
-    def _count_restarts(self) -> None:
+    def _count(self) -> None:
+        """Tell the metrics what the predictor has counted meanwhile, which is not this batch's alone."""
         for reason, count in self.predictor.restarts.items():
-            self.metrics.worker_restarts.labels(self.provider, reason).inc(count - self.restarts.get(reason, 0))
-            self.restarts[reason] = count
+            self.metrics.worker_restarts.labels(self.provider, reason).inc(self._more(reason, count))
+        for state, seconds in self.predictor.seconds.items():
+            self.metrics.worker_seconds.labels(self.provider, state).inc(self._more(state, seconds))
+
+    def _more(self, name: str, now: float) -> float:
+        before, self.counted[name] = self.counted.get(name, 0.0), now
+        return now - before
 
     async def _said(self, jobs: Sequence[_Job], inputs: Sequence[Input]) -> Sequence[bytes | Told | Failed]:
         """What the model says, asked once about equal inputs; it is not asked what nobody waits for any more."""

@@ -100,3 +100,8 @@ class Predictor(ABC):
     @abstractmethod
     def restarts(self) -> Mapping[str, int]:
         """How often it had to begin anew, by reason, since it was made."""
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """For how long its models were `busy`, and had nothing to do (`idle`), since it was made. Empty: not known."""
+        return {}

@@ -160,6 +160,11 @@ class ModelWorker(Predictor):
         """By `death` and `timeout`."""
         return {"death": self.counts.deaths, "timeout": self.counts.timeouts}
 
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Of the process. What is neither is spent on starting, loading, and what stands around the model."""
+        return {"busy": self.counts.busy_seconds, "idle": self.counts.idle_seconds}
+
     def turn(self, lane: Lane, work: float = 1.0) -> AbstractAsyncContextManager[None]:
         """As many batches as `batches` of the limits says, and one more if it is interactive.
 

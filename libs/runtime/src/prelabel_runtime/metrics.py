@@ -26,7 +26,7 @@ class Timings(Histogram):
 class Metrics:
     """One process's metrics, on a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: PLR0915 - a statement per metric
         r = self.registry = CollectorRegistry()
         # The delivery loop.
         self.received = Counter("prelabel_records_received", "Records read", ["group"], registry=r)
@@ -135,6 +135,10 @@ class Metrics:
         self.worker_restarts = Counter(
             "prelabel_worker_restarts", "Model workers that died", ["provider", "cause"], registry=r
         )
+        self.worker_seconds = Counter(
+            "prelabel_worker_seconds", "Model workers at inputs (busy), or without any (idle)", ["provider", "state"],
+            registry=r,
+        )  # fmt: skip
 
         # Services that are called.
         self.remote_calls = Counter(
