@@ -23,7 +23,6 @@ class Ask:
 
     input: Input
     urgency: int
-    order: int
     answer: "asyncio.Future[Said]"
     deadline: float
     """Nobody waits for it any longer; infinity where there is none."""
@@ -63,22 +62,22 @@ class Waiting:
     def __bool__(self) -> bool:
         return bool(self._ready or self._later)
 
-    def put(self, ask: Ask) -> None:
-        """It may be sent."""
-        heapq.heappush(self._ready, (ask.urgency, ask.order, ask))
+    def put(self, ask: Ask, place: int) -> None:
+        """It may be sent; `place` is its place in line, unlike every other's."""
+        heapq.heappush(self._ready, (ask.urgency, place, ask))
 
-    def put_later(self, ask: Ask, due: float) -> None:
+    def put_later(self, ask: Ask, due: float, place: int) -> None:
         """It may be sent again from `due` on, if repeats are to be had."""
-        heapq.heappush(self._later, (due, ask.order, ask))
+        heapq.heappush(self._later, (due, place, ask))
 
     def due(self, now: float) -> Ask | None:
         """The first repeat whose time has come."""
         self._drop_done()
         return self._later[0][2] if self._later and self._later[0][0] <= now else None
 
-    def wake(self) -> None:
+    def wake(self, place: int) -> None:
         """The first repeat may be sent."""
-        self.put(heapq.heappop(self._later)[2])
+        self.put(heapq.heappop(self._later)[2], place)
 
     def next_due(self) -> float:
         """When the first repeat is due; infinity without one."""
@@ -94,21 +93,22 @@ class Waiting:
     def take(self, most: int) -> list[Ask]:
         """Up to `most` that can be sent in one call: their ids differ, and none is to be alone."""
         taken: list[Ask] = []
-        left: list[Ask] = []
+        left: list[tuple[int, int, Ask]] = []
         ids: set[str] = set()
         while self._ready and len(taken) < most:
-            ask = heapq.heappop(self._ready)[2]
+            item = heapq.heappop(self._ready)
+            ask = item[2]
             if ask.done:
                 continue
             if ask.input.task in ids or (taken and ask.alone):
-                left.append(ask)
+                left.append(item)
                 continue
             taken.append(ask)
             ids.add(ask.input.task)
             if ask.alone:
                 break
-        for ask in left:
-            self.put(ask)
+        for item in left:
+            heapq.heappush(self._ready, item)
         return taken
 
     def empty(self) -> Iterator[Ask]:

@@ -33,4 +33,4 @@ class RetryBudget:
         passed = 0.0 if self._at is None else max(0.0, now - self._at)
         self._left = min(SAVED, self._left + passed * PER_SECOND)
         self._at = now
-        return max(0.0, (1.0 - self._left - 1e-9) / PER_SECOND)
+        return max(0.0, (1.0 - self._left - 1e-6) / PER_SECOND)

@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.metadata import entry_points
-from itertools import count
 from typing import Any
 
 from prelabel_contract.names import Lane
@@ -63,7 +62,6 @@ class RemoteCaller(Predictor):
         self._models: OrderedDict[str, tuple[Model, Description]] = OrderedDict()
         self._gates: OrderedDict[str, Gate] = OrderedDict()
         self._rates: dict[Rate, SharedRate] = {}
-        self._order = count()
         self._kept: OrderedDict[tuple[str, str], tuple[Input, Said | Ask]] = OrderedDict()
         """What became of tasks whose batch had to be given back: nobody is asked twice for that."""
 
@@ -146,7 +144,7 @@ class RemoteCaller(Predictor):
         now = self._clock.monotonic()
         left = float("inf") if one.deadline_ms is None else (one.deadline_ms - self._clock.now_ms()) / 1000
         answer: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
-        ask = Ask(one, URGENCY[lane], next(self._order), answer, now + left)
+        ask = Ask(one, URGENCY[lane], answer, now + left)
         if before is not None:
             ask.attempts, ask.failure, ask.alone = before.attempts, before.failure, before.alone
         return ask

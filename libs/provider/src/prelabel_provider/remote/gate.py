@@ -14,6 +14,7 @@ import heapq
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 
 from prelabel_runtime import log
 from prelabel_runtime.clock import Clock
@@ -86,6 +87,9 @@ class Gate:
         self._rate = rate
         self._models: dict[str, Model] = {}
         self._deadlines: list[tuple[float, int, Ask]] = []
+        self._line = count()
+        """Places in line: who is repeated goes behind those that wait already."""
+        self._succeeded_at = float("-inf")
         self._not_before = float("-inf")
         """The target asked to wait until then."""
         self._failing_since: float | None = None
@@ -118,9 +122,9 @@ class Gate:
         self._asked_at = now
         self._models[model.key] = model
         for ask in asks:
-            model.waiting.put(ask)
+            model.waiting.put(ask, next(self._line))
             if ask.deadline != float("inf"):
-                heapq.heappush(self._deadlines, (ask.deadline, ask.order, ask))
+                heapq.heappush(self._deadlines, (ask.deadline, next(self._line), ask))
         self._changed.set()
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_all())
@@ -165,7 +169,7 @@ class Gate:
 
     async def _until_changed(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(None if seconds == float("inf") else seconds):
+            async with asyncio.timeout(None if seconds == float("inf") else max(seconds, 1e-3)):
                 await self._changed.wait()
 
     def _next(self) -> Model | None:
@@ -192,9 +196,8 @@ class Gate:
 
     def _crowded(self, now: float) -> float:
         """Seconds until rate and concurrency let one more call through."""
-        if not self.concurrency.room:
-            return float("inf")
-        return 0.0 if self._rate is None else self._rate.wait(now)
+        wait = self.concurrency.wait(now)
+        return wait if wait == float("inf") or self._rate is None else max(wait, self._rate.wait(now))
 
     def _waiting(self) -> bool:
         return any(model.waiting for model in self._models.values())
@@ -238,7 +241,7 @@ class Gate:
                     return wait
                 self.budget.take(now)
             self._tools.metrics.remote_retries.labels(self._tools.provider).inc()
-            model.waiting.wake()
+            model.waiting.wake(next(self._line))
         return model.waiting.next_due() - now
 
     # ------------------------------------------------------------------------------------------------- one call
@@ -246,7 +249,7 @@ class Gate:
     def _send(self, model: Model, now: float) -> None:
         asks = model.waiting.take(model.calling.tasks_per_call)
         probe = self.breaker.begin()
-        self.concurrency.begin()
+        self.concurrency.begin(now)
         if self._rate is not None:
             self._rate.take(now)
         for ask in asks:
@@ -306,14 +309,15 @@ class Gate:
 
     def _answered(self, model: Model, asks: Sequence[Ask], answers: Answers, began: float, *, probe: bool) -> None:
         now = self._count("answered", began)
-        self.concurrency.succeeded(now)
+        self.concurrency.succeeded(now, began=began)
         self.breaker.succeeded(now, began=began, probe=probe)
         self._failing_since = self._last = None
+        self._succeeded_at = now
         metrics, provider = self._tools.metrics, self._tools.provider
         self._tools.costs.add(answers.cost)
         found = matched([ask.input.task for ask in asks], answers.said)
-        for reason, count in found.odd.items():
-            metrics.remote_unmatched.labels(provider, reason).inc(count)
+        for why, tasks in found.odd.items():
+            metrics.remote_unmatched.labels(provider, why).inc(tasks)
         version = answers.version or model.version
         for ask in asks:
             prediction = found.said.get(ask.input.task)
@@ -348,7 +352,7 @@ class Gate:
         """What a failure says about the target."""
         match failure:
             case InputRefused():
-                self.concurrency.succeeded(now)
+                self.concurrency.succeeded(now, began=began)
                 self.breaker.succeeded(now, began=began, probe=probe)
                 self._failing_since = None
                 return
@@ -377,7 +381,9 @@ class Gate:
             ask.tell(Failed(failure.reason, failure.detail))
             return
         ask.alone, ask.failure = True, failure
-        model.waiting.put(ask)  # once, and not for lack of an answer: the budget has nothing to do with it
+        model.waiting.put(
+            ask, next(self._line)
+        )  # once, and not for lack of an answer: the budget has nothing to do with it
 
     # --------------------------------------------------------------------------------------------------- once more
 
@@ -386,16 +392,20 @@ class Gate:
         ask.failure = failure
         if not isinstance(failure, Throttled):
             ask.attempts += 1
-        if self.breaker.state is Circuit.CLOSED and ask.attempts >= model.calling.attempts:
+        if ask.attempts >= model.calling.attempts and self._answers_others(ask):
             self._give_up(ask, now)
             return
         wait = min(FIRST_REPEAT * 2.0 ** max(0, ask.attempts - 1), LONGEST_REPEAT)
-        model.waiting.put_later(ask, max(now + wait, self._not_before))
+        model.waiting.put_later(ask, max(now + wait, self._not_before), next(self._line))
+
+    def _answers_others(self, ask: Ask) -> bool:
+        """Or answered something about it: then it is this task that it cannot answer."""
+        return not self.is_open and ask.first is not None and self._succeeded_at >= ask.first
 
     def _give_up(self, ask: Ask, now: float) -> None:
         """Its target answers others, but not this one; or it answers nobody, or not so many."""
         failure = ask.failure or TargetFailed("there was no answer")
-        if self.breaker.state is Circuit.CLOSED and not isinstance(failure, Throttled):
+        if self._answers_others(ask) and not isinstance(failure, Throttled):
             ask.tell(Failed(failure.reason, f"{failure.detail}, {ask.attempts} times"))
         elif self._is_hopeless(now):
             ask.tell(self._hopeless())

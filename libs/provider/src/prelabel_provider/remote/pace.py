@@ -3,7 +3,7 @@
 HEADROOM = 0.97
 """What is used of a rate: calls that the network bunches together must not make a second's worth too much."""
 LATENESS = 0.02
-"""Seconds that a call may be made up for, or the time between two calls where that is more."""
+"""Seconds that a call may be made up for. With `HEADROOM`, no second then holds more calls than the rate."""
 
 
 class Pace:
@@ -18,7 +18,13 @@ class Pace:
         """Seconds until a call may be sent; infinity at a rate of 0."""
         if self.rate <= 0:
             return float("inf")
-        return max(0.0, self._next - max(LATENESS, self._interval) - now)
+        return max(0.0, self._next - LATENESS - now)
+
+    def change(self, rate: float, now: float) -> None:
+        """From now on calls may be sent at another rate."""
+        self.rate = rate
+        if rate > 0:
+            self._next = min(self._next, now + self._interval)
 
     def take(self, now: float) -> None:
         """A call is sent."""

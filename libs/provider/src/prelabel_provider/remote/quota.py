@@ -98,7 +98,7 @@ class SharedRate:
         self._until = float("-inf")
         self._share = rate.per_second
         self._calls = 0
-        self._held_up = False
+        self._held_up = self._waits = False
         self._used_at = clock.monotonic()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -110,7 +110,8 @@ class SharedRate:
         if self.leased and now >= self._until:
             self._lost()
         wait = self.pace.wait(now)
-        self._held_up |= wait > 0
+        self._waits = wait > 0
+        self._held_up |= self._waits
         return wait
 
     def take(self, now: float) -> None:
@@ -136,14 +137,14 @@ class SharedRate:
                 # One without any part yet need not wait for long: somebody shrinks within a second.
                 await self._clock.sleep(RENEWED if self.leased else RENEWED / 4)
         finally:
-            self._lost()
+            self._set(UNLEASED * self._share, leased=False)
             with contextlib.suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._write(None)
 
     async def _renew(self, seconds: float) -> None:
         wanted = self.rate.per_second if self._held_up else self._calls / seconds
-        self._calls, self._held_up = 0, False
+        self._calls, self._held_up = 0, self._waits
         before = self._clock.monotonic()
         try:
             async with asyncio.timeout(LEASE_MS / 4000):
@@ -176,14 +177,13 @@ class SharedRate:
         return None
 
     def _lost(self) -> None:
-        if self.leased:
-            _log.warning("no lease on a rate, going on with a tenth of it", quota=self.rate.name)
-        self._set(UNLEASED * min(self._share, self.rate.per_second), leased=False)
+        _log.warning("no lease on a rate, going on with a tenth of it", quota=self.rate.name)
+        self._set(UNLEASED * self._share, leased=False)
 
     def _set(self, rate: float, *, leased: bool) -> None:
         self.leased = leased
         if rate != self.pace.rate:
-            self.pace.rate = rate
+            self.pace.change(rate, self._clock.monotonic())
             for listener in tuple(self.listeners):
                 listener()
 

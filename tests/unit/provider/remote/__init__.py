@@ -1,0 +1,1 @@
+"""Calling remote targets."""
