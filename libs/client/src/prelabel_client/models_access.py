@@ -51,9 +51,13 @@ class Link(Result):
 
 
 class Provider(Result):
-    """A provider that runs."""
+    """A provider that has announced itself."""
 
     provider: str
+    state: str = "running"
+    """running, or gone: not heard of for longer than it promised."""
+    seen_ms: int | None = None
+    """When it was heard of last, by its own clock."""
     package: str
     kinds: tuple[str, ...]
     settings_schema: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from . import names
 from .annotations import Annotation
-from .base import Json, Milliseconds, Model, Name, NotEmpty, Score, Slug, TaskId
+from .base import Count, Json, Milliseconds, Model, Name, NotEmpty, Score, Slug, TaskId
 from .blobs import BlobRef
 from .errors import FieldError
 from .names import Lane
@@ -535,8 +535,12 @@ class ModelServing(_OfModel):
         return names.MODELS
 
 
+SILENCES = 3
+"""A provider that lets so many announcements pass that were due is gone."""
+
+
 class ProviderAnnounced(EventData):
-    """A provider runs, and what it can do."""
+    """A provider runs, and what it can do. It says so again and again."""
 
     TYPE = "prelabel.provider.announced.v1"
     provider: Slug
@@ -544,6 +548,10 @@ class ProviderAnnounced(EventData):
     """Version of its package."""
     kinds: tuple[str, ...]
     settings_schema: dict[str, Json]
+    seen_ms: Milliseconds | None = None
+    """When it said so, by its own clock."""
+    every_ms: Count | None = None
+    """It says so again after this time, as long as it runs. Null: an older version, which says so once."""
 
     @property
     def key(self) -> str:
@@ -552,6 +560,12 @@ class ProviderAnnounced(EventData):
     @property
     def topic(self) -> str:
         return names.PROVIDERS
+
+    def gone(self, now_ms: int) -> bool:
+        """It has been silent for much longer than it promised. Clocks may differ by less than that."""
+        if self.seen_ms is None or self.every_ms is None:
+            return False
+        return now_ms - self.seen_ms > SILENCES * self.every_ms
 
 
 class KeyChanged(EventData):

@@ -49,6 +49,8 @@ class InferenceSettings(Frozen):
     """Threads of the model's numerical libraries."""
     models: Annotated[int, Field(ge=1)] = 4
     """Models kept loaded at once."""
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=3600)] = 20.0
+    """How often a provider says that it runs. One that is silent for three times as long counts as gone."""
     environments: dict[Slug, str] = Field(default_factory=dict)
     """Providers that run in an environment of their own, as JSON: {"huggingface": "/path/to/venv/bin/python"}."""
 

@@ -88,9 +88,13 @@ class TakenEvents(Shown):
 
 
 class ShownProvider(Shown):
-    """A provider that runs."""
+    """A provider that has announced itself."""
 
     provider: str
+    state: Literal["running", "gone"]
+    """gone: it has not been heard of for longer than it promised."""
+    seen_ms: int | None
+    """When it was heard of last, by its own clock; null: by a version that says so once, at its start."""
     package: str
     """Version of its package."""
     kinds: list[str]

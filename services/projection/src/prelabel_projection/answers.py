@@ -258,7 +258,7 @@ class ShownOverview(Shown):
     """Projects that are not listed."""
     providers: list[ProviderSeen]
     missing: list[str]
-    """Providers that a listed project uses and that have not announced themselves."""
+    """Providers that a listed project uses and that do not run."""
     waiting_since_ms: int | None
     """When the oldest task that waits for an outcome was accepted."""
     dead_letters: int

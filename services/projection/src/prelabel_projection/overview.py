@@ -51,7 +51,7 @@ class ProjectSeen:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSeen:
-    """A provider that has announced itself."""
+    """A provider that runs."""
 
     provider: str
     package: str
@@ -69,7 +69,7 @@ class Seen:
     more_projects: int
     providers: tuple[ProviderSeen, ...]
     missing: tuple[str, ...]
-    """Providers that a listed project uses and that have not announced themselves."""
+    """Providers that a listed project uses and that do not run."""
     waiting_since_ms: int | None
     """When the oldest task that waits for an outcome was accepted; None: none waits, or the caller may not know."""
     dead_letters: int
@@ -200,9 +200,13 @@ class Overview:
 
     def _providers(self, projects: Sequence[ProjectSeen]) -> Iterator[ProviderSeen]:
         used = [provider for one in projects for provider in one.providers.values()]
-        for row in sorted(self.providers.rows().values(), key=lambda row: row.provider):
+        for row in sorted(self._running(), key=lambda row: row.provider):
             yield ProviderSeen(row.provider, row.package, row.kinds, used.count(row.provider))
 
     def _missing(self, projects: Sequence[ProjectSeen]) -> tuple[str, ...]:
         wanted = {provider for one in projects for provider in one.providers.values()}
-        return tuple(sorted(wanted - self.providers.rows().keys()))
+        return tuple(sorted(wanted - {row.provider for row in self._running()}))
+
+    def _running(self) -> Sequence[ProviderAnnounced]:
+        now = self.clock.now_ms()
+        return [row for row in self.providers.rows().values() if not row.gone(now)]

@@ -224,7 +224,7 @@ def _topics(_: "Client") -> Iterator[Finding]:
 
 
 def _models(client: "Client") -> Iterator[Finding]:
-    known = {one.provider for one in client.providers()}
+    known = {one.provider: one for one in client.providers()}
     projects = list(islice(client.projects(), 100))
     wrong = 0
     for project in projects:
@@ -237,6 +237,11 @@ def _models(client: "Client") -> Iterator[Finding]:
                 wrong += 1
                 do = f"install and start prelabel-inference-{provider}, or change the project"
                 yield Finding("models", "wrong", f"{where} needs the provider {provider}, which does not run", do)
+            elif known[provider].state == "gone":
+                wrong += 1
+                silent = max(0.0, time.time() - (known[provider].seen_ms or 0) / 1000)
+                said = f"{where} needs the provider {provider}, which was last heard of {silent / 60:.0f} min ago"
+                yield Finding("models", "wrong", said, f"start prelabel-inference-{provider} again, or read its log")
             elif states.get("failed") and not states.get("created"):
                 wrong += 1
                 do = f"prelabel predictions --project {project.id} --model {name} --state failed"
@@ -248,7 +253,8 @@ def _models(client: "Client") -> Iterator[Finding]:
                 yield from _waiting(client, project.id, name, provider)
     if not wrong:
         said = (
-            f"projects: {len(projects)}; providers that have announced themselves: {', '.join(sorted(known)) or 'none'}"
+            f"projects: {len(projects)}; providers that run: "
+            f"{', '.join(sorted(name for name, one in known.items() if one.state == 'running')) or 'none'}"
         )
         yield Finding("models", "ok", said)
 

@@ -46,8 +46,8 @@ def list_(profile: Profile = None, json: Json = False) -> None:
         for one in found:
             out.value(one)
         return
-    rows = ((p.provider, p.package, p.kinds, list(p.settings_schema.get("properties", {}))) for p in found)
-    out.rows(("provider", "version", "kinds", "settings"), rows, nothing="none has announced itself")
+    rows = ((p.provider, p.state, p.package, p.kinds, list(p.settings_schema.get("properties", {}))) for p in found)
+    out.rows(("provider", "state", "version", "kinds", "settings"), rows, nothing="none has announced itself")
 
 
 @provider.command()
