@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from prelabel_contract import names
@@ -133,23 +134,32 @@ async def measure(servers: Servers, tasks: int, *, profile: str | None = None, r
     for service in services:
         for part in service.parts:
             await part.start()
-    hops: dict[str, Callable[[], Awaitable[None]]] = {
-        "upload": lambda: _upload(runtime, tasks),
-        "dispatcher": lambda: _run_dry(runtime, ingestion.subscriptions[0]),
-        "other lanes": lambda: _run_dry(runtime, *ingestion.subscriptions[1:]),
-        "inference": lambda: _run_dry(runtime, *inference.subscriptions),
-        "projection": lambda: _run_dry(runtime, *projection.subscriptions),
+    groups = {
+        "dispatcher": ingestion.subscriptions[:1],
+        "other lanes": ingestion.subscriptions[1:],
+        "inference": inference.subscriptions,
+        "projection": projection.subscriptions,
     }
-    found: dict[str, list[Cost]] = {name: [] for name in hops}
+    found: dict[str, list[Cost]] = {name: [] for name in HOPS}
     for number in range(rounds):
-        for name, work in hops.items():
-            found[name].append(await _cost(work, servers, tasks, profile == name and number == rounds - 1))
+        told = profile if number == rounds - 1 else None
+        found["upload"].append(await _cost(lambda: _upload(runtime, tasks), servers, tasks, told == "upload"))
+        for name, subscriptions in groups.items():
+            work = partial(_run_dry, runtime, subscriptions)
+            whole = await _cost(work, servers, tasks, told == name)
+            if name != "other lanes":  # they commit now and then, so they would read it all again
+                whole = _without(whole, await _cost(work, servers, tasks, profiled=False))  # joining, and leaving
+            found[name].append(whole)
     for service in services:
         for part in service.parts:
             await part.stop()
     await runtime.store.stop()
     await runtime.bus.stop()
     return {name: _middle(costs) for name, costs in found.items()}
+
+
+def _without(whole: Cost, part: Cost) -> Cost:
+    return Cost(*(max(0.0, getattr(whole, field.name) - getattr(part, field.name)) for field in fields(Cost)))
 
 
 def _middle(costs: Sequence[Cost]) -> Cost:
@@ -188,7 +198,7 @@ async def _upload(runtime: Runtime, tasks: int) -> None:
     await upload.seal()
 
 
-async def _run_dry(runtime: Runtime, *subscriptions: Subscription) -> None:
+async def _run_dry(runtime: Runtime, subscriptions: Sequence[Subscription]) -> None:
     """Groups read until nothing is left, then leave."""
     for subscription in subscriptions:
         loop = Loop(runtime.bus, subscription, clock=runtime.clock, metrics=runtime.metrics, rng=random.Random(1))
@@ -234,7 +244,7 @@ def on(side: str) -> Iterator[Servers]:
         mongo = RoomyMongo(folder / "mongo", free_port())
         for server in (kafka, mongo):
             start(server, stack)
-        yield Servers(f"kafka://{kafka.address}", f"mongodb://{mongo.address}/hops", (kafka.pid, mongo.pid))
+        yield Servers(f"kafka://{kafka.address}", f"{mongo.address}/hops", (kafka.pid, mongo.pid))
 
 
 def main() -> None:
