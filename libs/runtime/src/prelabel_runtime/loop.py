@@ -134,10 +134,12 @@ class Loop:
             await self._consumer.stop()
 
     async def lag(self) -> Mapping[str, int]:
-        """Records not read yet, by topic."""
+        """Records not taken up yet, by topic."""
         totals: dict[str, int] = {}
         for place, count in (await self._consumer.lag()).items():
             totals[place.topic] = totals.get(place.topic, 0) + count
+        for record in self._buffer:
+            totals[record.topic] = totals.get(record.topic, 0) + 1
         return totals
 
     # ------------------------------------------------------------------------------------------ taking records
