@@ -11,12 +11,14 @@ EDITABLE = $(foreach package,$(1),-e $(package))
 SOURCES := libs services deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo servers test check golden bench locks clean
+.PHONY: help run torch demo servers test test-torch check golden bench locks clean
 
 ##@ Use it
 
 run: .state/run $(if $(WITH),.state/with-$(WITH)) ## Everything in one process on SQLite, with a sample project: WITH=<provider> gives one an environment of its own
 	$(if $(WITH),PRELABEL_INFERENCE_ENVIRONMENTS='{"$(WITH)": "$(CURDIR)/.venvs/$(WITH)/bin/python"}') .venv/bin/prelabel up
+
+torch: .state/torch ## torch and transformers for the provider huggingface, in .venvs/huggingface: 5.4 GB
 
 demo: .state/$(if $(REAL),dev,run) ## The main job, unattended, shown: 3,000 texts, two models, a page of results. REAL=1: on Kafka, every service a process
 	$(if $(REAL),@sh deploy/local/tools.sh java mvn)
@@ -32,6 +34,10 @@ test: .state/dev ## All tests, on real servers, two files at a time: T=path pick
 	@sh deploy/local/tools.sh --or-docker java mvn
 	@sh deploy/local/tools.sh chromium javac kcat node npm
 	$(PY) -m pytest $(or $(T),-n 2 --dist loadfile)
+
+test-torch: .state/torch ## The transformers provider's tests on torch, in .venvs/huggingface
+	.venvs/huggingface/bin/python -m pip install -q --disable-pip-version-check pytest pytest-asyncio hypothesis
+	OMP_NUM_THREADS=1 .venvs/huggingface/bin/python -m pytest services/inference/huggingface
 
 check: .state/dev ## Style, types, import directions, golden files
 	.venv/bin/ruff check $(SOURCES)
@@ -57,7 +63,7 @@ clean: ## Remove environments and what was built; data/ stays
 	rm -rf .venv .venvs .state .servers out
 
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # -------------------------------------------------------------------------------- environments, made once
 
@@ -78,6 +84,11 @@ help: ## This list
 .state/dev: .state/run requirements/dev.lock $(wildcard $(addsuffix /pyproject.toml,$(APART)))
 	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(call EDITABLE,$(APART) tests/rig/ledger_provider)
+	@touch $@
+
+.state/torch: .state/with-huggingface
+	@echo "torch and transformers: 2.6 GB to download, 5.4 GB on disk"
+	.venvs/huggingface/bin/python -m pip install -q --disable-pip-version-check $(call EDITABLE,$(LIBS)) -e 'services/inference/huggingface[torch,hub]'
 	@touch $@
 
 .state/with-%: services/inference/%/pyproject.toml

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from prelabel_all_in_one.settings import AllInOneSettings
 from prelabel_gateway.settings import GatewaySettings
+from prelabel_inference_huggingface.settings import HuggingFaceLimits
 from prelabel_inference_sklearn.settings import SklearnLimits
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
@@ -28,6 +29,7 @@ CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Ingestion", IngestionSettings),
     ("Projection", ProjectionSettings),
     ("Inference, of any provider", InferenceSettings),
+    ("The provider huggingface", HuggingFaceLimits),
     ("The provider sklearn", SklearnLimits),
     ("Training", TrainingSettings),
     ("Webhooks", WebhooksSettings),

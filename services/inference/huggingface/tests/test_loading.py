@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_inference_huggingface.batches import by_length
 from prelabel_inference_huggingface.provider import HuggingFaceProvider
-from prelabel_inference_huggingface.saved import DOWNLOADS
 from prelabel_provider.base import BadSettings, Failed, Input, Predicted
 from pydantic import ValidationError
 
@@ -227,7 +226,7 @@ def test_a_model_of_the_hub_is_read_from_its_cache_and_never_called_for_unless_a
     assert version.startswith("owner/name@0123456789ab+")
     refused, _ = _said({**settings, "hub": "owner/other"}, HF_HUB_CACHE=str(tmp_path))
     assert refused.startswith("refused: hub: owner/other at")
-    assert f"{DOWNLOADS}=true" in refused
+    assert "PRELABEL_HUGGINGFACE_DOWNLOADS=true" in refused
 
 
 @pytest.mark.skipif(find_spec("torch") is not None, reason="says what is missing without torch")

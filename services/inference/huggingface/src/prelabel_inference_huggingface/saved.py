@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,7 @@ from typing import Any
 
 from prelabel_provider.base import BadSettings
 
-from .settings import HuggingFaceSettings
-
-DOWNLOADS = "PRELABEL_HUGGINGFACE_DOWNLOADS"
-"""The environment variable that lets this process call the hub: `true`. Else it reads what is in the hub's cache."""
+from .settings import HuggingFaceLimits, HuggingFaceSettings
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -113,13 +109,13 @@ def _from_hub(hub: str, revision: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise BadSettings("hub: this environment has no huggingface-hub; install it, or name a path") from error
-    allowed = os.environ.get(DOWNLOADS, "").lower() in {"1", "true"}
+    allowed = HuggingFaceLimits().downloads
     try:
         found = snapshot_download(
             hub, revision=revision, allow_patterns=list(_WANTED), ignore_patterns=["*.py"], local_files_only=not allowed
         )
     except Exception as error:  # whatever network, hub and file system come up with
-        hint = "" if allowed else f" (calls to the hub are off: {DOWNLOADS}=true lets this process make them)"
+        hint = "" if allowed else " (nothing is fetched unless PRELABEL_HUGGINGFACE_DOWNLOADS=true)"
         raise BadSettings(f"hub: {hub} at {revision} cannot be read: {line_of(error)}{hint}") from error
     return Path(found)
 

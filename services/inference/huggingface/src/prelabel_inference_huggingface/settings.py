@@ -1,10 +1,12 @@
-"""Settings of a transformers model."""
+"""Settings of a transformers model, and what its operator allows of all of them."""
 
 from typing import Annotated, Any, Literal, Self
 
 from prelabel_contract.base import Name
 from prelabel_provider.base import ProviderSettings
+from prelabel_runtime.settings import Frozen
 from pydantic import Field, StringConstraints, model_validator
+from pydantic_settings import SettingsConfigDict
 
 Task = Literal["token-classification", "text-classification", "zero-shot", "text-generation"]
 EngineName = Literal["torch", "onnx"]
@@ -87,3 +89,13 @@ class HuggingFaceSettings(ProviderSettings):
             for name in sorted({"choices", "least"} & self.model_fields_set):
                 raise ValueError(f"{name} has an effect with text-classification and zero-shot only")
         return self
+
+
+class HuggingFaceLimits(Frozen):
+    """What whoever runs the provider allows, whatever a project asks for."""
+
+    model_config = SettingsConfigDict(env_prefix="PRELABEL_HUGGINGFACE_")
+
+    downloads: bool = False
+    """Whether models that a project names by `hub` and `revision` may be fetched from the Hugging Face hub, which does
+    not go through the egress guard. Else they are read from the hub's cache (HF_HOME), or refused."""

@@ -40,7 +40,7 @@ def graph(saved: Saved, task: Task, out: Path) -> Path:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, which sees values that never change: what counts is below
             torch.onnx.export(
-                _Logits(model, names),
+                _Logits(model, names).eval(),  # else the exporter leaves the model in training, dropout and all
                 tuple(example for _ in names),
                 str(out),
                 input_names=names,
