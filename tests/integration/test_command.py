@@ -563,6 +563,26 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(command: Command, prelabel
     assert "wrong   key" in wrong.out
 
 
+def test_the_doctor_finds_a_provider_that_was_there_and_is_gone(tmp_path: Path) -> None:
+    beats = {"PRELABEL_INFERENCE_HEARTBEAT_SECONDS": "1"}
+    with Prelabel.all_in_one(tmp_path / "run", providers=["rules", "echo"], environment=beats) as both:
+        before = Command(tmp_path, PRELABEL_ADDRESS=both.address, PRELABEL_KEY=both.key)
+        before("project", "create", "mails", "--labels", "urgent", "--model", "echo")
+        assert {"state": "ok"}.items() <= _found(before, "models")[0].items()
+    with Prelabel.all_in_one(tmp_path / "run", providers=["rules"], environment=beats) as one:
+        after = Command(tmp_path, PRELABEL_ADDRESS=one.address, PRELABEL_KEY=one.key)
+        deadline = time.monotonic() + 30
+        while (found := _found(after, "models"))[0]["state"] != "wrong":
+            assert time.monotonic() < deadline, found
+        assert "echo, which was last heard of" in found[0]["said"]
+        assert "start prelabel-inference-echo again" in found[0]["do"]
+        assert {row[0]: row[1] for row in after("provider", "list").rows} == {"echo": "gone", "rules": "running"}
+
+
+def _found(command: Command, check: str) -> list[Any]:
+    return [one for one in command("doctor", "--json", code=None).values if one["check"] == check]
+
+
 def test_the_doctor_tells_another_program_at_the_address_from_prelabel(tmp_path: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

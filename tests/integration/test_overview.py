@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from prelabel_contract.events import RunCreated, event
+from prelabel_contract.events import ProviderAnnounced, RunCreated, event
 from prelabel_runtime.loop import messages
 from prelabel_runtime.run import Runtime
 
@@ -53,6 +53,21 @@ async def test_counts_and_the_latest_predictions_are_those_of_the_store(here: He
     assert cards["b"]["text"][mark["start"] : mark["end"]] == "Ada"
     assert [choice["label"] for choice in cards["b"]["choices"]] == ["urgent"]
     assert {provider["provider"] for provider in seen["providers"]} >= {"rules", "echo"}
+
+
+async def test_a_provider_that_is_silent_is_gone_and_its_projects_are_told(here: Here) -> None:
+    now = here.runtime.clock.now_ms()
+    said = ProviderAnnounced(
+        provider="silent", package="1", kinds=("choice",), settings_schema={}, seen_ms=now - 61_000, every_ms=20_000
+    )
+    await here.runtime.bus.publish(messages([event(said, id="said", source="/test", time_ms=now)]))
+    await here.project(models=[{"name": "parrot", "provider": "silent"}])
+    shown = {one["provider"]: one for one in (await here.client.get("/v1/providers")).json()["providers"]}
+    assert (shown["silent"]["state"], shown["silent"]["seen_ms"]) == ("gone", now - 61_000)
+    assert shown["rules"]["state"] == "running"
+    assert shown["rules"]["seen_ms"] > now - 60_000
+    seen = await eventually(lambda: overview(here), lambda o: "silent" in o["missing"])
+    assert "silent" not in {one["provider"] for one in seen["providers"]}
 
 
 async def test_a_deleted_task_is_not_shown_any_more(here: Here) -> None:
