@@ -192,7 +192,7 @@ def test_what_is_no_number_has_no_canonical_form() -> None:
 def test_a_derived_id_is_the_uuid_of_its_parts_as_the_standard_library_lists_them(parts: list[object]) -> None:
     listed = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
     try:
-        expected = hashlib.sha1(names._NAMESPACE.bytes + listed.encode(), usedforsecurity=False).digest()
+        expected = hashlib.sha1(names._NAMESPACE + listed.encode(), usedforsecurity=False).digest()
     except UnicodeEncodeError:
         with pytest.raises(UnicodeEncodeError):
             names.derived(*parts)

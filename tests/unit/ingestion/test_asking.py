@@ -50,17 +50,17 @@ def test_an_inputs_hash_is_that_of_the_fields_asked_about(
     said: dict[str, Any], others: list[str], beside: bool
 ) -> None:
     blobs = {next(iter(said)): ref} if beside else {}
-    for asked in (tuple(said), tuple(others), (*others, *tuple(said)[1:])):
-        fields = {name: said[name] for name in dict.fromkeys(asked) if name in said}
-        kept = {name: blobs[name] for name in dict.fromkeys(asked) if name in blobs}
-        part = Content.of(submitted(said, blobs)).part(tuple(dict.fromkeys(asked)))
+    for asked in ({*said}, {*others}, {*others, *tuple(said)[1:]}):
+        fields = {name: said[name] for name in asked if name in said}
+        kept = {name: blobs[name] for name in asked if name in blobs}
+        part = Content.of(submitted(said, blobs)).part(frozenset(asked))
         assert part == (fields, kept, names.content_hash(hashed(fields, kept)))
 
 
 def test_a_request_is_what_checking_it_again_would_make_of_it() -> None:
     said = submitted({"text": "Ada", "other": [1.5, None]}, id="17", meta={"a": 1}, run="r", deadline_ms=5)
     known = Submission("t", 3, "content", "config")
-    made = request(said, Content.of(said), Ask("m", "echo", ("text",)), known, 1000)
+    made = request(said, Content.of(said), Ask("m", "echo", frozenset({"text"})), known, 1000)
     assert made == PredictionRequested.model_validate(made.model_dump())
     assert made.data == {"text": "Ada"}
     assert made.input_hash == names.content_hash({"text": "Ada"})
@@ -68,7 +68,7 @@ def test_a_request_is_what_checking_it_again_would_make_of_it() -> None:
 
 
 def test_a_lane_of_tomorrow_is_not_urgent_here() -> None:
-    known, ask = Submission("t", 3, "content", "config"), Ask("m", "echo", ("text",))
+    known, ask = Submission("t", 3, "content", "config"), Ask("m", "echo", frozenset({"text"}))
     for lane, expected in (("express", Lane.BULK), ("interactive", Lane.INTERACTIVE), (Lane.BACKFILL, Lane.BACKFILL)):
         said = submitted({"text": "Ada"}, lane=lane)
         assert request(said, Content.of(said), ask, known, 0).lane is expected
@@ -76,13 +76,13 @@ def test_a_lane_of_tomorrow_is_not_urgent_here() -> None:
 
 def test_every_model_is_asked_about_the_fields_of_its_own_questions() -> None:
     asks = Asks().of("c", project("text", "title", models=("a", "b")))
-    assert asks == (Ask("a", "echo", ("text",)), Ask("b", "echo", ("title",)))
+    assert asks == (Ask("a", "echo", frozenset({"text"})), Ask("b", "echo", frozenset({"title"})))
 
 
 def test_a_configuration_that_was_replaced_under_its_name_asks_nothing_any_more() -> None:
     asks = Asks()
-    assert asks.of("c", project("text"))[0].fields == ("text",)
-    assert asks.of("c", project("title"))[0].fields == ("title",)
+    assert asks.of("c", project("text"))[0].fields == {"text"}
+    assert asks.of("c", project("title"))[0].fields == {"title"}
 
 
 def test_configurations_of_long_ago_are_forgotten() -> None:

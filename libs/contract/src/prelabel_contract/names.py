@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-_NAMESPACE = uuid.UUID("6f1e2f53-3a0c-5c39-9a10-0d7a3f3c6f77")
+_NAMESPACE = uuid.UUID("6f1e2f53-3a0c-5c39-9a10-0d7a3f3c6f77").bytes
 _PARTS = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 _ALIKE = frozenset((str, int, bool, type(None)))
@@ -39,7 +39,7 @@ class Lane(StrEnum):
 
 def derived(*parts: object) -> str:
     """The same id for the same parts, for ever: what makes a redelivered event the same event."""
-    digest = hashlib.sha1(_NAMESPACE.bytes + _listed(parts), usedforsecurity=False).hexdigest()
+    digest = hashlib.sha1(_NAMESPACE + _listed(parts), usedforsecurity=False).hexdigest()
     return _uuid(digest, "5")
 
 

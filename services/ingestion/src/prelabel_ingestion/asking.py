@@ -1,8 +1,8 @@
 """What the models of a project are asked about a task: worked out once for a configuration, said for every task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from prelabel_contract import names
 from prelabel_contract.base import unchecked
@@ -24,7 +24,7 @@ class Ask:
 
     model: str
     provider: str
-    fields: tuple[str, ...]
+    fields: frozenset[str]
 
 
 class Asks:
@@ -42,7 +42,7 @@ class Asks:
             Ask(
                 model.name,
                 model.provider,
-                tuple(dict.fromkeys(name for question in project.questions_of(model) for name in question.fields)),
+                frozenset(name for question in project.questions_of(model) for name in question.fields),
             )
             for model in project.models
         )
@@ -52,12 +52,11 @@ class Asks:
         return asks
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What a task says, in the form that it is hashed in: encoded once for all of its hashes."""
 
-    data: Mapping[str, Any]
-    blobs: Mapping[str, BlobRef]
+    data: dict[str, Any]
+    blobs: dict[str, BlobRef]
     form: bytes
     """Of data and blobs."""
 
@@ -72,12 +71,13 @@ class Content:
         said = names.canonical(meta) if meta else b"{}"
         return names.hash_of(b'{"data":%b,"meta":%b}' % (self.form, said))
 
-    def part(self, fields: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, BlobRef], str]:
+    def part(self, fields: Set[str]) -> tuple[dict[str, Any], dict[str, BlobRef], str]:
         """Those of the fields that there are, and their hash."""
-        data = {name: self.data[name] for name in fields if name in self.data}
-        blobs = {name: self.blobs[name] for name in fields if name in self.blobs} if self.blobs else {}
-        whole = len(data) == len(self.data) and len(blobs) == len(self.blobs)
-        return data, blobs, names.hash_of(self.form if whole else names.canonical(hashed(data, blobs)))
+        if not self.blobs and self.data.keys() <= fields:
+            return self.data, self.blobs, names.hash_of(self.form)
+        data = {name: value for name, value in self.data.items() if name in fields}
+        blobs = {name: ref for name, ref in self.blobs.items() if name in fields}
+        return data, blobs, names.hash_of(names.canonical(hashed(data, blobs)))
 
 
 def request(data: TaskSubmitted, content: Content, ask: Ask, known: Submission, now_ms: int) -> PredictionRequested:
@@ -100,6 +100,7 @@ def request(data: TaskSubmitted, content: Content, ask: Ask, known: Submission, 
         input_hash=input_hash,
         data=fields,
         blobs=blobs,
+        generation="",
         deadline_ms=data.deadline_ms,
     )
 

@@ -157,7 +157,7 @@ def _accepted(
     told = _told(accepted, submitted, now)
     # Somebody who waits for an unchanged task needs its outcome too; the store keeps the first one all the same.
     if not unchanged or data.correlation:
-        told += [_event(r, r.request, now) for r in asked]
+        told += [Event(r, r.request, SOURCE, now, names.requests(r.provider, r.lane), r.task) for r in asked]
     return told
 
 
