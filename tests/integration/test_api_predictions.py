@@ -75,6 +75,22 @@ async def test_a_model_that_cannot_be_loaded_fails_alone_with_one_clear_line(her
     assert "\n" not in failed["detail"]
 
 
+async def test_what_nobody_wants_any_more_expires_says_so_and_is_predicted_when_asked_for_again(here: Here) -> None:
+    project = await here.project()
+    late = (await here.post(f"{project}/predictions?expires=0", task("Ada", id="i"))).json()["predictions"]
+    assert [(p["outcome"], p["reason"]) for p in late] == [("expired", "deadline")] * 2
+    assert {p["outcome"] for p in await here.predicted(project, "i")} == {"expired"}
+    again = (await here.post(f"{project}/predictions?expires=60", task("Ada", id="i"))).json()["predictions"]
+    assert [(p["outcome"], p["request"]) for p in again] == [("created", p["request"]) for p in late]
+    await here.until(f"{project}/counts", lambda c: c["models"].get("finder") == {"created": 1})
+
+
+@pytest.mark.parametrize("wrong", ["-1", "86401", "soon"])
+async def test_a_deadline_that_makes_no_sense_is_refused(here: Here, wrong: str) -> None:
+    project = await here.project()
+    problem(await here.post(f"{project}/predictions?expires={wrong}", task("Ada")), "invalid", 422)
+
+
 async def test_many_who_wait_at_once_each_get_their_own(here: Here) -> None:
     project = await here.project()
     texts = [f"Ada number {n}" for n in range(40)]

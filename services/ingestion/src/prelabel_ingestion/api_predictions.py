@@ -5,7 +5,7 @@ import contextlib
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import (
     AnyEvent,
@@ -49,13 +49,19 @@ def routes(doors: Doors) -> APIRouter:
         request: Request,
         prefer: Annotated[str | None, Header()] = None,
         idempotency_key: IdempotencyKey = None,
+        expires: Annotated[float | None, Query(ge=0, le=86_400)] = None,
     ) -> Response:
-        """Predict one task while you wait: 200 with what every model says, or 202 and where it will be."""
+        """Predict one task while you wait: 200 with what every model says, or 202 and where it will be.
+
+        Nobody wants it later than `expires` seconds from now: no model is asked any more then, and the outcome is
+        "expired". Without it, it comes some time.
+        """
         await doors.current(project)
         door = doors.door(project, lane=Lane.INTERACTIVE, idempotency_key=bare(idempotency_key))
         task = door.parse(await json_of(request))
         correlation = doors.runtime.new_id()
-        submitted = await door.submit(task, correlation=correlation)
+        deadline_ms = doors.runtime.clock.now_ms() + round(expires * 1000) if expires is not None else None
+        submitted = await door.submit(task, correlation=correlation, deadline_ms=deadline_ms)
         uid = submitted.data.task
         if task.id is not None and caller_of(request).role not in SUBMITTERS:
             await _check_unchanged(submitted.data, doors)

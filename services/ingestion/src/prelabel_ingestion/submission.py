@@ -68,7 +68,9 @@ class Door:
             return names.task_uid_of_line(self.project, self.idempotency_key, line)
         return self.new_id()
 
-    async def submit(self, task: Task, line: int = 1, *, correlation: str | None = None) -> AnyEvent:
+    async def submit(
+        self, task: Task, line: int = 1, *, correlation: str | None = None, deadline_ms: int | None = None
+    ) -> AnyEvent:
         """The record for the dispatcher, after what is too large for it was stored.
 
         Raises `InvalidEvent` for what cannot be stored, `Unavailable` where the blob store does not answer.
@@ -86,6 +88,7 @@ class Door:
             run=self.run,
             line=line if self.run else None,
             correlation=correlation,
+            deadline_ms=deadline_ms,
             door=self.name,
         )
         return event(data, id=self.new_id(), source=self.source, time_ms=self.now_ms())
