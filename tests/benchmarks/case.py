@@ -68,7 +68,7 @@ FULL = Sizes(
     fair=500,
     memory=1_000_000,
     peers=1000,
-    seconds=30.0,
+    seconds=20.0,
 )
 QUICK = Sizes(
     rounds=2,

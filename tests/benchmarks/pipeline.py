@@ -74,6 +74,29 @@ class Pipeline:
             cpu = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
         return Measurement(len(texts), seconds, {**cpu, "all": sum(cpu.values())})
 
+    def rate(self, project: str, asked: Asked, texts: Sequence[str], *, warm_up: int = 256) -> float:
+        """Tasks per second between a tenth and seven tenths of the texts: while everybody has work. Raises Lost."""
+        with self.client() as http:
+            self.set_up(http, project, asked)
+            first = texts[:warm_up]
+            self.ended(http, project, self.upload(http, project, lines(first)), len(first))
+            run = self.upload(http, project, lines(texts))
+            from_, began = self._passed(http, project, run, len(texts) // 10)
+            until, over = self._passed(http, project, run, len(texts) * 7 // 10)
+            self.ended(http, project, run, len(texts))
+        if until == from_:
+            raise Lost(f"{project}: {len(texts)} tasks are too few to see a rate")
+        return (until - from_) / (over - began)
+
+    def _passed(self, http: httpx.Client, project: str, run: str, tasks: int) -> tuple[int, float]:
+        """How many predictions there are once there are so many, and when. Raises Lost."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while (created := self.created(http, project, run)) < tasks:
+            if time.monotonic() > deadline:
+                raise Lost(f"{project}: {created} of {tasks} tasks ended")
+            time.sleep(5 * _LOOK_S)
+        return created, time.perf_counter()
+
     def client(self) -> httpx.Client:
         """One that may call everything; to be closed."""
         headers = {"Authorization": f"Bearer {self.prelabel.key}"}

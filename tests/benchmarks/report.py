@@ -11,8 +11,6 @@ from tests.benchmarks.case import Figure
 
 Round = Mapping[str, float]
 """What each name measured in one round; a case that failed, or is measured fewer times, is missing."""
-_FINE = 10.0
-"""Below this, a decimal is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,8 @@ def as_json(found: Sequence[Result], **facts: Any) -> dict[str, Any]:
 
 def number(value: float) -> str:
     """As people read it."""
-    return f"{value:,.2f}" if abs(value) < _FINE else f"{value:,.0f}"
+    decimals = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 0
+    return f"{value:,.{decimals}f}"
 
 
 def table(found: Sequence[Result]) -> Table:

@@ -2,7 +2,7 @@
 
 from tests.benchmarks.case import Case
 
-from . import echo, encoder, fairness, hops, ingest, interactive, linear, memory, ner, peers, workers
+from . import echo, encoder, fairness, hops, ingest, interactive, linear, memory, ner, peers, remote, workers
 
 CASES: tuple[Case, ...] = (
     ner.CASE,
@@ -12,7 +12,9 @@ CASES: tuple[Case, ...] = (
     hops.CASE,
     interactive.CASE,
     fairness.CASE,
-    workers.CASE,
+    remote.CASE,
+    workers.BY_LATENCY,
+    workers.BY_CPU,
     ingest.CASE,
     memory.CASE,
     peers.CASE,
