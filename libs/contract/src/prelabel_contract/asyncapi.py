@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from . import names
-from .events import AnyEvent, PredictionCreated, PredictionFailed, TaskAccepted, TaskRejected
+from .events import AnyEvent, PredictionCreated, PredictionFailed, TaskAccepted, TaskRejected, TaskSubmitted
 from .examples import examples, public_examples
 from .topics import TRAFFIC, UPSTREAM, Group, Traffic
 
@@ -145,6 +145,12 @@ def described(topic: names.Topic) -> str:
 # ----------------------------------------------------------------------------------------------------------- messages
 
 
+_LANE = {
+    "enum": [value.decode() for _, value in names.LANE_HEADERS.values()],
+    "description": "The task's lane, unless it is bulk: who is after another lane passes over the record unread",
+}
+
+
 def _message(event: AnyEvent, below: str) -> dict[str, Any]:
     name = event.type
     return {
@@ -160,6 +166,7 @@ def _message(event: AnyEvent, below: str) -> dict[str, Any]:
                 "ce_source": {"type": "string", "minLength": 1},
                 "ce_id": {"type": "string", "minLength": 1},
                 "ce_time": {"type": "string", "format": "date-time"},
+                **({"ce_lane": _LANE} if isinstance(event.data, TaskSubmitted) else {}),
             },
         },
         "payload": {
