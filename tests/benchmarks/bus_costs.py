@@ -37,7 +37,6 @@ _HEADERS = (
     ("content-type", b"application/json"),
 )
 _CODE = ("libs/contract/src", "libs/runtime/src", ".")
-_PARTITIONS = 12
 _CALL = 256
 
 
@@ -61,11 +60,11 @@ def messages(topic: str, count: int) -> list[Message]:
     return found
 
 
-async def measure(bus: Bus, records: int, broker: int | None) -> dict[str, Cost]:
+async def measure(bus: Bus, records: int, partitions: int, broker: int | None) -> dict[str, Cost]:
     """Publishing, reading, and reading, publishing and committing, as a hop does it."""
     mine = uuid.uuid4().hex[:8]
     source, target = f"bench-{mine}-a", f"bench-{mine}-b"
-    await bus.provision([TopicSpec(name, _PARTITIONS) for name in (source, target)])
+    await bus.provision([TopicSpec(name, partitions) for name in (source, target)])
     out = messages(source, records)
     await bus.publish(out[:_CALL])
     costs = {"publish": await _cost(lambda: _publish(bus, out), records, broker)}
@@ -112,12 +111,12 @@ async def _cost(work: Callable[[], Awaitable[None]], records: int, broker: int |
     return Cost(*(round(part / records * 1e6, 2) for part in (thread, process - thread, served)))
 
 
-async def _once(url: str, records: int, broker: int | None) -> None:
+async def _once(url: str, records: int, partitions: int, broker: int | None) -> None:
     settings = RuntimeSettings(bus=url)
     bus = open_bus(settings, SystemClock())
     await bus.start()
     try:
-        costs = await measure(bus, records, broker)
+        costs = await measure(bus, records, partitions, broker)
     finally:
         await bus.stop()
     print(json.dumps({name: (cost.loop, cost.others, cost.broker) for name, cost in costs.items()}))
@@ -142,6 +141,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bus_costs")
     parser.add_argument("records", type=int, nargs="?", default=20_000)
+    parser.add_argument("--partitions", type=int, default=12)
     parser.add_argument("--bus", default="", help="kafka://HOST:PORT or sqlite:///FILE")
     parser.add_argument("--broker", type=int, help="the broker's process, to measure it too")
     parser.add_argument("--against", type=Path, help="another checkout, measured in turn")
@@ -150,7 +150,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.once:
         with asyncio.Runner(loop_factory=event_loop()) as runner:
-            runner.run(_once(asked.bus, asked.records, asked.broker))
+            runner.run(_once(asked.bus, asked.records, asked.partitions, asked.broker))
         return
     checkouts = {"here": Path(__file__).resolve().parents[2]}
     if asked.against:
@@ -160,7 +160,8 @@ def main() -> None:
         for name, checkout in checkouts.items():
             with tempfile.TemporaryDirectory(prefix="prelabel-bus-") as folder:
                 url = asked.bus or f"sqlite:///{folder}/{number}.db"
-                words = [str(asked.records), "--bus", url, *(["--broker", str(asked.broker)] if asked.broker else [])]
+                words = [str(asked.records), "--bus", url, "--partitions", str(asked.partitions)]
+                words += ["--broker", str(asked.broker)] if asked.broker else []
                 rounds[name].append(_run(checkout, words))
     Console().print(_table(rounds))
 

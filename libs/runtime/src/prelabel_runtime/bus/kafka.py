@@ -108,6 +108,9 @@ class KafkaSettings:
 
     retry_backoff: float = 0.1
 
+    reader_wait: float = 1.5
+    """How long the broker keeps a reader's question while there is nothing new. Below `away_after`."""
+
     away_after: float = 3.0
     """After so long of empty polls that nobody answers, a consumer asks whether the broker is there."""
 
@@ -559,6 +562,10 @@ class KafkaBus(Bus):
             rebalance_timeout_ms=_ms(settings.rebalance_timeout),
             max_poll_interval_ms=_ms(settings.max_poll_interval),
             isolation_level="read_committed",
+            # How often the client looks around when nothing wakes it; five times a second costs, for each consumer.
+            consumer_timeout_ms=1000,
+            # A group's member that takes from one partition while it asks for the others waits so long for more.
+            fetch_max_wait_ms=500 if group else _ms(settings.reader_wait),
             persistent=False,  # whoever has stopped it may forget it
             **options,
         )
