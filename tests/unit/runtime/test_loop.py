@@ -60,6 +60,21 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(name, {"group": GROUP, **labels}) or 0.0
 
 
+# ------------------------------------------------------------------------------------------------------ batches
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1, [1, 1, 1, 1, 1]), (250, [2, 2, 1]), (1 << 20, [5])])
+async def test_a_batch_holds_no_more_bytes_than_it_may_but_always_a_record(
+    bus: SqliteBus, most: int, expected: list[int]
+) -> None:
+    await submit(bus, *(letter * 60 for letter in "abcde"))  # some hundred bytes each
+    handler = Handled()
+    batching = Batching(records=10, linger=0.0, bytes=most)
+    async with running(loop_of(bus, subscription(handler, batching=batching))):
+        await until(lambda: len(handler.runs) == 5)
+    assert [len(batch) for batch in handler.batches] == expected
+
+
 # ------------------------------------------------------------------------------------- durable, then committed
 
 

@@ -55,5 +55,5 @@ def _calling(lane: Lane, remote: RemoteSettings) -> Batching:
 
 def _batching(lane: Lane, settings: InferenceSettings) -> Batching:
     if lane is Lane.INTERACTIVE:
-        return Batching(records=settings.interactive_records, linger=0.0, ahead=2)
-    return Batching(records=settings.records, linger=settings.linger, ahead=settings.ahead)
+        return Batching(settings.interactive_records, linger=0.0, ahead=2, bytes=settings.batch_bytes)
+    return Batching(settings.records, linger=settings.linger, ahead=settings.ahead, bytes=settings.batch_bytes)

@@ -32,6 +32,8 @@ class InferenceSettings(Frozen):
     """How lanes share a model where both have work, as JSON: {"bulk": 4, "backfill": 1} slows bulk by a quarter."""
     records: Annotated[int, Field(ge=1, le=5000)] = 256
     """Requests in one batch of the bulk and backfill lanes."""
+    batch_bytes: Annotated[int, Field(ge=1 << 16)] = 16 << 20
+    """Bytes in one batch, unless it is one request: times `ahead` and the lanes, what waits for the model in memory."""
     linger: Annotated[float, Field(ge=0, le=10)] = 0.02
     """Seconds that a bulk batch waits to fill up."""
     interactive_records: Annotated[int, Field(ge=1, le=5000)] = 32

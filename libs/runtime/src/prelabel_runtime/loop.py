@@ -156,15 +156,25 @@ class Loop:
             await self._clock.sleep(rest)
             await self._poll(limit - len(self._buffer), 0.0)
             await self._fill(limit, batching.linger)
+        limit = min(limit, self._affordable())
         batch, self._buffer = self._buffer[:limit], self._buffer[limit:]
         if batch:
             self._gathered_at = self._clock.monotonic()
         return batch
 
+    def _affordable(self) -> int:
+        """Records of the buffer that a batch may hold: as many as have its bytes, one at least."""
+        left = self._sub.batching.bytes
+        for count, record in enumerate(self._buffer):
+            left -= len(record.value or b"")
+            if left < 0:
+                return max(1, count)
+        return len(self._buffer)
+
     async def _fill(self, limit: int, linger: float) -> None:
         """Poll on until a batch is full, or the linger over."""
         until = self._clock.monotonic() + linger
-        while self._buffer and len(self._buffer) < limit and not self._stopping.is_set():
+        while self._affordable() == len(self._buffer) < limit and self._buffer and not self._stopping.is_set():
             left = until - self._clock.monotonic()
             if left <= 0:
                 break

@@ -49,6 +49,8 @@ class Batching:
     linger: float = 0.01
     ahead: int = 1
     """Batches being handled at the same time; they are still committed in order."""
+    bytes: int = 32 << 20
+    """A batch holds no more, unless it is one record: what bounds a consumer's memory, times `ahead`."""
     pace: float = 0.0
     """Seconds from one batch to the next while records only trickle in: what comes meanwhile is handled together. The
     first after a silence does not wait, nor does a batch that is full at once."""
