@@ -176,6 +176,7 @@ def test_numbers_are_read_from_lists_and_from_base64(
         ("AAAAAA==", "the model takes 3 numbers, these are 1"),
         ("AAAA", "3 bytes are no whole number of float32"),
         (_packed(1, 2, float("nan"), type_="<f4"), "it holds a number that is not finite"),
+        ([6, 4, float("inf")], "it holds a number that is not finite"),
         ("data:image/png;base64,AAAA", "it is a picture in a format of its own: give its pixels"),
     ],
 )

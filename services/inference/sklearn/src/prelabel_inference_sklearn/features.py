@@ -106,7 +106,7 @@ class Vectors:
             rows = np.array(values)
         except (ValueError, OverflowError):
             return None
-        if rows.dtype.kind not in _NUMBERS or rows.size != len(values) * self._count:
+        if rows.dtype.kind not in _NUMBERS or rows.size != len(values) * self._count or not np.isfinite(rows).all():
             return None
         return rows.reshape(len(values), self._count).astype(np.float64, copy=False)
 
