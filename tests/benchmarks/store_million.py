@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from prelabel_runtime.store.base import PageKey, State, StoredOutcome, StoredTask
+from prelabel_runtime.store.base import State, StoredOutcome, StoredTask
+from prelabel_runtime.store.paging import PageKey
 from prelabel_runtime.store.sqlite import SqliteStore
 
 PROJECT = "p-million"

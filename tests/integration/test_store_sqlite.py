@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from prelabel_runtime.errors import Refused, Unavailable
-from prelabel_runtime.store.base import PageKey, State
+from prelabel_runtime.store.base import State
+from prelabel_runtime.store.paging import PageKey
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import StoreFactory, StoreTests, fresh, outcome, running, task
 

@@ -12,7 +12,7 @@ from prelabel_runtime.http.credentials import new_credential
 from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem, not_found
-from prelabel_runtime.store.base import PageKey
+from prelabel_runtime.store.paging import PageKey
 from pydantic import ValidationError
 
 from .answers import Keys, Me, NewKey, ShownKey

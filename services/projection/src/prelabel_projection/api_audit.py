@@ -11,7 +11,8 @@ from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import not_found
 from prelabel_runtime.store.audit import StoredAudit
-from prelabel_runtime.store.base import PageKey, Store
+from prelabel_runtime.store.base import Store
+from prelabel_runtime.store.paging import PageKey
 
 from .answers import Audit
 from .limits import Limit

@@ -16,9 +16,10 @@ from prelabel_runtime.http.bodies import inline, json_of
 from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem, not_found
-from prelabel_runtime.store.base import PageKey, Store
+from prelabel_runtime.store.base import Store
 from prelabel_runtime.store.dead_letters import KnownLetter, LetterFilter, LetterState, StoredLetter
 from prelabel_runtime.store.jobs import StoredJob
+from prelabel_runtime.store.paging import PageKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .answers import LetterPage, ShownLetter, ShownReplay, WholeLetter

@@ -12,7 +12,8 @@ from prelabel_runtime.http.access import READERS, allow
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.described import gives, gives_events
-from prelabel_runtime.store.base import PageKey, RunState
+from prelabel_runtime.store.base import RunState
+from prelabel_runtime.store.paging import PageKey
 
 from .answers import Runs, ShownRun, WrongLines
 from .limits import Limit

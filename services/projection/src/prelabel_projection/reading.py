@@ -11,7 +11,8 @@ from prelabel_contract.events import ProjectChanged
 from prelabel_runtime.blobs import BlobError, Blobs
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.http.problems import Problem, not_found
-from prelabel_runtime.store.base import PageKey, State, Store, StoredAnnotation, StoredOutcome, StoredRun, StoredTask
+from prelabel_runtime.store.base import State, Store, StoredAnnotation, StoredOutcome, StoredRun, StoredTask
+from prelabel_runtime.store.paging import PageKey
 from prelabel_runtime.tables import Table
 
 from .runs import Looks

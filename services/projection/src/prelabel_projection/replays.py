@@ -24,9 +24,9 @@ from prelabel_runtime.loop import messages
 from prelabel_runtime.retry import backoff
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
-from prelabel_runtime.store.base import PageKey
 from prelabel_runtime.store.dead_letters import KnownLetter, LetterFilter, LetterState, StoredLetter
 from prelabel_runtime.store.jobs import JobState, StoredJob
+from prelabel_runtime.store.paging import PageKey
 
 from .handlers import decision
 from .letters import Original

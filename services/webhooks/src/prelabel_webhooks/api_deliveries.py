@@ -10,8 +10,8 @@ from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import Problem
-from prelabel_runtime.store.base import PageKey
 from prelabel_runtime.store.deliveries import DeliveryState
+from prelabel_runtime.store.paging import PageKey
 
 from . import ledger
 from .answers import Deliveries, Tried, WholeDelivery

@@ -10,7 +10,7 @@ from prelabel_runtime.http.bodies import inline, json_of
 from prelabel_runtime.http.cursors import cursor_of, key_of
 from prelabel_runtime.http.described import gives, gives_nothing
 from prelabel_runtime.http.problems import Problem, not_found
-from prelabel_runtime.store.base import PageKey
+from prelabel_runtime.store.paging import PageKey
 
 from .answers import NewlySubscribed, ShownSubscription, Subscriptions
 from .bodies import ChangedSubscription, NewSubscription, check_target, validated

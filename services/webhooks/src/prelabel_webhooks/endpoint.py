@@ -21,7 +21,7 @@ from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.retry import backoff
-from prelabel_runtime.store.base import PageKey, Store
+from prelabel_runtime.store.base import Store
 from prelabel_runtime.store.deliveries import (
     DeliveryState,
     RecoveryState,
@@ -29,6 +29,7 @@ from prelabel_runtime.store.deliveries import (
     StoredEndpoint,
     StoredRecovery,
 )
+from prelabel_runtime.store.paging import PageKey
 
 from . import cursor, ledger
 from .cursor import Cursor

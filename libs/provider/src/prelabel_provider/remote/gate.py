@@ -237,9 +237,9 @@ class Gate:
                 self._give_up(due, now)
                 continue
             if self.breaker.state is Circuit.CLOSED:
-                if (wait := self.budget.wait(now)) > 0:
-                    return wait
-                self.budget.take(now)
+                part = 1 / model.calling.tasks_per_call
+                if not self.budget.take(now, part):
+                    return self.budget.wait(now, part)
             self._tools.metrics.remote_retries.labels(self._tools.provider).inc()
             model.waiting.wake(next(self._line))
         return model.waiting.next_due() - now
@@ -255,8 +255,7 @@ class Gate:
         for ask in asks:
             if ask.first is None:
                 ask.first = now
-        if any(ask.failure is None for ask in asks):
-            self.budget.called()
+        self.budget.called(sum(ask.failure is None for ask in asks) / model.calling.tasks_per_call)
         task = asyncio.create_task(self._call(model, asks, now, probe=probe))
         self._calls.add(task)
         self._tools.metrics.remote_in_flight.labels(self._tools.provider).inc()

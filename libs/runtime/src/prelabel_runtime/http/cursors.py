@@ -6,7 +6,7 @@ import binascii
 import orjson
 from prelabel_contract.base import MAX_INT
 
-from ..store.base import PageKey
+from ..store.paging import PageKey
 from .problems import Problem
 
 

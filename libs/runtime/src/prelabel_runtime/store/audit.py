@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .base import PageKey
+from .paging import PageKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Final
 
 from .audit import Audit, StoredAudit
-from .base import PageKey
 from .mongo_database import DESCENDING, Database, Document, Indexes, InsertOne
+from .paging import PageKey
 
 __all__ = ["INDEXES", "MongoAudit"]
 

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from typing import Any, Final
 
 from .audit import Audit, StoredAudit
-from .base import PageKey
+from .paging import PageKey
 from .sqlite_file import GIVEN, File, Schema, ids, insert, upsert
 
 __all__ = ["SCHEMA", "SqliteAudit"]

@@ -25,15 +25,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from .audit import Audit
-    from .dead_letters import DeadLetters, LetterClaims
-    from .deliveries import Deliveries, Endpoints, Recoveries
-    from .generations import Contents, Generations
-    from .jobs import Jobs
-    from .quotas import Quotas
+from .audit import Audit
+from .dead_letters import DeadLetters, LetterClaims
+from .deliveries import Deliveries, Endpoints, Recoveries
+from .generations import Contents, Generations
+from .jobs import Jobs
+from .paging import PageKey
+from .quotas import Quotas
 
 
 class State(StrEnum):
@@ -58,13 +57,6 @@ class RunState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-class PageKey(NamedTuple):
-    """Where a page ends: the moment (ms since 1970) and id of its last item."""
-
-    ms: int
-    id: str
 
 
 # --------------------------------------------------------------------------------------------------------- values
@@ -398,8 +390,8 @@ class Projected:
     lines: Lines
     runs: Runs
     annotations: Annotations
-    dead_letters: "DeadLetters"
-    contents: "Contents"
+    dead_letters: DeadLetters
+    contents: Contents
 
 
 class Store(ABC):
@@ -411,16 +403,16 @@ class Store(ABC):
 
     projected: Projected
     """The generation that this process uses."""
-    generations: "Generations"
-    claims: "LetterClaims"
-    jobs: "Jobs"
-    quotas: "Quotas"
+    generations: Generations
+    claims: LetterClaims
+    jobs: Jobs
+    quotas: Quotas
     examples: Examples
     submissions: Submissions
-    endpoints: "Endpoints"
-    deliveries: "Deliveries"
-    recoveries: "Recoveries"
-    audit: "Audit"
+    endpoints: Endpoints
+    deliveries: Deliveries
+    recoveries: Recoveries
+    audit: Audit
 
     @property
     def tasks(self) -> Tasks:
@@ -448,7 +440,7 @@ class Store(ABC):
         return self.projected.annotations
 
     @property
-    def dead_letters(self) -> "DeadLetters":
+    def dead_letters(self) -> DeadLetters:
         """The index of dead letters."""
         return self.projected.dead_letters
 

@@ -13,10 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .base import PageKey
+from .paging import PageKey
 
 
 class LetterState(StrEnum):
@@ -138,12 +136,12 @@ class DeadLetters(ABC):
         """Those that are known."""
 
     @abstractmethod
-    async def page(self, wanted: LetterFilter, *, limit: int, after: "PageKey | None" = None) -> Sequence[KnownLetter]:
+    async def page(self, wanted: LetterFilter, *, limit: int, after: PageKey | None = None) -> Sequence[KnownLetter]:
         """Newest first; `after` is (at_ms, letter) of the last one seen."""
 
     @abstractmethod
     async def backlog(
-        self, wanted: LetterFilter, *, until_ms: int, limit: int, after: "PageKey | None" = None
+        self, wanted: LetterFilter, *, until_ms: int, limit: int, after: PageKey | None = None
     ) -> Sequence[KnownLetter]:
         """Those given up at or before a moment, oldest first."""
 

@@ -6,7 +6,6 @@ from typing import Final
 
 import orjson
 
-from .base import PageKey
 from .dead_letters import (
     DeadLetters,
     Decision,
@@ -18,6 +17,7 @@ from .dead_letters import (
     StoredLetter,
 )
 from .mongo_database import ASCENDING, DESCENDING, Database, Document, Indexes, InsertOne, UpdateOne, answering
+from .paging import PageKey
 
 __all__ = ["INDEXES", "MongoDeadLetters", "MongoLetterClaims"]
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import orjson
 
-from .base import PageKey
 from .dead_letters import (
     DeadLetters,
     Decision,
@@ -19,6 +18,7 @@ from .dead_letters import (
     ReplayResults,
     StoredLetter,
 )
+from .paging import PageKey
 from .sqlite_file import GIVEN, File, Row, Schema, forget, forgotten, ids, insert, keep_greatest, upsert
 
 __all__ = ["CLAIMS", "SCHEMA", "SqliteDeadLetters", "SqliteLetterClaims"]

@@ -15,10 +15,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .base import PageKey
+from .paging import PageKey
 
 
 class DeliveryState(StrEnum):
@@ -166,7 +164,7 @@ class Deliveries(ABC):
         subscription: str,
         *,
         limit: int,
-        after: "PageKey | None" = None,
+        after: PageKey | None = None,
         state: DeliveryState | None = None,
         since_ms: int = 0,
         type: str | None = None,  # noqa: A002 - the event's

@@ -6,7 +6,6 @@ from typing import Any, Final
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from .base import PageKey
 from .deliveries import (
     DELIVERY_RANK,
     Deliveries,
@@ -20,6 +19,7 @@ from .deliveries import (
     StoredRecovery,
 )
 from .mongo_database import ASCENDING, DESCENDING, Database, Document, InsertOne, UpdateOne, answering
+from .paging import PageKey
 
 __all__ = ["INDEXES", "MongoDeliveries", "MongoEndpoints", "MongoRecoveries"]
 

@@ -5,7 +5,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from .base import PageKey
 from .deliveries import (
     DELIVERY_RANK,
     Deliveries,
@@ -18,6 +17,7 @@ from .deliveries import (
     StoredEndpoint,
     StoredRecovery,
 )
+from .paging import PageKey
 from .sqlite_file import GIVEN, File, Row, Schema, ids, insert, keep_greatest, upsert
 
 __all__ = ["SCHEMA", "SqliteDeliveries", "SqliteEndpoints", "SqliteRecoveries"]

@@ -36,7 +36,6 @@ from prelabel_runtime.store.base import (
     LineCounts,
     Lines,
     Outcomes,
-    PageKey,
     Projected,
     Runs,
     RunState,
@@ -70,6 +69,8 @@ from prelabel_runtime.store.mongo_database import (
     with_pymongo,
 )
 from prelabel_runtime.store.mongo_refusals import refusal_of_tls
+
+from .paging import PageKey
 
 if TYPE_CHECKING:
     from pymongo import AsyncMongoClient

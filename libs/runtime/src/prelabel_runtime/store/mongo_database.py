@@ -20,8 +20,8 @@ from pymongo.errors import (
 )
 
 from prelabel_runtime.errors import Refused, Unavailable
-from prelabel_runtime.store.base import PageKey
 from prelabel_runtime.store.mongo_refusals import refusal
+from prelabel_runtime.store.paging import PageKey
 
 if TYPE_CHECKING:
     from pymongo import AsyncMongoClient

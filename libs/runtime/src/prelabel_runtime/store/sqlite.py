@@ -38,7 +38,6 @@ from prelabel_runtime.store.base import (
     LineCounts,
     Lines,
     Outcomes,
-    PageKey,
     Projected,
     Runs,
     RunState,
@@ -66,6 +65,8 @@ from prelabel_runtime.store.sqlite_file import (
     keep_greatest,
     upsert,
 )
+
+from .paging import PageKey
 
 __all__ = ["SqliteStore"]
 

@@ -16,7 +16,8 @@ import pytest
 import pytest_asyncio
 
 from prelabel_runtime.store.audit import StoredAudit
-from prelabel_runtime.store.base import PageKey, Store
+from prelabel_runtime.store.base import Store
+from prelabel_runtime.store.paging import PageKey
 from prelabel_runtime.testing.store import StoreFactory, fresh, running
 
 __all__ = ["AuditTests", "audit_row"]

@@ -12,10 +12,11 @@ import pytest
 import pytest_asyncio
 from prelabel_contract.names import TASKS
 
-from prelabel_runtime.store.base import PageKey, Projected, State, Store
+from prelabel_runtime.store.base import Projected, State, Store
 from prelabel_runtime.store.dead_letters import Decision, LetterFilter, LetterState, ReplayResults, StoredLetter
 from prelabel_runtime.store.generations import UNKNOWN, Replica
 from prelabel_runtime.store.jobs import JobState, StoredJob
+from prelabel_runtime.store.paging import PageKey
 
 from .store import StoreFactory, annotation, fresh, outcome, running, task
 

@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from prelabel_contract import names
 
-from prelabel_runtime.store.base import PageKey, Store
+from prelabel_runtime.store.base import Store
 from prelabel_runtime.store.deliveries import (
     DeliveryState,
     Owed,
@@ -25,6 +25,7 @@ from prelabel_runtime.store.deliveries import (
     StoredDelivery,
     StoredRecovery,
 )
+from prelabel_runtime.store.paging import PageKey
 from prelabel_runtime.testing.store import StoreFactory, fresh, running
 
 __all__ = ["DeliveryTests", "delivery", "recovery"]

@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.store.base import (
     LineCounts,
-    PageKey,
     RunState,
     State,
     Store,
@@ -36,6 +35,7 @@ from prelabel_runtime.store.base import (
     StoredTask,
     Submission,
 )
+from prelabel_runtime.store.paging import PageKey
 
 __all__ = ["StoreFactory", "StoreTests", "annotation", "fresh", "outcome", "pages", "running", "task"]
 
