@@ -31,6 +31,7 @@ from .joined import Alike, Joined
 from .lanes import Portions
 from .outcomes import Outcomes, created, failed, same_for
 from .predictor import CannotLoad, CannotStart, Predictor, Told, key_of
+from .worth import Worth
 
 Requested = Event[PredictionRequested]
 _LATE = Failed("deadline", "nobody waits for it any more")
@@ -92,6 +93,7 @@ class Inference:
     """Of what the predictor counts, what the metrics have been told."""
     joined: Joined = field(default_factory=Joined)
     portions: Portions = field(default_factory=Portions)
+    worth: Worth = field(default_factory=Worth)
     alike: Alike[tuple[bool, str, str, str], bytes | Told | Failed] = field(default_factory=Alike)
 
     @property
@@ -217,7 +219,7 @@ class Inference:
             except CannotStart as error:
                 raise Unavailable(f"worker of {self.provider}: {error}") from error
             finally:
-                self._count()
+                self._count(len(jobs))
             self.load_failures.pop(first.settings_key, None)
             version = self.predictor.description(first.settings_key).version
             took = self.clock.monotonic() - started
@@ -226,12 +228,15 @@ class Inference:
         await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
 
-    def _count(self) -> None:
-        """Tell the metrics what the predictor has counted meanwhile, which is not this batch's alone."""
+    def _count(self, requests: int) -> None:
+        """Tell the metrics what the predictor has counted since somebody did: at the end of the last batch."""
         for reason, count in self.predictor.restarts.items():
             self.metrics.worker_restarts.labels(self.provider, reason).inc(self._more(reason, count))
         for state, seconds in self.predictor.seconds.items():
-            self.metrics.worker_seconds.labels(self.provider, state).inc(self._more(state, seconds))
+            more = self._more(state, seconds)
+            self.metrics.worker_seconds.labels(self.provider, state).inc(more)
+            if state == "busy":
+                self.worth.took(requests, more)
 
     def _more(self, name: str, now: float) -> float:
         before, self.counted[name] = self.counted.get(name, 0.0), now

@@ -15,6 +15,7 @@ from .remote.build import caller
 from .remote.settings import RemoteSettings
 from .settings import InferenceSettings
 from .worker import ModelWorker
+from .worth import Worth
 
 
 def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Service:
@@ -32,7 +33,7 @@ def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Servi
             Subscription(
                 group=names.inference_group(provider, lane),
                 topics=(names.requests(provider, lane),),
-                batching=_batching(lane, settings) if remote is None else _calling(lane, remote),
+                batching=_batching(lane, settings, inference.worth) if remote is None else _calling(lane, remote),
                 on={PredictionRequested: inference.predict},
             )
             for lane in settings.lanes
@@ -53,7 +54,9 @@ def _calling(lane: Lane, remote: RemoteSettings) -> Batching:
     return Batching(remote.records, linger=0.0 if lane is Lane.INTERACTIVE else 0.01, ahead=remote.ahead)
 
 
-def _batching(lane: Lane, settings: InferenceSettings) -> Batching:
+def _batching(lane: Lane, settings: InferenceSettings, worth: Worth) -> Batching:
     if lane is Lane.INTERACTIVE:
         return Batching(settings.interactive_records, linger=0.0, ahead=2, bytes=settings.batch_bytes)
-    return Batching(settings.records, linger=settings.linger, ahead=settings.ahead, bytes=settings.batch_bytes)
+    return Batching(
+        settings.records, linger=settings.linger, ahead=settings.ahead, bytes=settings.batch_bytes, worth=worth
+    )

@@ -30,8 +30,9 @@ class InferenceSettings(Frozen):
     """The lanes this process serves, as JSON: ["interactive"]. Urgent ones go first."""
     weights: Weights = Weights()
     """How lanes share a model where both have work, as JSON: {"bulk": 4, "backfill": 1} slows bulk by a quarter."""
-    records: Annotated[int, Field(ge=1, le=5000)] = 256
-    """Requests in one batch of the bulk and backfill lanes."""
+    records: Annotated[int, Field(ge=1, le=5000)] = 1000
+    """Requests in one batch of the bulk and backfill lanes, at most: a batch is what keeps the model busy for half a
+    second, but 64 at least. How many of them the model gets at once its provider says."""
     batch_bytes: Annotated[int, Field(ge=1 << 16)] = 16 << 20
     """Bytes in one batch, unless it is one request: times `ahead` and the lanes, what waits for the model in memory."""
     linger: Annotated[float, Field(ge=0, le=10)] = 0.02

@@ -147,7 +147,7 @@ class Loop:
     async def _gather(self) -> list[Record]:
         """A batch: as many as fit, or what came within the linger after the first, or at the pace of a trickle."""
         batching = self._sub.batching
-        limit = 1 if self._cautious() else batching.records
+        limit = 1 if self._cautious() else batching.full
         if not self._buffer:
             await self._poll(limit, 0.5)
         await self._fill(limit, batching.linger)

@@ -54,6 +54,13 @@ class Batching:
     pace: float = 0.0
     """Seconds from one batch to the next while records only trickle in: what comes meanwhile is handled together. The
     first after a silence does not wait, nor does a batch that is full at once."""
+    worth: Callable[[], int] | None = None
+    """Records that are worth a batch just now, where that changes: fewer than `records` make one then."""
+
+    @property
+    def full(self) -> int:
+        """Records of the next batch."""
+        return self.records if self.worth is None else max(1, min(self.records, self.worth()))
 
 
 @dataclass(frozen=True, slots=True)
