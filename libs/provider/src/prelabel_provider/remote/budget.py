@@ -17,20 +17,20 @@ class RetryBudget:
         self._left = FIRST
         self._at: float | None = None
 
-    def called(self) -> None:
-        """Something was called for the first time."""
-        self._left = min(SAVED, self._left + SHARE)
+    def called(self, calls: float = 1.0) -> None:
+        """So much was called for the first time; a task that shares its call is a part of one."""
+        self._left = min(SAVED, self._left + SHARE * calls)
 
-    def take(self, now: float) -> bool:
-        """Whether a call may be repeated now; it counts then."""
-        if self.wait(now) > 0:
+    def take(self, now: float, calls: float = 1.0) -> bool:
+        """Whether so much may be repeated now; it counts then."""
+        if self.wait(now, calls) > 0:
             return False
-        self._left -= 1.0
+        self._left -= calls
         return True
 
-    def wait(self, now: float) -> float:
-        """Seconds until a call may be repeated, if nothing else is called meanwhile."""
+    def wait(self, now: float, calls: float = 1.0) -> float:
+        """Seconds until so much may be repeated, if nothing else is called meanwhile."""
         passed = 0.0 if self._at is None else max(0.0, now - self._at)
         self._left = min(SAVED, self._left + passed * PER_SECOND)
         self._at = now
-        return max(0.0, (1.0 - self._left - 1e-6) / PER_SECOND)
+        return max(0.0, (calls - self._left - 1e-6) / PER_SECOND)
