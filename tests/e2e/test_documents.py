@@ -1,7 +1,9 @@
 """The documents for users, carried out as they stand: every command in them works, and what they promise comes true."""
 
 import json
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -71,6 +73,22 @@ def test_an_upstream_on_kafka_gets_its_predictions_and_its_rejections_by_webhook
                 events = _until(folder / received, lambda found: set(found["prediction.created"]) >= MAILS)
                 assert events["task.rejected"] == {"mail-8": "forbidden_project"}
                 assert events["prediction.created"]["mail-4"] == ["yes"]
+
+
+def test_a_provider_is_written_and_proved_as_the_document_says(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with carried_out([DOCS / "providers.md"], folder, {"HOME": str(tmp_path)}) as said:
+        assert "good           0.73" in str(said)
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--target", str(site)]
+    subprocess.run([*pip, str(folder / "tone")], check=True, capture_output=True)
+    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tone"]
+    tested = subprocess.run(
+        suite, cwd=folder, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, check=False
+    )
+    assert tested.returncode == 0, tested.stdout
+    assert " passed" in tested.stdout
 
 
 def _until(path: Path, enough: Callable[[dict[str, dict[str, object]]], bool]) -> dict[str, dict[str, object]]:
