@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="prelabel-bench-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         shown = stack.enter_context(Shown(console, cases))
-        stage = Stage(SIZES[arguments.size], wants, kept=kept, folder=folder, stack=stack, say=shown.say)
+        sizes = SIZES[arguments.size]
+        if arguments.rounds:
+            sizes = replace(sizes, rounds=arguments.rounds, long_rounds=arguments.rounds)
+        stage = Stage(sizes, wants, kept=kept, folder=folder, stack=stack, say=shown.say)
         try:
             measure(cases, stage, found, shown)
         except KeyboardInterrupt:
@@ -129,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         "--peers", action="store_true", help="other programs too, installed apart: needs the network once"
     )
     parser.add_argument("--write-docs", action="store_true", help="put the results into docs/benchmarks.md")
+    parser.add_argument(
+        "--rounds", type=int, help="of each case that is not measured once, in place of the usual number"
+    )
     size = parser.add_mutually_exclusive_group()
     for name, what in (("quick", "under 5 minutes"), ("tiny", "just to see that it works")):
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, help=what)

@@ -54,6 +54,8 @@ class Sizes:
     """Texts that another program is given."""
     seconds: float
     """How long a rate is watched."""
+    workers: tuple[int, ...]
+    """How many work side by side, turn by turn."""
 
 
 FULL = Sizes(
@@ -69,20 +71,22 @@ FULL = Sizes(
     memory=1_000_000,
     peers=1000,
     seconds=20.0,
+    workers=(1, 2, 4, 8),
 )
 QUICK = Sizes(
     rounds=2,
     long_rounds=1,
-    texts=1200,
+    texts=1000,
     slow=60,
     many=20_000,
     lines=40_000,
-    backlog=5000,
-    requests=50,
+    backlog=4000,
+    requests=40,
     fair=100,
-    memory=15_000,
+    memory=8000,
     peers=200,
-    seconds=6.0,
+    seconds=4.0,
+    workers=(1, 8),
 )
 TINY = Sizes(
     rounds=1,
@@ -97,6 +101,7 @@ TINY = Sizes(
     memory=2000,
     peers=50,
     seconds=2.0,
+    workers=(1, 2),
 )
 """To see that the cases work at all: their figures say nothing."""
 

@@ -130,4 +130,5 @@ CASE = Case(
         Figure("remote.others.beside", "tasks/s", "it, beside a service that hangs", "remote.others.alone", 0.95),
     ),
     start,
+    long=True,
 )

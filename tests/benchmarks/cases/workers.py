@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.benchmarks.case import Case, Figure, Turn, Values
+from tests.benchmarks.case import FULL, Case, Figure, Turn, Values
 from tests.benchmarks.cases import ner
 from tests.benchmarks.pipeline import Asked, Pipeline
 from tests.benchmarks.stage import Stage
@@ -28,7 +28,6 @@ _ENVIRONMENT = {
     # A third of a second.
     "PRELABEL_INFERENCE_RECORDS": "16",
 }
-_COUNTS = (1, 2, 4, 8)
 
 
 @contextmanager
@@ -67,7 +66,7 @@ def bound_by_latency(stage: Stage) -> Iterator[list[Turn]]:
 
             return Turn(name, measure)
 
-        yield [turn(count) for count in _COUNTS if stage.wants(f"{LATENCY}.{count}")]
+        yield [turn(count) for count in stage.sizes.workers if stage.wants(f"{LATENCY}.{count}")]
 
 
 class Replicas:
@@ -109,6 +108,7 @@ BY_CPU = Case(
         Figure(f"{CPU}.2", ner.UNIT, "the same with two, on as many cores as there are", f"{CPU}.1"),
     ),
     bound_by_cpu,
+    long=True,
 )
 BY_LATENCY = Case(
     "workers",
@@ -123,8 +123,9 @@ BY_LATENCY = Case(
             Figure(
                 f"{LATENCY}.{count}", "tasks/s", f"the same with {count}", f"{LATENCY}.1", 7.5 if count == 8 else None
             )
-            for count in _COUNTS[1:]
+            for count in FULL.workers[1:]
         ),
     ),
     bound_by_latency,
+    long=True,
 )
