@@ -3,7 +3,7 @@
 One reader follows the topics and keeps the newest events in a window of bounded size. An endpoint whose place is in the
 window is served from there; one that is further behind (it was held, or disabled, or this process was down) reads the
 log itself, a few records at a time, until it has caught up. So what an endpoint costs in memory does not depend on how
-far behind it is.
+far behind it is. While there is no endpoint, nothing of the log is looked at.
 """
 
 import asyncio
@@ -147,6 +147,9 @@ class Feed(Part):
         return Stretch([event for event in map(_told, taken) if event is not None], taken[-1].offset + 1, old=True)
 
     def _keep(self, records: Sequence[Record]) -> None:
+        if not self._listeners:
+            self._pass(records)
+            return
         for record in records:
             window = self._windows[record.place]
             window.end = record.offset + 1
@@ -157,6 +160,14 @@ class Feed(Part):
                 self._bytes += event.size
         while self._bytes > self._limit:
             self._drop(self._order.popleft())
+
+    def _pass(self, records: Sequence[Record]) -> None:
+        """Nobody listens, so nothing is looked at: an endpoint that comes reads in the log what it wants of it."""
+        while self._order:
+            self._drop(self._order.popleft())
+        for record in records:
+            window = self._windows[record.place]
+            window.start = window.end = record.offset + 1
 
     def _drop(self, event: Outgoing) -> None:
         window = self._windows[event.place]
