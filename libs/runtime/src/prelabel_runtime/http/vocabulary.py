@@ -88,6 +88,7 @@ PARAMETERS: Mapping[str, str] = {
     "idempotency-key": "The same key again, with the same body, has no second effect.",
     "if-match": "The `ETag` that was read; 412 if it is not the newest any more.",
     "prefer": "`wait=N`: wait at most so many seconds.",
+    "expires": "Seconds after which no model is to be asked any more: the outcome is `expired` then.",
     "last-event-id": "The id of the last event that was received: what follows it comes.",
 }
 """What a parameter of a name means, wherever it has no description of its own."""
