@@ -97,10 +97,10 @@ async def _preload(bus: Bus, asked: Asked, texts: Sequence[str]) -> None:
     await bus.publish(messages(publication(project, 1, now_ms=now, new_id="bench")))
     for start in range(0, len(texts), _AT_ONCE):
         some = enumerate(texts[start : start + _AT_ONCE], start)
-        await bus.publish(messages([_request(project, number, text, now) for number, text in some]))
+        await bus.publish(messages([request_of(project, number, text, now) for number, text in some]))
 
 
-def _request(project: Project, number: int, text: str, now_ms: int) -> AnyEvent:
+def request_of(project: Project, number: int, text: str, now_ms: int) -> AnyEvent:
     """As the dispatcher would ask."""
     model, config = project.models[0], project.config_hash
     data = {project.label_set.questions[0].fields[0]: text}

@@ -9,6 +9,7 @@ It speaks our REST contract, in the single form. GET /calls tells how many it ha
 import argparse
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import orjson
@@ -26,15 +27,16 @@ class Quota:
     """Tokens that fill up evenly."""
 
     per_second: float
+    clock: Callable[[], float] = time.monotonic
     tokens: float = field(init=False)
-    _filled: float = field(default_factory=time.monotonic)
+    _filled: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tokens = self.per_second
+        self.tokens, self._filled = self.per_second, self.clock()
 
     def take(self) -> bool:
         """Whether there was one."""
-        now = time.monotonic()
+        now = self.clock()
         self.tokens = min(self.per_second, self.tokens + (now - self._filled) * self.per_second)
         self._filled = now
         if self.tokens < 1:

@@ -57,7 +57,7 @@ def _measure(stage: Stage, name: str, pipeline: Pipeline, measured: Measured) ->
         raise Lost(f"a backlog of {backlog} lasted for {len(beside)} requests")
     stage.note(f"{name}.ms", {"idle": idle, "backlog": beside})
     return {
-        f"{name}.{when}.{word}_ms": _quantile(seconds, share) * 1000
+        f"{name}.{when}.{word}_ms": quantile(seconds, share) * 1000
         for when, seconds in (("idle", idle), ("backlog", beside))
         for word, share in _QUANTILES.items()
     }
@@ -78,7 +78,7 @@ def ask(pipeline: Pipeline, http: httpx.Client, texts: Sequence[str]) -> Iterato
         yield seconds
 
 
-def _quantile(seconds: Sequence[float], share: float) -> float:
+def quantile(seconds: Sequence[float], share: float) -> float:
     """The least value that so many are not above."""
     ordered = sorted(seconds)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
