@@ -214,7 +214,7 @@ def _inference(runtime: Runtime, configs: Table[ConfigPublished]) -> Subscriptio
     return Subscription(
         group=names.inference_group("instant", Lane.BULK),
         topics=(names.requests("instant", Lane.BULK),),
-        batching=Batching(records=256, linger=0.02, ahead=2),
+        batching=Batching(records=1000, linger=0.02, ahead=4),
         on={PredictionRequested: inference.predict},
     )
 
