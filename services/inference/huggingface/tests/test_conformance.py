@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import pytest
 from prelabel_inference_huggingface.provider import HuggingFaceProvider
-from prelabel_provider.base import Provider
 from prelabel_provider.testing import ProviderTests
 
 _SAMPLES = ({"text": "Ada met Bob in Paris"}, {"text": "London is good"}, {"text": "bad news for Bob"})
@@ -54,19 +53,9 @@ class TestZeroShot(_Saved):
 
 class TestSpansInt8(_Saved):
     folder, other = "tags_int8", "other_tags"
-    said = {"task": "token-classification"}
-
-    @pytest.mark.xfail(strict=False, reason="dynamic quantization: the texts of a batch share one scale")
-    def test_the_batch_does_not_matter(self, model: Provider[Any]) -> None:
-        """Scores move in their third digit with the neighbours; what is said hardly ever does."""
-        super().test_the_batch_does_not_matter(model)
+    said = {"task": "token-classification", "batch_tokens": 1}  # else texts that are computed together share one scale
 
 
 class TestOneChoiceInt8(_Saved):
     folder, other = "choices_int8", "choices"
-    said = {"task": "text-classification"}
-
-    @pytest.mark.xfail(strict=False, reason="dynamic quantization: the texts of a batch share one scale")
-    def test_the_batch_does_not_matter(self, model: Provider[Any]) -> None:
-        """Scores move in their third digit with the neighbours; what is said hardly ever does."""
-        super().test_the_batch_does_not_matter(model)
+    said = {"task": "text-classification", "batch_tokens": 1}

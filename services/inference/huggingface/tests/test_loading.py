@@ -76,6 +76,16 @@ def test_int8_says_about_what_fp32_says(models: Mapping[str, Path]) -> None:
     assert np.abs(exact - rounded).max() < 0.1
 
 
+def test_neighbours_move_an_int8_score_by_little(models: Mapping[str, Path]) -> None:
+    model = _load(models["choices_int8"], task="text-classification", choices="many", least=0.0)
+    inputs = [Input(text, {"text": text}, "text") for text in ("Ada met Bob in Paris", "London is good", "bad news")]
+    for together, one in zip(model.predict(inputs * 4), inputs * 4, strict=True):
+        (alone,) = model.predict([one])
+        assert isinstance(together, Predicted)
+        assert isinstance(alone, Predicted)
+        assert [r.score for r in together.regions] == pytest.approx([r.score for r in alone.regions], abs=0.05)
+
+
 def test_an_input_that_cannot_be_read_fails_alone(models: Mapping[str, Path]) -> None:
     inputs = [Input("a", {"text": "Ada \ud800"}, "text"), Input("b", {"text": "Ada" * 9}, "text")]
     broken, long = _load(models["tags"], max_length=20).predict(inputs)

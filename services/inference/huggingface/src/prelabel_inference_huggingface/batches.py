@@ -7,7 +7,7 @@ import numpy as np
 
 from .engines import About, Batch, Engine, Floats
 
-_ON_CPU, _ON_GPU = 384, 16_384
+_ON_CPU, _ON_GPU = 256, 16_384
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ class HuggingFaceSettings(ProviderSettings):
     """What is too long for the model: windows read it piece by piece, and what they say is merged; truncate leaves out
     what does not fit; fail says too_long."""
     batch_tokens: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
-    """Tokens that the model computes at once, padding included; unless set 384 on a CPU, whose caches hold no more, and
-    16384 on a GPU."""
+    """Tokens that the model computes at once, padding included; unless set 256 on a CPU, whose caches hold no more, and
+    16384 on a GPU. 1: each text alone, so that no int8 score depends on a neighbour."""
     max_length: Annotated[int, Field(ge=1)] = 1_000_000
     """Characters. A longer text fails as too_long."""
 
