@@ -8,6 +8,7 @@ from prelabel_inference_huggingface.settings import HuggingFaceLimits
 from prelabel_inference_sklearn.settings import SklearnLimits
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
+from prelabel_provider.remote.settings import RemoteSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.credentials import KafkaCredentials, MongoCredentials
 from prelabel_runtime.egress_policy import EgressSettings
@@ -29,6 +30,7 @@ CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Ingestion", IngestionSettings),
     ("Projection", ProjectionSettings),
     ("Inference, of any provider", InferenceSettings),
+    ("Inference, of providers whose models are called", RemoteSettings),
     ("The provider huggingface", HuggingFaceLimits),
     ("The provider sklearn", SklearnLimits),
     ("Training", TrainingSettings),

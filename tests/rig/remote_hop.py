@@ -162,7 +162,7 @@ class Hop:
 async def remote_hop(
     folder: Path, models: Mapping[str, tuple[str, Mapping[str, Any]]], *, kafka: str = "", partitions: int = 8
 ) -> AsyncIterator[Hop]:
-    """A hop without replicas yet: on SQLite, where there can be one, or on topics of its own on a Kafka at HOST:PORT."""
+    """A hop without replicas yet: on SQLite, which takes one, or on topics of its own on a Kafka at HOST:PORT."""
     settings = _OnThisMachine(
         bus=f"kafka://{kafka}" if kafka else f"sqlite:///{folder / 'log.db'}",
         prefix=f"t{secrets.token_hex(5)}." if kafka else "",

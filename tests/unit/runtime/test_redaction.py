@@ -138,9 +138,11 @@ def test_secrets_that_the_process_was_given_are_known_from_its_environment(tmp_p
         "PRELABEL_WEBHOOKS_KEY_FILE": str(tmp_path / "missing"),
         "PRELABEL_PORT": "8080",
         "PRELABEL_OIDC_CLIENT_SECRET": "",
+        "PRELABEL_SECRET_NER": "third-secret",
+        "PRELABEL_SECRET_NER_HOSTS": '["ner.example.org"]',
         "PATH": "/bin",
     }
-    assert secrets_given(environment) == ["a-secret", "first-secret", "second-secret"]
+    assert secrets_given(environment) == ["a-secret", "first-secret", "second-secret", "third-secret"]
 
 
 def test_a_short_given_secret_does_not_hide_half_of_what_is_said() -> None:

@@ -44,6 +44,7 @@ from .process import (
     WorkerError,
     WorkerTimeout,
 )
+from .remote.secrets import PREFIX as SECRETS
 
 __all__ = (
     "Backoff",
@@ -383,8 +384,8 @@ class ModelWorker(Predictor):
         if self._python != sys.executable:
             for name in _OF_OUR_INTERPRETER:
                 variables.pop(name, None)
-        for name in _NOT_FOR_MODELS:
-            variables.pop(name, None)
+        for name in [name for name in variables if name in _NOT_FOR_MODELS or name.startswith(SECRETS)]:
+            del variables[name]
         variables.update(dict.fromkeys(_THREADS, str(self._limits.threads)))
         variables["TOKENIZERS_PARALLELISM"] = "true" if self._limits.threads > 1 else "false"
         return variables | self._environment

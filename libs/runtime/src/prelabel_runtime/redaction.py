@@ -51,7 +51,9 @@ _LEFT = frozenset({"exc_info", "stack_info"})
 _DEPTH = 6
 _SHORTEST = 8
 """Characters of a given secret; a shorter one would hide half of what is said."""
-_GIVEN = re.compile(r"PRELABEL_\w*(?:KEY|KEYS|SECRET|SECRETS|PASSWORD|TOKEN)(?P<file>_FILE)?")
+_GIVEN = re.compile(
+    r"PRELABEL_(?:\w*(?:KEY|KEYS|SECRET|SECRETS|PASSWORD|TOKEN)|SECRET_(?!\w*_HOSTS$)\w+?)(?P<file>_FILE)?"
+)
 _LARGEST_FILE = 64 * 1024
 
 

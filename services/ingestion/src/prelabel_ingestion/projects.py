@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError as SchemaError
 from prelabel_contract import names
 from prelabel_contract.errors import FieldError, InvalidEvent, pointer
 from prelabel_contract.events import AnyEvent, ConfigPublished, ProjectChanged, ProviderAnnounced, event
 from prelabel_contract.projects import ModelSpec, Project
+
+from .formats import FORMATS, FormatError
 
 
 def check_models(project: Project, providers: Mapping[str, ProviderAnnounced]) -> None:
@@ -31,8 +34,10 @@ def _wrong(
         known = ", ".join(sorted(providers)) or "none is running"
         yield ("provider",), f"no provider {model.provider!r} is running; known: {known}"
         return
-    for error in Draft202012Validator(provider.settings_schema).iter_errors(model.settings):
-        yield ("settings", *error.absolute_path), _without_input(error.message)
+    schema = Draft202012Validator(provider.settings_schema, format_checker=FORMATS)
+    for error in map(_plainest, schema.iter_errors(model.settings)):
+        cause = str(error.cause) if isinstance(error.cause, FormatError) else error.message
+        yield ("settings", *error.absolute_path), _without_input(cause)
     answered = project.questions_of(model)
     if model.questions:
         for question in answered:
@@ -44,6 +49,14 @@ def _wrong(
             ("provider",),
             f"{provider.provider} answers no question of the label set; it gives {', '.join(provider.kinds)}",
         )
+
+
+def _plainest(error: SchemaError) -> SchemaError:
+    """Of the ways that were all wrong, what is wrong with the one that was meant: "or null" never is."""
+    while error.context:
+        meant = [other for other in error.context if other.validator != "type"] or error.context
+        error = max(meant, key=lambda other: len(other.absolute_path))
+    return error
 
 
 def _without_input(message: str) -> str:
