@@ -553,16 +553,14 @@ class _MongoSubmissions(Submissions):
         self._database = database
 
     async def put(self, submissions: Sequence[Submission]) -> None:
+        said = [
+            {"_id": one.uid, "best": {"revision": one.revision, "content": one.content, "config": one.config}}
+            for one in submissions
+        ]
+        known = [said[place] for place in await self._database.insert("submissions", said)]
         await self._database.write(
             "submissions",
-            [
-                UpdateOne(
-                    {"_id": one.uid},
-                    {"$max": {"best": {"revision": one.revision, "content": one.content, "config": one.config}}},
-                    upsert=True,
-                )
-                for one in submissions
-            ],
+            [UpdateOne({"_id": one["_id"]}, {"$max": {"best": one["best"]}}, upsert=True) for one in known],
         )
 
     async def get_many(self, uids: Sequence[str]) -> Mapping[str, Submission]:

@@ -165,6 +165,21 @@ class Database:
                     else:
                         break
 
+    async def insert(self, name: str, documents: Sequence[Document]) -> list[int]:
+        """Write what is not there yet; returns the places of those whose `_id` is taken. Raises as `write`.
+
+        Half the price of writes that may be either.
+        """
+        collection = self.collection(name)
+        met: list[int] = []
+        for at in range(0, len(documents), _BULK):
+            with answering():
+                try:
+                    await collection.insert_many(documents[at : at + _BULK], ordered=False)
+                except BulkWriteError as error:
+                    met += [at + place for place in _met(error)]
+        return met
+
     async def find(
         self,
         name: str,
@@ -230,21 +245,24 @@ class Database:
 
 def _again(error: BulkWriteError, writes: Sequence[Write]) -> list[Write]:
     """Which writes of a bulk are to be repeated: upserts that met another one's insert."""
+    return [writes[place] for place in _met(error) if isinstance(writes[place], UpdateOne)]
+
+
+def _met(error: BulkWriteError) -> list[int]:
+    """The places in a bulk of what met a document of its `_id`. Raises where anything else went wrong."""
     details: Mapping[str, Any] = error.details or {}
-    again: list[Write] = []
+    met: list[int] = []
     transient = bool(details.get("writeConcernErrors"))
     for one in details.get("writeErrors", ()):
-        write = writes[one["index"]]
         if one["code"] == _DUPLICATE and dict(one.get("keyPattern", {"_id": 1})) == {"_id": 1}:
-            if isinstance(write, UpdateOne):
-                again.append(write)
+            met.append(one["index"])
         elif one["code"] in _TRANSIENT:
             transient = True
         else:
             raise error
     if transient:
         raise Unavailable("MongoDB did not take all of a batch") from error
-    return again
+    return met
 
 
 def later(fields: tuple[str, str], after: PageKey | None) -> Document:
