@@ -8,6 +8,7 @@ import typer
 from .exits import DATA, Ended
 from .options import Json, Profile, Project
 from .output import Out, clean
+from .regions import line_of
 from .session import meant, session
 
 if TYPE_CHECKING:
@@ -55,8 +56,6 @@ def show(out: Out, prediction: "Prediction", text: str) -> None:
         out.line(clean(f"  {prediction.outcome} {why}".rstrip()).join(("  ", "")))
         return
     for region in prediction.regions:
-        score = "" if region.score is None else f"  {region.score:.2f}"
-        words = clean(str(getattr(region, "text", "") or ""))
-        out.line(f"  {clean(', '.join(region.labels)):<12} {words}{score}".rstrip())
+        out.line(line_of(region.model_dump(), text))
     if not prediction.regions:
         out.line("  (nothing)")

@@ -19,6 +19,7 @@ from ..errors import Refused
 from .exits import DATA, Ended
 from .options import Json, Profile
 from .output import Out, clean
+from .regions import line_of
 from .session import session
 from .tasks import stdin_or
 
@@ -215,8 +216,6 @@ def _tell(out: Out, version: str, answer: "bytes | Failed", text: str) -> None:
         return
     out.line(clean(version))
     for region in regions:
-        score = "" if region.get("score") is None else f"  {region['score']:.2f}"
-        words = text[region["start"] : region["end"]] if region.get("kind") == "span" else ""
-        out.line(f"  {clean(', '.join(region.get('labels', ()))):<12} {clean(words)}{score}".rstrip())
+        out.line(line_of(region, text))
     if not regions:
         out.line("  (nothing)")
