@@ -177,7 +177,7 @@ def test_turns_that_could_never_be_had_are_refused(wrong: dict[str, object]) -> 
 def test_what_may_wait_is_asked_in_portions_that_take_the_model_a_moment() -> None:
     portions = Portions(seconds=0.1)
     places = list(range(1000))
-    assert [len(part) for part in portions.of("m", places)] == [LEAST] * (1000 // LEAST) + [1000 % LEAST]  # not known
+    assert {len(part) for part in portions.of("m", places)} == {LEAST}  # how fast it is, nobody knows yet
     portions.took("m", 100, 0.1)
     assert [len(part) for part in portions.of("m", places)] == [100] * 10
     assert [place for part in portions.of("m", places) for place in part] == places

@@ -1,6 +1,6 @@
 """One model, several lanes: whose turn it is.
 
-    turns = Turns(slots=2, weights={Lane.BULK: 4, Lane.BACKFILL: 1}, urgent=1)
+    turns = Turns(slots=2, weights={Lane.BULK: 6, Lane.BACKFILL: 1}, urgent=1)
     async with turns.turn(Lane.BULK, work=256):
         ...
 
@@ -23,8 +23,8 @@ from types import MappingProxyType
 
 from prelabel_contract.names import Lane
 
-WEIGHTS: Mapping[Lane, float] = MappingProxyType({Lane.BULK: 4.0, Lane.BACKFILL: 1.0})
-"""Shares of a model where more than one lane has work: backfill slows bulk by a quarter."""
+WEIGHTS: Mapping[Lane, float] = MappingProxyType({Lane.BULK: 6.0, Lane.BACKFILL: 1.0})
+"""Shares of a model where more than one lane has work: backfill slows bulk by a sixth."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,7 +124,7 @@ class Turns:
 
 
 PORTION_SECONDS = 0.1
-LEAST = 16
+LEAST = 8
 """Requests: less costs more than it spares anybody."""
 MAX_MODELS = 256
 

@@ -29,7 +29,7 @@ class InferenceSettings(Frozen):
     lanes: tuple[Lane, ...] = (Lane.INTERACTIVE, Lane.BULK, Lane.BACKFILL)
     """The lanes this process serves, as JSON: ["interactive"]. Urgent ones go first."""
     weights: Weights = Weights()
-    """How lanes share a model where both have work, as JSON: {"bulk": 4, "backfill": 1} slows bulk by a quarter."""
+    """How lanes share a model where both have work, as JSON: {"bulk": 6, "backfill": 1} slows bulk by a sixth."""
     records: Annotated[int, Field(ge=1, le=5000)] = 1000
     """Requests in one batch of the bulk and backfill lanes, at most: a batch is what keeps the model busy for half a
     second, but 64 at least. How many of them the model gets at once its provider says."""
