@@ -63,20 +63,26 @@ class Activity:
         """Some events have been written."""
         slot = self._slot()
         self.version += 1
+        predicted: dict[str, list[str]] = {}
         for one in batch:
-            self._versions[one.data.project] = self.version
-            if isinstance(one.data, TaskAccepted):
+            data = one.data
+            self._versions[data.project] = self.version
+            if isinstance(data, TaskAccepted):
                 slot.tasks += 1
-            elif isinstance(one.data, (PredictionCreated, PredictionFailed)):
+            elif isinstance(data, (PredictionCreated, PredictionFailed)):
                 slot.outcomes += 1
-                self._remember(one.data.project, one.data.task)
+                predicted.setdefault(data.project, []).append(data.task)
+        for project, tasks in predicted.items():
+            self._remember(project, tasks)
 
-    def _remember(self, project: str, task: str) -> None:
-        """A task of a project was predicted just now."""
+    def _remember(self, project: str, predicted: Sequence[str]) -> None:
+        """Tasks of a project were predicted just now, in this order."""
         tasks = self._latest.setdefault(project, OrderedDict())
         self._latest.move_to_end(project)
-        tasks[task] = None
-        tasks.move_to_end(task)
+        newest = list(dict.fromkeys(reversed(predicted)))[:KEPT_TASKS]
+        for task in reversed(newest):
+            tasks[task] = None
+            tasks.move_to_end(task)
         _forget(tasks, KEPT_TASKS)
         _forget(self._latest, KEPT_PROJECTS)
 

@@ -1,7 +1,8 @@
 """From events to the store. Every write bears repetition and any order: these handlers need neither care nor state."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 from prelabel_contract import names
@@ -75,8 +76,11 @@ class Projection:
 
     async def tasks_accepted(self, batch: Sequence[Event[TaskAccepted]]) -> Sequence[Reply]:
         """Tasks, the outcomes they wait for, and the lines they came on."""
-        await self.store.tasks.put([_task(e.data) for e in batch])
-        await self.store.outcomes.put([pending for e in batch for pending in _pending(e.data)])
+        await asyncio.gather(
+            self.store.tasks.put([_task(e.data) for e in batch]),
+            self.store.outcomes.put([pending for e in batch for pending in _pending(e.data)]),
+        )
+        # Lines last: whoever counts them to the end of a run finds what they wait for.
         lines = [
             StoredLine(
                 key=f"{e.data.run}:{e.data.line}",
@@ -207,7 +211,14 @@ def _pending(data: TaskAccepted) -> Sequence[StoredOutcome]:
 
 def _outcome(event: Event[PredictionCreated | PredictionFailed]) -> StoredOutcome:
     data = event.data
-    ended = StoredOutcome(
+    state, score = State.CREATED, None
+    if isinstance(data, PredictionCreated):
+        score = data.score
+    else:
+        # An end of a later version is not a prediction: it counts as failed here, and its body still tells.
+        known = data.outcome in (State.FAILED, State.CANCELLED, State.EXPIRED)
+        state = State(data.outcome) if known else State.FAILED
+    return StoredOutcome(
         request=data.request,
         project=data.project,
         task=data.task,
@@ -215,18 +226,14 @@ def _outcome(event: Event[PredictionCreated | PredictionFailed]) -> StoredOutcom
         model=data.model,
         provider=data.provider,
         task_ms=data.accepted_ms,
-        state=State.CREATED,
+        state=state,
         offset=event.offset,
         at_ms=event.time_ms,
         version=data.version,
+        score=score,
         body=data.model_dump_json(exclude_none=True, exclude=_KEPT_BESIDE),
         run=data.run,
     )
-    if isinstance(data, PredictionCreated):
-        return replace(ended, score=data.score)
-    # An end of a later version is not a prediction: it counts as failed here, and its body still tells.
-    known = data.outcome in (State.FAILED, State.CANCELLED, State.EXPIRED)
-    return replace(ended, state=State(data.outcome) if known else State.FAILED)
 
 
 _KEPT_BESIDE = {
