@@ -21,6 +21,8 @@ class Task(Model):
     @field_validator("data", "meta")
     @classmethod
     def _size(cls, value: dict[str, Json], info: ValidationInfo) -> dict[str, Json]:
+        if not value:
+            return value
         size, limit = json_size(value), MAX_BLOB_BYTES if info.field_name == "data" else MAX_META_BYTES
         if size > limit:
             raise ValueError(f"{info.field_name} is {size} bytes as JSON, the limit is {limit}")

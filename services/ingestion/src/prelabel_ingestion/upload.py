@@ -152,7 +152,10 @@ class Upload:
         return self.receipt
 
     async def _take(self, batch: Sequence[tuple[int, Any]], parse: Callable[[Any], Any]) -> None:
-        taken = await self._without_reused([await self._taken(number, parse, value) for number, value in batch])
+        taken: list[Taken] = []
+        for number, value in batch:
+            taken.append(self._small(number, parse, value) or await self._taken(number, parse, value))
+        taken = await self._without_reused(taken)
         await self._bus.publish([message for _, message, _ in taken])
         for published, _, error in taken:
             if error is None:
@@ -169,6 +172,14 @@ class Upload:
         if self._turned:
             self._metrics.over_share.inc(len(taken) - refused)
         self._metrics.refused.labels(door, "invalid").inc(refused)
+
+    def _small(self, number: int, parse: Callable[[Any], Any], value: Any) -> Taken | None:
+        """A line that needs nothing but a look, as most; None for one of which something must be stored."""
+        try:
+            made = self._door.submit_small(parse(value), number)
+            return None if made is None else (made, messages([made])[0], None)
+        except InvalidEvent as error:
+            return self._refused(error, number)
 
     async def _taken(self, number: int, parse: Callable[[Any], Any], value: Any) -> Taken:
         try:
