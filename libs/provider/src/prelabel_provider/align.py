@@ -19,7 +19,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 from prelabel_contract.projects import ModelSpec, Project, Question
@@ -31,8 +32,7 @@ from .plain import Plain
 _Raw = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Aligned:
+class Aligned(NamedTuple):
     """What is left, and what is not."""
 
     regions: Regions
@@ -71,6 +71,7 @@ class _Asked:
         )
 
 
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 _UNWANTED = ""
 """Dropped because somebody asked for it: not counted."""
 
@@ -100,7 +101,7 @@ class Aligner:
     def align(self, data: Mapping[str, JsonValue], regions: bytes) -> Aligned:
         """Align the regions (JSON, as a worker gives them) that a model found in a task's data."""
         if (plain := self._plain.align(data, regions)) is not None:
-            return Aligned(plain[0], {}, plain[1])
+            return Aligned(plain[0], _NOTHING, plain[1])
         return self.align_fully(data, regions)
 
     def align_fully(self, data: Mapping[str, JsonValue], regions: bytes) -> Aligned:

@@ -8,6 +8,7 @@ tasks from being predicted (no worker, no configuration to be read) pauses the l
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prelabel_contract.events import (
     ConfigPublished,
@@ -69,8 +70,7 @@ class _Prepared:
         return known
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(NamedTuple):
     """A request on its way."""
 
     request: PredictionRequested
@@ -270,17 +270,16 @@ class Inference:
         return [failed(job.request, "model_cannot_load", str(error)) for job in jobs]
 
     def _outcome(self, job: _Job, said: bytes | Told | Failed, version: str) -> Outcome:
-        data = job.request
+        data, prepared = job
         if isinstance(said, Told):
             version = said.version
             said = said.regions
         if isinstance(said, Failed):
             outcome = "expired" if said.reason == "deadline" else "failed"
             return failed(data, said.reason, said.detail, outcome=outcome, version=version)
-        aligned = job.prepared.aligner.align(data.data, said)
+        aligned = prepared.aligner.align(data.data, said)
         for reason, count in aligned.dropped.items():
             self.metrics.regions_dropped.labels(self.provider, reason).inc(count)
-        prepared = job.prepared
         return created(data, aligned, version=version, label_set=prepared.label_set, threshold=prepared.model.threshold)
 
 

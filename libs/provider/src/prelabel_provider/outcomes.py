@@ -42,13 +42,13 @@ class Outcomes:
 
     async def tell(self, ended: Iterable[tuple[Event[PredictionRequested], Outcome]]) -> list[Sequence[AnyEvent]]:
         """Each outcome on its topic, and a copy to whoever waits for it."""
-        now = self.clock.now_ms()
+        now, source = self.clock.now_ms(), f"/inference/{self.provider}"
         states: Counter[str] = Counter()
         replies: list[Sequence[AnyEvent]] = []
         for requested, outcome in ended:
-            told = self._event(outcome, now)
+            told = _event(outcome, source, now)
             if isinstance(outcome, PredictionCreated) and _perhaps_large(requested.data, outcome) and _too_large(told):
-                told = self._event(await self._shed(requested.data, outcome), now)
+                told = _event(await self._shed(requested.data, outcome), source, now)
             if isinstance(told.data, PredictionFailed):
                 states[told.data.outcome] += 1
                 _tell_failure(told.data)
@@ -69,9 +69,9 @@ class Outcomes:
             return failed(request, "output_too_large", "too many regions for one event", version=outcome.version)
         return outcome.model_copy(update={"regions": (), "regions_blob": regions.ref})
 
-    def _event(self, outcome: Outcome, now_ms: int) -> AnyEvent:
-        event_id = names.derived(outcome.TYPE, outcome.request)
-        return event(outcome, id=event_id, source=f"/inference/{self.provider}", time_ms=now_ms)
+
+def _event(outcome: Outcome, source: str, now_ms: int) -> AnyEvent:
+    return event(outcome, id=names.derived(outcome.TYPE, outcome.request), source=source, time_ms=now_ms)
 
 
 def _perhaps_large(request: PredictionRequested, outcome: PredictionCreated) -> bool:

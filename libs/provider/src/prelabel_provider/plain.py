@@ -86,10 +86,10 @@ class Plain:
         if question is None:
             return None
         text = data.get(question.field)
-        labels = _fitting(one.labels, self._span_labels)
-        if not isinstance(text, str) or labels is None or not one.start < one.end <= len(text):
+        labels, start, end, score = _fitting(one.labels, self._span_labels), one.start, one.end, one.score
+        if not isinstance(text, str) or labels is None or not start < end <= len(text):
             return None
-        found = text[one.start : one.end]
+        found = text[start:end]
         if one.text is not None and one.text != found:
             return None
         values = {
@@ -97,12 +97,12 @@ class Plain:
             "field": question.field,
             "question": question.name,
             "labels": labels,
-            "score": one.score,
-            "below_threshold": self._below(one.score),
+            "score": score,
+            "below_threshold": score is not None and self._below(score),
             "picture": None,
             "kind": "span",
-            "start": one.start,
-            "end": one.end,
+            "start": start,
+            "end": end,
             "text": found,
         }
         return unchecked(Span, values, _SPAN)
@@ -118,14 +118,14 @@ class Plain:
             "question": question.name,
             "labels": labels,
             "score": one.score,
-            "below_threshold": self._below(one.score),
+            "below_threshold": one.score is not None and self._below(one.score),
             "picture": None,
             "kind": "choice",
         }
         return unchecked(Choice, values, _CHOICE)
 
-    def _below(self, score: float | None) -> bool:
-        return score is not None and self._threshold is not None and score < self._threshold
+    def _below(self, score: float) -> bool:
+        return self._threshold is not None and score < self._threshold
 
 
 def _accepted(question: Question | None, mapping: Mapping[str, str | None]) -> Mapping[str, str] | None:
