@@ -18,7 +18,7 @@ import prelabel_webhooks.service
 from prelabel_contract import cloudevents
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import AnyEvent, EventData
-from prelabel_ingestion.settings import IngestionSettings, Source
+from prelabel_ingestion.settings import IngestionSettings, Share, Source
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.blobs import open_blobs
@@ -179,8 +179,10 @@ async def prelabel_here(
     before: Callable[[str], None] | None = None,
     kafka: str = "",
     webhooks: WebhooksSettings | None = None,
+    share: Share | None = None,
 ) -> AsyncIterator[Here]:
-    """Everything, ready; stopped gracefully at the end. `before` is asked before each step of the bus.
+    """Everything, ready; stopped gracefully at the end. `before` is asked before each step of the bus; `share` is what
+    each project may send into bulk.
 
     On SQLite, or on topics of its own on a Kafka at HOST:PORT.
     """
@@ -208,7 +210,7 @@ async def prelabel_here(
 
     def build(runtime: Runtime) -> Sequence[Service]:
         return [
-            prelabel_ingestion.service.build(runtime, IngestionSettings(inbound=dict(inbound))),
+            prelabel_ingestion.service.build(runtime, IngestionSettings(inbound=dict(inbound), share=share or Share())),
             prelabel_projection.service.build(runtime, ProjectionSettings(watch_seconds=0.1)),
             prelabel_training.service.build(runtime, TrainingSettings()),
             prelabel_webhooks.service.build(runtime, webhooks or quick_webhooks()),

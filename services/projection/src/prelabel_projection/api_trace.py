@@ -20,6 +20,8 @@ class ShownHop(Shown):
     """Since the hop before; null for the first."""
     door: str | None = None
     """Where it came in."""
+    lane: str | None = None
+    """The lane that it was given there; backfill too where bulk was asked for and its project's share used up."""
     run: str | None = None
     revision: int | None = None
     model: str | None = None

@@ -121,7 +121,8 @@ def _hops(
     accepted_ms = max([one.task_ms for one in outcomes], default=task.first_ms)
     hops: list[Hop] = []
     if submitted is not None:
-        hops.append({"hop": "submitted", "at_ms": submitted.at_ms, "door": submitted.door, "run": submitted.run})
+        handed_in = {"door": submitted.door, "lane": submitted.lane, "run": submitted.run}
+        hops.append({"hop": "submitted", "at_ms": submitted.at_ms, **handed_in})
     hops.append({"hop": "accepted", "at_ms": accepted_ms, "revision": task.revision})
     hops += [_outcome(one) for one in outcomes if one.state is not State.PENDING]
     hops += [{"hop": "annotated", "at_ms": one.at_ms, "annotator": one.annotator} for one in annotations]

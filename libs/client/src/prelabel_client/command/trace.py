@@ -72,7 +72,7 @@ def _timed(hops: list[tuple[int, str, str]]) -> Iterator[tuple[str, str, str, st
 
 def _about(hop: "Hop") -> str:
     value = hop.json_value()
-    words = [value.get(name) for name in ("model", "version", "annotator", "door", "reason", "detail")]
+    words = [value.get(name) for name in ("model", "version", "annotator", "door", "lane", "reason", "detail")]
     return " ".join(str(word) for word in words if word)
 
 
