@@ -1,12 +1,17 @@
 """The report as pictures, from its JSON: one small SVG per subject, of what was measured."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 Report = Mapping[str, Any]
+SERVERS = ("kafka", "mongo")
+"""What they hold is a setting of theirs."""
+_WORKER = "'s worker"
+_OURS = ("prelabel",)
+"""Among others."""
 _INK, _FAINT = "#24292f", "#8c959f"
 _COLOURS = (
     "#0969da",
@@ -100,32 +105,50 @@ def _bars(axes: Any, names: Sequence[str], values: Sequence[float], spread: Sequ
     if not names:
         return
     places = range(len(names))
-    axes.barh(places, values, xerr=spread, color=_COLOURS[0], height=0.6, error_kw={"ecolor": _INK, "linewidth": 0.8})
+    colours = [_COLOURS[0] if name in _OURS or set(names).isdisjoint(_OURS) else _FAINT for name in names]
+    axes.barh(places, values, xerr=spread, color=colours, height=0.6, error_kw={"ecolor": _INK, "linewidth": 0.8})
     axes.set_yticks(places, names)
     axes.invert_yaxis()
 
 
 def _costs(axes: Any, report: Report) -> bool:
-    """What a task costs in each process."""
-    costs: Mapping[str, Mapping[str, float]] = report["cpu_us_per_task"]
-    processes = [name for name in dict.fromkeys(name for one in costs.values() for name in one) if name != "all"]
+    """What a task costs in each process; the models' own, which cost what they cost anywhere, are left out."""
+    return _stacks(axes, {name: one for name, one in _all_costs(report) if not name.startswith("hops.")})
+
+
+def _hops(axes: Any, report: Report) -> bool:
+    """What a task costs in each hop."""
+    return _stacks(axes, {name: one for name, one in _all_costs(report) if name.startswith("hops.")})
+
+
+def _all_costs(report: Report) -> Iterator[tuple[str, Mapping[str, float]]]:
+    for name, costs in report["cpu_us_per_task"].items():
+        yield name, {part: cost for part, cost in costs.items() if part != "all" and not part.endswith(_WORKER)}
+
+
+def _stacks(axes: Any, costs: Mapping[str, Mapping[str, float]]) -> bool:
     left = [0.0] * len(costs)
-    for number, process in enumerate(processes):
-        widths = [one.get(process, 0.0) for one in costs.values()]
-        axes.barh(range(len(costs)), widths, left=left, height=0.6, label=process, color=_COLOURS[number % 10])
+    for number, part in enumerate(dict.fromkeys(part for one in costs.values() for part in one)):
+        widths = [one.get(part, 0.0) for one in costs.values()]
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.barh(range(len(costs)), widths, left=left, height=0.6, label=part, color=colour)
         left = [before + width for before, width in zip(left, widths, strict=True)]
     if costs:
         axes.set_yticks(range(len(costs)), list(costs))
         axes.invert_yaxis()
-        axes.legend(fontsize=7, ncols=2, frameon=False)
+        _legend_beside(axes)
     axes.set_xlabel("CPU µs per task")
     return bool(costs)
+
+
+def _legend_beside(axes: Any) -> None:
+    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _latency(axes: Any, report: Report) -> bool:
     """How long one interactive request takes."""
     found = {one["name"]: one["median"] for one in report["results"]}
-    names = [name for name in found if re.fullmatch(r"interactive\.\w+\.p\d+_ms", name)]
+    names = [name for name in found if re.fullmatch(r"interactive\.[\w.]+\.p\d+_ms", name)]
     _bars(axes, [name.removesuffix("_ms") for name in names], [found[name] for name in names], [[0.0] * len(names)] * 2)
     axes.set_xlabel("ms, as an HTTP client sees it")
     return bool(names)
@@ -156,14 +179,14 @@ def _memory(axes: Any, report: Report) -> bool:
     shown = {name: runs[-1] for name, runs in report["details"].items() if re.fullmatch(r"memory\.\w+", name)}
     number = 0
     for name, samples in shown.items():
-        for process in dict.fromkeys(key for sample in samples for key in sample["mib"]):
+        for process in dict.fromkeys(key for sample in samples for key in sample["mib"] if key not in SERVERS):
             points = [(sample["seconds"], sample["mib"][process]) for sample in samples if process in sample["mib"]]
             seconds, mib = zip(*points, strict=True)
             label = f"{name.removeprefix('memory.')}: {process}"
             axes.plot(seconds, mib, label=label, color=_COLOURS[number % 10], linestyle=("-", "--")[number // 10 % 2])
             number += 1
     if shown:
-        axes.legend(fontsize=7, ncols=2, frameon=False)
+        _legend_beside(axes)
     axes.set_xlabel("seconds since the upload began")
     axes.set_ylabel("MiB in RAM")
     axes.set_ylim(bottom=0)
@@ -173,7 +196,8 @@ def _memory(axes: Any, report: Report) -> bool:
 PLOTS = (
     Plot("shares.svg", "End to end, against the model alone", _shares),
     Plot("peers.svg", "The same model behind other programs", _peers),
-    Plot("costs.svg", "What a task costs", _costs),
+    Plot("costs.svg", "What a task costs each process, beside the model", _costs),
+    Plot("hops.svg", "What a task costs in each hop, alone", _hops),
     Plot("latency.svg", "One interactive request", _latency),
     Plot("scaling.svg", "More workers", _scaling),
     Plot("memory.svg", "Memory while tasks go through", _memory),

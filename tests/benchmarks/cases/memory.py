@@ -10,14 +10,13 @@ from tests.benchmarks.case import Case, Figure, Turn, Values
 from tests.benchmarks.cases.echo import ASKED
 from tests.benchmarks.cases.ingest import content
 from tests.benchmarks.pipeline import Pipeline
+from tests.benchmarks.plots import SERVERS
 from tests.benchmarks.processes import rss_of
 from tests.benchmarks.stage import Stage
 
 _LOOK_S = 0.5
 _SAMPLES = 60
 """Kept for the picture."""
-_NOT_OURS = {"kafka", "mongo"}
-"""Servers: what they hold is a setting of theirs."""
 
 
 @contextmanager
@@ -51,7 +50,7 @@ def _measure(stage: Stage, name: str, pipeline: Pipeline) -> Values:
     growth = {
         process: max(sample.mib.get(process, 0.0) for sample in samples) - before[process]
         for process in before
-        if process not in _NOT_OURS
+        if process not in SERVERS
     }
     stage.note(f"{name}.growth", {process: round(mib, 1) for process, mib in growth.items()})
     return {f"{name}.rss_growth_mib": max(growth.values())}

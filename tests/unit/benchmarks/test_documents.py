@@ -32,7 +32,8 @@ REPORT: dict[str, Any] = {
     "commit": "abc",
     "failed": {"encoder": "ServerError: no Java"},
     "warnings": ["ner.bare, round 2: others used 0.4 cores meanwhile"],
-    "cpu_us_per_task": {"ner.sqlite": {"all_in_one": 400.0, "all": 400.0}, "ner.kafka": {"kafka": 100.0}},
+    "cpu_us_per_task": {"ner.sqlite": {"all_in_one": 400.0, "all": 400.0}, "ner.kafka": {"kafka": 100.0},
+                        "hops.sqlite": {"upload": 50.0}},
     "details": {"memory.sqlite": [[{"seconds": 0.0, "mib": {"all_in_one": 90.0}}]], "memory.sqlite.growth": [{}]},
 }  # fmt: skip
 
