@@ -29,6 +29,7 @@ async def test_a_trace_is_that_of_the_newest_revision(here: Here) -> None:
     project = await here.project()
     for text in ("Ada", "Grace"):
         await here.post(f"{project}/tasks", task(text, id="mail-2"))
+        await here.until(f"{project}/tasks/mail-2", lambda seen, text=text: seen["data"]["text"] == text)
         await here.predicted(project, "mail-2")
     shown = await here.get(f"{project}/tasks/mail-2")
     trace = await here.get(f"{project}/tasks/mail-2/trace")
