@@ -68,12 +68,16 @@ class Concurrency:
             self.limit = max(self.limit, min(aim, self.limit + 1.0))
         self.limit = min(self.limit, self._most)
 
-    def overloaded(self, now: float, *, began: float) -> None:
-        """A call that was sent at `began` was refused as one too many, failed, or was not answered in time."""
+    def overloaded(self, now: float, *, began: float, by_rate: bool = False) -> None:
+        """A call that was sent at `began` was refused as one too many, failed, or was not answered in time.
+
+        `by_rate`: it may well have been the rate that was too much, of which somebody else keeps count: then the limit
+        is cut, and what it was is not held against it.
+        """
         self.in_flight -= 1
         if began <= self._cut_at:
             return
-        self._too_much = max(self.limit, 2.0)
+        self._too_much = float("inf") if by_rate else max(self.limit, 2.0)
         self.limit = max(1.0, self.limit * CUT)
         self._cut_at = now
 

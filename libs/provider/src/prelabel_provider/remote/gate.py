@@ -363,7 +363,7 @@ class Gate:
                 self.concurrency.ended()
                 self.breaker.failed(now, began=began, probe=probe, at_once=True)
             case Throttled():
-                self.concurrency.overloaded(now, began=began)
+                self.concurrency.overloaded(now, began=began, by_rate=self._rate is not None)
                 self.breaker.succeeded(now, began=began, probe=probe)
             case _:
                 self.concurrency.overloaded(now, began=began)
