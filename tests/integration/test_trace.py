@@ -1,11 +1,12 @@
 """Traces: where a task has been, and what it waits for."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
 from prelabel_runtime.store.base import State, StoredOutcome
 
-from tests.rig.in_process import Here, task
+from tests.rig.in_process import Here, Json, task
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -25,11 +26,15 @@ async def test_a_trace_tells_each_hop_in_the_order_of_time(here: Here) -> None:
     assert trace["waiting"] == []
 
 
+def _says(text: str, shown: Json) -> bool:
+    return bool(shown["data"]["text"] == text)
+
+
 async def test_a_trace_is_that_of_the_newest_revision(here: Here) -> None:
     project = await here.project()
     for text in ("Ada", "Grace"):
         await here.post(f"{project}/tasks", task(text, id="mail-2"))
-        await here.until(f"{project}/tasks/mail-2", lambda seen, text=text: seen["data"]["text"] == text)
+        await here.until(f"{project}/tasks/mail-2", partial(_says, text))
         await here.predicted(project, "mail-2")
     shown = await here.get(f"{project}/tasks/mail-2")
     trace = await here.get(f"{project}/tasks/mail-2/trace")
