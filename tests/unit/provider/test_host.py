@@ -42,7 +42,7 @@ class Pairs(Provider[ProviderSettings]):
         return cls()
 
     def describe(self) -> Description:
-        return Description("1", self.kinds)
+        return Description("1", self.kinds, runs_on="an abacus")
 
     def predict(self, batch: Sequence[Input]) -> Sequence[Prediction]:
         self.said.append(" ".join(one.text for one in batch))
@@ -88,6 +88,8 @@ def test_a_model_is_warm_before_it_counts_as_loaded() -> None:
     _step(host, jobs)
     assert Pairs.said == ["load", "Ready?"]
     assert [type(word) for word in said] == [Began, Loaded]
+    assert isinstance(said[1], Loaded)
+    assert said[1].runs_on == "an abacus"
 
 
 def test_a_model_that_others_pushed_out_is_loaded_by_the_question_that_needs_it() -> None:

@@ -116,6 +116,8 @@ class Description:
     kinds: frozenset[str]
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Labels it may give, by kind of region; a kind that is missing is open."""
+    runs_on: str = field(default="", compare=False)
+    """What computes, for people and logs: cpu, 2 threads; cuda:0, bf16. It changes nothing that is said."""
 
 
 class Provider(ABC, Generic[S]):

@@ -107,6 +107,7 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     version: str
     kinds: list[str]
     labels: dict[str, list[str]]
+    runs_on: str = ""
 
 
 class Unloaded(msgspec.Struct, frozen=True, tag="unloaded"):

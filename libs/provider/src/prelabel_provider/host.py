@@ -123,7 +123,8 @@ class Host:
                 self._models.popitem(last=False)
             model = self._provider.load(settings)
             said = model.describe()
-            answer = Loaded(question.id, said.version, sorted(said.kinds), {k: list(v) for k, v in said.labels.items()})
+            labels = {kind: list(values) for kind, values in said.labels.items()}
+            answer = Loaded(question.id, said.version, sorted(said.kinds), labels, said.runs_on)
             _warm(model)
         except ValidationError as error:
             wrong = field_errors(error)

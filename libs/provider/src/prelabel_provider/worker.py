@@ -298,7 +298,7 @@ class ModelWorker(Predictor):
             asked.inputs = len(left)
             await process.ask(frame, asked)
             if asked.loaded is not None:
-                model.description = _described(asked.loaded)
+                model.description = self._described(asked.loaded)
             _raise_if_not_loaded(asked)
             said |= {left[place]: _outcome(one) for place, one in asked.answers.items()}
             lost += [([left[place] for place in places], error) for places, error in asked.lost]
@@ -316,8 +316,14 @@ class ModelWorker(Predictor):
             await process.ask(pack(Load(asked.id, key, settings)), asked)
             _raise_if_not_loaded(asked)
             if asked.loaded is not None:
-                return _described(asked.loaded)
+                return self._described(asked.loaded)
         raise CannotStart(f"its process ends before it is asked: {asked.interrupted}")
+
+    def _described(self, loaded: Loaded) -> Description:
+        told = {"provider": self._provider, "version": loaded.version, "runs_on": loaded.runs_on}
+        _log.info("model loaded", extra=told)
+        labels = {kind: tuple(values) for kind, values in loaded.labels.items()}
+        return Description(loaded.version, frozenset(loaded.kinds), labels, loaded.runs_on)
 
     def _asked(self, *, searching: bool = False) -> Asked:
         limits = self._limits
@@ -401,11 +407,6 @@ def _raise_if_not_loaded(asked: Asked) -> None:
             raise CannotLoad(f"loading a model took longer than {asked.load_seconds:g} s")
         case error:
             raise CannotLoad(f"loading a model: {error}")
-
-
-def _described(loaded: Loaded) -> Description:
-    labels = {kind: tuple(values) for kind, values in loaded.labels.items()}
-    return Description(loaded.version, frozenset(loaded.kinds), labels)
 
 
 def _unfit(item: Item) -> Failed | None:

@@ -1,6 +1,5 @@
 """Transformers models as a provider: spans, choices and texts."""
 
-import logging
 from collections.abc import Sequence
 from typing import Self
 
@@ -17,7 +16,6 @@ from .spans import TokenClassification
 from .tasks import Task
 from .tokens import Tokens
 
-_log = logging.getLogger(__name__)
 _ANSWERS = {
     *("task", "aggregation", "choices", "least", "labels", "hypothesis", "prompt", "new_tokens"),
     *("max_tokens", "overlap", "long_texts"),
@@ -33,10 +31,11 @@ class HuggingFaceProvider(Provider[HuggingFaceSettings]):
     Settings = HuggingFaceSettings
     batch = BatchShape(records=64, size=16_384)  # characters: an encoder of the usual size takes a second for it
 
-    def __init__(self, settings: HuggingFaceSettings, task: Task, version: str) -> None:
+    def __init__(self, settings: HuggingFaceSettings, task: Task, version: str, runs_on: str) -> None:
         self._settings = settings
         self._task = task
         self._version = version
+        self._runs_on = runs_on
 
     @classmethod
     def load(cls, settings: HuggingFaceSettings) -> Self:
@@ -44,13 +43,12 @@ class HuggingFaceProvider(Provider[HuggingFaceSettings]):
         saved = find(settings)
         task, about, content = _loaded(saved, Tokens.load(saved, settings), settings)
         version = f"{saved.name}+{content[:16]}/{about.engine}-{about.precision}"
-        said = {"version": version, "engine": about.engine, "device": about.device, "precision": about.precision}
-        _log.info("model loaded", extra=said)
-        return cls(settings, task, version)
+        return cls(settings, task, version, f"{about.device}, {about.engine}, {about.precision}")
 
     def describe(self) -> Description:
         """The model's name, a hash of its files and of what the settings make of it, engine and precision."""
-        return Description(self._version, frozenset({self._task.kind}), self._task.described())
+        kinds = frozenset({self._task.kind})
+        return Description(self._version, kinds, self._task.described(), self._runs_on)
 
     def predict(self, batch: Sequence[Input]) -> Sequence[Prediction]:
         """Run the batch's texts through the model together."""

@@ -3,6 +3,7 @@
 scikit-learn itself is imported with the first model: seconds, and a hundred megabytes, that an idle provider saves.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -52,7 +53,8 @@ class SklearnProvider(Provider[SklearnSettings]):
         said = self._settings.model_dump(mode="json", exclude_defaults=True, exclude=set(_NOT_IN_THE_VERSION))
         content = content_hash({"file": self._loaded.content, **said})
         labels = {self._answers.kind: self._answers.labels} if self._answers.labels else {}
-        return Description(f"{self._loaded.name}-{content[:16]}", frozenset({self._answers.kind}), labels)
+        kinds = frozenset({self._answers.kind})
+        return Description(f"{self._loaded.name}-{content[:16]}", kinds, labels, f"cpu, {_threads()}")
 
     def predict(self, batch: Sequence[Input]) -> Sequence[Prediction]:
         """Ask about the whole batch at once, or in portions where it is large."""
@@ -64,6 +66,12 @@ class SklearnProvider(Provider[SklearnSettings]):
             return said
         rest = iter(said)
         return [unfit[place] if place in unfit else next(rest) for place in range(len(batch))]
+
+
+def _threads() -> str:
+    """What the process that runs models is told (`worker`)."""
+    threads = os.environ.get("OMP_NUM_THREADS", "any number of")
+    return f"{threads} thread{'' if threads == '1' else 's'}"
 
 
 def _portions(given: "Given", sizes: Sequence[int]) -> Iterator["Given"]:
