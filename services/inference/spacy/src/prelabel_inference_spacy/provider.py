@@ -22,7 +22,7 @@ class SpacyProvider(Provider[SpacySettings]):
     name = "spacy"
     kinds = frozenset({"span", "choice", "relation"})
     Settings = SpacySettings
-    batch = BatchShape(records=64)  # larger ones are no faster, and somebody who is in a hurry may wait for one
+    batch = BatchShape(records=32)  # larger ones are no faster, and somebody who is in a hurry may wait for one
 
     def __init__(self, settings: SpacySettings, loaded: Loaded) -> None:
         self._settings = settings
