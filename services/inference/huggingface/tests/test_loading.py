@@ -225,20 +225,6 @@ def test_an_onnx_graph_needs_no_torch(models: Mapping[str, Path]) -> None:
     assert loaded == "loaded: []"
 
 
-@pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="needs huggingface-hub")
-def test_a_model_of_the_hub_is_read_from_its_cache_and_never_called_for_unless_allowed(
-    models: Mapping[str, Path], tmp_path: Path
-) -> None:
-    snapshot = tmp_path / "models--owner--name" / "snapshots" / COMMIT
-    shutil.copytree(models["tags"], snapshot)
-    settings = {"hub": "owner/name", "revision": COMMIT, "task": "token-classification"}
-    version, _ = _said(settings, HF_HUB_CACHE=str(tmp_path))
-    assert version.startswith("owner/name@0123456789ab+")
-    refused, _ = _said({**settings, "hub": "owner/other"}, HF_HUB_CACHE=str(tmp_path))
-    assert refused.startswith("refused: hub: owner/other at")
-    assert "PRELABEL_HUGGINGFACE_DOWNLOADS=true" in refused
-
-
 @pytest.mark.skipif(find_spec("torch") is not None, reason="says what is missing without torch")
 def test_without_torch_it_is_said_what_to_install(copied: Path) -> None:
     (copied / "model.onnx").unlink()
