@@ -26,6 +26,8 @@ class Ask:
     answer: "asyncio.Future[Said]"
     deadline: float
     """Nobody waits for it any longer; infinity where there is none."""
+    place: int = 0
+    """In line, unlike every other's; the gate gives it."""
     attempts: int = 0
     """That failed, whoever was at fault, but for those that the target asked to wait for."""
     first: float | None = None
@@ -62,22 +64,22 @@ class Waiting:
     def __bool__(self) -> bool:
         return bool(self._ready or self._later)
 
-    def put(self, ask: Ask, place: int) -> None:
-        """It may be sent; `place` is its place in line, unlike every other's."""
-        heapq.heappush(self._ready, (ask.urgency, place, ask))
+    def put(self, ask: Ask) -> None:
+        """It may be sent."""
+        heapq.heappush(self._ready, (ask.urgency, ask.place, ask))
 
-    def put_later(self, ask: Ask, due: float, place: int) -> None:
+    def put_later(self, ask: Ask, due: float) -> None:
         """It may be sent again from `due` on, if repeats are to be had."""
-        heapq.heappush(self._later, (due, place, ask))
+        heapq.heappush(self._later, (due, ask.place, ask))
 
     def due(self, now: float) -> Ask | None:
         """The first repeat whose time has come."""
         self._drop_done()
         return self._later[0][2] if self._later and self._later[0][0] <= now else None
 
-    def wake(self, place: int) -> None:
+    def wake(self) -> None:
         """The first repeat may be sent."""
-        self.put(heapq.heappop(self._later)[2], place)
+        self.put(heapq.heappop(self._later)[2])
 
     def next_due(self) -> float:
         """When the first repeat is due; infinity without one."""

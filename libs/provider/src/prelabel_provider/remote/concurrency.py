@@ -4,6 +4,8 @@ NEAR = 0.8
 """Only a limit that is used to this part of it says anything by being answered."""
 CUT = 0.7
 """What is left of the limit when the target says, or shows, that it is too much."""
+CUT_BY_RATE = 0.9
+"""The same where it may have been the rate, not the limit, that was too much."""
 CAUTIOUS = 0.95
 """To this part of what was too much last, the limit grows by one per round trip."""
 SPREAD = 0.8
@@ -78,7 +80,7 @@ class Concurrency:
         if began <= self._cut_at:
             return
         self._too_much = float("inf") if by_rate else max(self.limit, 2.0)
-        self.limit = max(1.0, self.limit * CUT)
+        self.limit = max(1.0, self.limit * (CUT_BY_RATE if by_rate else CUT))
         self._cut_at = now
 
     def ended(self) -> None:

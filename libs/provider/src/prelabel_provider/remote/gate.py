@@ -88,7 +88,7 @@ class Gate:
         self._models: dict[str, Model] = {}
         self._deadlines: list[tuple[float, int, Ask]] = []
         self._line = count()
-        """Places in line: who is repeated goes behind those that wait already."""
+        """Places in line. Who is repeated keeps its place: those that came with it wait for it."""
         self._succeeded_at = float("-inf")
         self._not_before = float("-inf")
         """The target asked to wait until then."""
@@ -122,9 +122,10 @@ class Gate:
         self._asked_at = now
         self._models[model.key] = model
         for ask in asks:
-            model.waiting.put(ask, next(self._line))
+            ask.place = next(self._line)
+            model.waiting.put(ask)
             if ask.deadline != float("inf"):
-                heapq.heappush(self._deadlines, (ask.deadline, next(self._line), ask))
+                heapq.heappush(self._deadlines, (ask.deadline, ask.place, ask))
         self._changed.set()
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_all())
@@ -241,7 +242,9 @@ class Gate:
                 if not self.budget.take(now, part):
                     return self.budget.wait(now, part)
             self._tools.metrics.remote_retries.labels(self._tools.provider).inc()
-            model.waiting.wake(next(self._line))
+            if self.is_open:
+                due.place = next(self._line)  # another one is the next probe: perhaps it is this task that does harm
+            model.waiting.wake()
         return model.waiting.next_due() - now
 
     # ------------------------------------------------------------------------------------------------- one call
@@ -365,6 +368,8 @@ class Gate:
             case Throttled():
                 self.concurrency.overloaded(now, began=began, by_rate=self._rate is not None)
                 self.breaker.succeeded(now, began=began, probe=probe)
+                if self._rate is not None:
+                    self._rate.pace.refused(now)
             case _:
                 self.concurrency.overloaded(now, began=began)
                 self.breaker.failed(now, began=began, probe=probe)
@@ -380,9 +385,7 @@ class Gate:
             ask.tell(Failed(failure.reason, failure.detail))
             return
         ask.alone, ask.failure = True, failure
-        model.waiting.put(
-            ask, next(self._line)
-        )  # once, and not for lack of an answer: the budget has nothing to do with it
+        model.waiting.put(ask)  # once, and its target is well: the budget is for other repeats
 
     # --------------------------------------------------------------------------------------------------- once more
 
@@ -395,7 +398,7 @@ class Gate:
             self._give_up(ask, now)
             return
         wait = min(FIRST_REPEAT * 2.0 ** max(0, ask.attempts - 1), LONGEST_REPEAT)
-        model.waiting.put_later(ask, max(now + wait, self._not_before), next(self._line))
+        model.waiting.put_later(ask, max(now + wait, self._not_before))
 
     def _answers_others(self, ask: Ask) -> bool:
         """Or answered something about it: then it is this task that it cannot answer."""
