@@ -231,3 +231,7 @@ def test_without_torch_it_is_said_what_to_install(copied: Path) -> None:
     (copied / "model.safetensors").write_bytes(b"")
     with pytest.raises(BadSettings, match=r"install prelabel-inference-huggingface\[torch\]"):
         _load(copied)
+
+
+def test_it_is_reported_what_a_model_runs_on(models: Mapping[str, Path]) -> None:
+    assert _load(models["tags_int8"], device="cpu").describe().runs_on == "cpu, onnx, int8"
