@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_contract.projects import LabelSet, ModelSpec, Project, Question
-from prelabel_contract.regions import REGIONS, Choice, Relation, Span
+from prelabel_contract.regions import REGIONS, Choice, Region, Relation, Span
 from prelabel_provider.align import Aligned, Aligner
 
 TEXT = "Ada met 😀 Bob"
@@ -298,7 +298,7 @@ def test_the_short_way_comes_to_the_same_as_the_full_one(
 
 
 def test_the_usual_prediction_goes_the_short_way() -> None:
-    usual = (
+    usual: tuple[tuple[Aligner, list[Region]], ...] = (
         (_aligner(ENTITIES), [Span(start=0, end=3, labels=("PERSON",), text="Ada")]),
         (_aligner(AREA, labels={"fine": "good"}), [Choice(labels=("fine",), score=0.5)]),
         (_aligner(ENTITIES), []),
