@@ -201,6 +201,19 @@ async def test_the_same_content_in_two_lanes_is_one_request_that_has_one_outcome
     uid = names.task_uid(PROJECT, "t")
     (outcome,) = (await stage.runtime.store.outcomes.of_tasks([uid]))[uid]
     assert (outcome.state, outcome.revision) == (State.CREATED, 1)
+    accepted = [(one.revision, one.unchanged) for one in await stage.data(names.TASKS)]  # type: ignore[attr-defined]
+    assert accepted == [(1, False), (1, True)]  # the one that was overtaken changed nothing
+    assert await stage.count(names.PREDICTIONS) == 1
+
+
+async def test_the_same_task_in_all_lanes_at_once_is_asked_for_once(stage: Stage) -> None:
+    for lane in Lane:
+        await stage.submit(*(task(f"t{number}", f"Ada {number}", lane) for number in range(200)))
+    await stage.together(URGENT, BULK, BACKFILL)
+    asked = [await stage.count(names.requests("rules", lane)) for lane in Lane]
+    assert sum(asked) == 200
+    accepted = await stage.data(names.TASKS)
+    assert [one.unchanged for one in accepted].count(False) == 200  # type: ignore[attr-defined]
 
 
 async def test_a_deleted_task_does_not_come_back_through_a_lane_that_is_faster(stage: Stage) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from prelabel_ingestion.precedence import PORTION, after_everybody, in_portions
+import pytest
+from prelabel_ingestion.precedence import PORTION, Apart, after_everybody, in_portions
 from prelabel_runtime.service import Reply
 from prelabel_runtime.testing.doubles import ManualClock
 
@@ -68,3 +69,44 @@ async def test_backfill_lets_others_have_four_fifths_of_a_loop_that_is_always_bu
     other.cancel()
     assert handled.portions == [PORTION] * 11
     assert abs(busy.rounds * 0.1 - 4 * 10 * 1.0) < 3
+
+
+class Submitted:
+    """As much of an event as is looked at."""
+
+    def __init__(self, task: str) -> None:
+        self.data = self
+        self.task = task
+
+
+async def test_what_is_about_one_task_is_handled_one_after_the_other_and_the_rest_is_not_held_up() -> None:
+    told: list[str] = []
+    go = asyncio.Event()
+
+    async def handle(batch: Sequence[Submitted]) -> Sequence[Reply]:
+        words = "".join(one.task for one in batch)
+        told.append(f"{words} begins")
+        if words == "ab":
+            await go.wait()
+        told.append(f"{words} ends")
+        return [[]] * len(batch)
+
+    apart = Apart(handle)
+    batches = [asyncio.create_task(apart([Submitted(task) for task in tasks])) for tasks in ("ab", "bc", "d", "cb")]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert told == ["ab begins", "d begins", "d ends"]
+    go.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*batches)
+    assert told[3:] == ["ab ends", "bc begins", "bc ends", "cb begins", "cb ends"]
+
+
+async def test_a_batch_that_fails_holds_up_nobody() -> None:
+    async def handle(batch: Sequence[Submitted]) -> Sequence[Reply]:
+        raise ValueError
+
+    apart = Apart(handle)
+    for _ in range(2):
+        with pytest.raises(ValueError):  # noqa: PT011 - the handler's own
+            await apart([Submitted("a")])

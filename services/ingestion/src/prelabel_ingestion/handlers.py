@@ -80,7 +80,8 @@ class Dispatcher:
                 detail = "the task of that id was deleted, for good: give it another id"
                 replies.append(_rejected(submitted, "deleted", detail, at="/id"))
                 continue
-            if before is not None and before.content == this.content and before.revision < this.revision:
+            # The newer one of two lanes may have been here first: then this one changes nothing either.
+            if before is not None and before.content == this.content and before.revision != this.revision:
                 config = await self.configs.find(before.config)
                 as_it_was = self._asks(project) if config is None else self.asks.of(config.hash, config.project)
                 replies.append(_accepted(submitted, content, as_it_was, before, now, unchanged=True))

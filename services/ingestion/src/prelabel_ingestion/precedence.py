@@ -52,6 +52,29 @@ def after_everybody(handle: Handler, monotonic: Callable[[], float]) -> Handler:
     return handle_batch
 
 
+class Apart:
+    """Handles what is about one task one after the other, whichever groups it comes through: what one of them writes
+    down about it, the next one sees."""
+
+    def __init__(self, handle: Handler) -> None:
+        self._handle = handle
+        self._under_way: dict[str, asyncio.Future[None]] = {}
+
+    async def __call__(self, batch: Sequence[Any]) -> Sequence[Reply]:
+        """As the handler does, once nobody else is at one of the batch's tasks."""
+        uids = {e.data.task for e in batch}
+        while others := {self._under_way[uid] for uid in uids if uid in self._under_way}:
+            await asyncio.wait(others)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way |= dict.fromkeys(uids, done)
+        try:
+            return await self._handle(batch)
+        finally:
+            for uid in uids:
+                del self._under_way[uid]
+            done.set_result(None)
+
+
 async def _until_idle(seconds: float, monotonic: Callable[[], float]) -> None:
     """Return when the loop comes round at once, or after some time."""
     now = monotonic()

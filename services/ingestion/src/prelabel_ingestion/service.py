@@ -22,7 +22,7 @@ from prelabel_runtime.service import Batching, Handler, Service, Subscription, e
 from . import api
 from .doors import Doors
 from .handlers import Dispatcher, InboundDoor
-from .precedence import after_everybody, in_portions
+from .precedence import Apart, after_everybody, in_portions
 from .replies import Replies
 from .settings import IngestionSettings
 from .shares import Shares
@@ -43,6 +43,7 @@ def build(runtime: Runtime, settings: IngestionSettings) -> Service:
     dispatcher = Dispatcher(
         tables.projects, tables.configs, runtime.store.submissions, runtime.blobs, runtime.clock, shares
     )
+    apart = Apart(dispatcher.tasks)
     replies = Replies(runtime.bus, runtime.rng)
     doors = Doors(runtime, tables, dispatcher, replies, settings)
     sweeper = Sweeper(runtime.blobs, runtime.store.submissions, runtime.clock, days=settings.sweep_days)
@@ -53,7 +54,7 @@ def build(runtime: Runtime, settings: IngestionSettings) -> Service:
         parts=(tables.projects, tables.configs, tables.providers, replies, sweeper),
         subscriptions=(
             *(
-                _dispatching(dispatcher, lane, settings, runtime.clock)
+                _dispatching(dispatcher, apart, lane, settings, runtime.clock)
                 for lane in (Lane.BULK, Lane.INTERACTIVE, Lane.BACKFILL)
             ),
             *(
@@ -70,15 +71,18 @@ def build(runtime: Runtime, settings: IngestionSettings) -> Service:
     )
 
 
-def _dispatching(dispatcher: Dispatcher, lane: Lane, settings: IngestionSettings, clock: Clock) -> Subscription:
+def _dispatching(
+    dispatcher: Dispatcher, apart: Apart, lane: Lane, settings: IngestionSettings, clock: Clock
+) -> Subscription:
     """One lane's part of `submitted`: a group of its own, so that nobody waits for another lane to be dispatched."""
     many = Batching(records=settings.dispatch_records, linger=0.005)
     few = Batching(records=INTERACTIVE_RECORDS, linger=0.0)
-    tasks: Handler = {
-        Lane.INTERACTIVE: dispatcher.tasks,
-        Lane.BULK: in_portions(dispatcher.tasks),
-        Lane.BACKFILL: after_everybody(dispatcher.tasks, clock.monotonic),
-    }[lane]
+    by_lane: Mapping[Lane, Handler] = {
+        Lane.INTERACTIVE: apart,
+        Lane.BULK: in_portions(apart),
+        Lane.BACKFILL: after_everybody(apart, clock.monotonic),
+    }
+    tasks = by_lane[lane]
     on: Mapping[type[EventData], Handler] = {
         TaskSubmitted: tasks,
         RunOpened: each(dispatcher.run_opened),

@@ -19,6 +19,9 @@ from .settings import Share
 MAX_BUCKETS = 10_000
 """Projects that are remembered at once; those that used theirs longest ago are forgotten first."""
 
+_ROUNDING = 1e-6
+"""Tasks: what sums of seconds may be wrong by."""
+
 
 class Shares:
     """Everybody's bucket in this process."""
@@ -48,7 +51,7 @@ class Shares:
         share = self._shares.get(project, self._otherwise)
         now = self._monotonic()
         drained = max(now, self._drained.get(project, now))
-        if (drained - now) * share.per_second + 1 > share.tasks:
+        if (drained - now) * share.per_second + 1 > share.tasks + _ROUNDING:
             self._metrics.over_share.inc()
             return Lane.BACKFILL
         self._drained.pop(project, None)
@@ -61,4 +64,4 @@ class Shares:
         """Tasks that would fit now."""
         share = self._shares.get(project, self._otherwise)
         now = self._monotonic()
-        return int(share.tasks - max(0.0, self._drained.get(project, now) - now) * share.per_second)
+        return int(share.tasks - max(0.0, self._drained.get(project, now) - now) * share.per_second + _ROUNDING)
