@@ -39,7 +39,8 @@ def main() -> int:
     """Measure, write, print."""
     parser = _parser()
     arguments = parser.parse_args()
-    wants = wanted(arguments.only)
+    sizes = SIZES[arguments.size]
+    wants = wanted(arguments.only, sizes.skipped)
     cases = chosen(wants, [*arguments.only, *(["peers"] if arguments.peers else [])])
     if arguments.list:
         for case in CASES:
@@ -49,13 +50,14 @@ def main() -> int:
         parser.error(f"no figure is called or begins with {' or '.join(arguments.only)}; --list shows all")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every try of what succeeds later
     console, found, interrupted = Console(), Found(), False
+    if not console.is_terminal:
+        console.width = 160  # a log has no edge
     kept = OUT / "bench"
     kept.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="prelabel-bench-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         shown = stack.enter_context(Shown(console, cases))
-        sizes = SIZES[arguments.size]
         if arguments.rounds:
             sizes = replace(sizes, rounds=arguments.rounds, long_rounds=arguments.rounds)
         stage = Stage(sizes, wants, kept=kept, folder=folder, stack=stack, say=shown.say)
@@ -78,10 +80,12 @@ def main() -> int:
     return 2 if found.without_server else int(bool(found.failed))
 
 
-def wanted(only: Sequence[str]) -> Callable[[str], bool]:
+def wanted(only: Sequence[str], skipped: Sequence[str] = ()) -> Callable[[str], bool]:
     """Whether a figure, or one whose name goes on after this one, is to be measured."""
 
     def wants(name: str) -> bool:
+        if not only and any(f"{name}.".startswith(f"{one}.") for one in skipped):
+            return False
         return not only or any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in only)
 
     return wants

@@ -56,6 +56,8 @@ class Sizes:
     """How long a rate is watched."""
     workers: tuple[int, ...]
     """How many work side by side, turn by turn."""
+    skipped: tuple[str, ...] = ()
+    """Figures, by the beginnings of their names, that are measured only when asked for."""
 
 
 FULL = Sizes(
@@ -87,6 +89,7 @@ QUICK = Sizes(
     peers=200,
     seconds=4.0,
     workers=(1, 8),
+    skipped=("fairness.kafka", "memory.kafka", "workers.cpu"),
 )
 TINY = Sizes(
     rounds=1,

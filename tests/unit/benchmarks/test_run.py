@@ -116,6 +116,14 @@ def test_only_picks_figures_by_the_beginning_of_their_names(only: list[str], nam
     assert wanted(only)(name) is wants
 
 
+@pytest.mark.parametrize(
+    ("only", "name", "wants"),
+    [([], "a.b.c", False), ([], "a.b", False), ([], "a", True), ([], "a.bc", True), (["a.b"], "a.b.c", True)],
+)
+def test_what_a_size_skips_is_measured_when_it_is_asked_for(only: list[str], name: str, wants: bool) -> None:
+    assert wanted(only, ["a.b"])(name) is wants
+
+
 def test_what_was_not_asked_for_is_not_promised() -> None:
     (one,) = chosen(wanted(["ner.bare"]), ["ner.bare"])
     assert [figure.name for figure in one.figures] == ["ner.bare"]
