@@ -1,4 +1,4 @@
-"""The same on torch, and what only torch does: generation, half precision, export. `make test-huggingface` runs it."""
+"""The same on torch, and what only torch does: generation, half precision, export. `make test-torch` runs it."""
 
 import json
 import shutil
