@@ -31,6 +31,8 @@ from .tables import Tables
 
 INTERACTIVE_RECORDS = 64
 """Interactive tasks that are dispatched together: none waits long for those before it."""
+BACKFILL_RECORDS = 128
+"""Tasks of the backfill lane: what is read and written of them at once has the event loop to itself."""
 _INTERACTIVE, _BACKFILL = LANE_HEADERS[Lane.INTERACTIVE], LANE_HEADERS[Lane.BACKFILL]
 _LANES = (Lane.BULK, Lane.INTERACTIVE, Lane.BACKFILL)
 _DELETED = ("ce_type", TaskDeleted.TYPE.encode())
@@ -77,6 +79,7 @@ def _dispatching(
     """One lane's part of `submitted`: a group of its own, so that nobody waits for another lane to be dispatched."""
     many = Batching(records=settings.dispatch_records, linger=0.005)
     few = Batching(records=INTERACTIVE_RECORDS, linger=0.0)
+    some = Batching(records=min(BACKFILL_RECORDS, settings.dispatch_records), linger=0.005)
     by_lane: Mapping[Lane, Handler] = {
         Lane.INTERACTIVE: apart,
         Lane.BULK: in_portions(apart),
@@ -92,7 +95,7 @@ def _dispatching(
     return Subscription(
         group=names.dispatcher_group(lane),
         topics=(names.SUBMITTED,),
-        batching=few if lane is Lane.INTERACTIVE else many,
+        batching={Lane.INTERACTIVE: few, Lane.BULK: many, Lane.BACKFILL: some}[lane],
         only=_of_no_other_lane if lane is Lane.BULK else _of(lane),
         on=on if lane is Lane.BULK else {TaskSubmitted: tasks, TaskDeleted: each(dispatcher.deletion_noted)},
     )
