@@ -52,8 +52,9 @@ async def _process(bus: SqliteBus) -> bool:
         return [[created(e.data.run)] for e in batch]
 
     async def innocent(batch: Sequence[Event[RunOpened]]) -> Sequence[Reply]:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(dying.wait(), LONG)
+        with contextlib.suppress(TimeoutError):  # not wait_for: before Python 3.12 it can lose a cancellation
+            async with asyncio.timeout(LONG):
+                await dying.wait()
         if dying.is_set():
             await asyncio.Event().wait()
         if any(e.data.run == "b" for e in batch):
