@@ -36,7 +36,7 @@ test: .state/dev ## All tests, on real servers, two files at a time: T=path pick
 	$(PY) -m pytest $(or $(T),-n 2 --dist loadfile)
 
 test-torch: .state/torch ## The transformers provider's tests on torch, in .venvs/huggingface
-	.venvs/huggingface/bin/python -m pip install -q --disable-pip-version-check pytest pytest-asyncio hypothesis
+	.venvs/huggingface/bin/python -m pip install -q --disable-pip-version-check pytest pytest-asyncio pytest-timeout hypothesis
 	OMP_NUM_THREADS=1 .venvs/huggingface/bin/python -m pytest services/inference/huggingface
 
 check: .state/dev ## Style, types, import directions, golden files
