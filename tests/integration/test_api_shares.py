@@ -66,10 +66,11 @@ async def test_an_array_and_single_tasks_count_alike_and_nobody_elses_do(here: H
 
 async def test_who_waits_is_never_turned_away_from_the_interactive_lane(here: Here) -> None:
     project = await here.project()
-    await here.upload(project, LINES)
+    await completed(here, project, (await here.upload(project, LINES)).json()["run"])
     for number in range(12):
         answer = await here.post(f"{project}/predictions", task("Ada", id=f"t{100 + number}"))
         assert answer.status_code == 200
+        await here.predicted(project, f"t{100 + number}")  # who waits is answered before it is stored
     assert (await lanes(here, project))[len(LINES) :] == ["interactive"] * 12
 
 
