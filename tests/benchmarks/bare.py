@@ -4,52 +4,18 @@ python -m tests.benchmarks.bare MODEL < texts and questions, one JSON value per 
 """
 
 import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from tests.benchmarks.bare_process import BareProcess
 
 BATCHES = (64, 128, 256)
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
-class BareModel:
-    """The process that runs the bare model."""
-
-    def __init__(self, model: Path) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.bare", str(model)],
-            env={**os.environ, **dict.fromkeys(_THREADS, "1")},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def docs_per_second(self, texts: Sequence[str]) -> float:
-        """The best of the batch sizes, each over all texts. Raises OSError if the process has ended."""
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.stdin.write(json.dumps(list(texts)) + "\n")
-        self._child.stdin.flush()
-        answer = self._child.stdout.readline()
-        if not answer:
-            raise OSError("the bare model's process has ended")
-        best: float = min(json.loads(answer))
-        return len(texts) / best
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._child.stdin is not None
-        self._child.stdin.close()
-        self._child.wait(30)
+def bare(model: Path) -> BareProcess:
+    """spaCy's `nlp.pipe`, by itself."""
+    return BareProcess("tests.benchmarks.bare", model)
 
 
 def main() -> None:

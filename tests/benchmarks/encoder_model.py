@@ -7,16 +7,15 @@ python -m tests.benchmarks.encoder_model MODEL < texts, a JSON list per line
 """
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.benchmarks.bare_process import BareProcess
 
 LABELS = ("joy", "anger", "fear", "sadness", "surprise")
 QUESTION: Mapping[str, Any] = {"name": "mood", "kind": "choice", "field": "text", "labels": list(LABELS)}
@@ -24,7 +23,6 @@ QUESTION: Mapping[str, Any] = {"name": "mood", "kind": "choice", "field": "text"
 BATCHES = (4, 8, 16)
 """Texts at once: more are slower on every CPU that was tried, since what flows between layers leaves the cache."""
 VOCABULARY = 8000
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def prepare(kept: Path, texts: Sequence[str]) -> Path:
@@ -43,39 +41,9 @@ def model(folder: Path) -> dict[str, Any]:
     return {"name": "mood", "provider": "huggingface", "settings": settings}
 
 
-class BareEncoder:
-    """ONNX Runtime alone, in a process with one thread: tokenize, sort by length, run, take the best label."""
-
-    def __init__(self, folder: Path) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.encoder_model", str(folder)],
-            env={**os.environ, **dict.fromkeys(_THREADS, "1"), "TOKENIZERS_PARALLELISM": "false"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def docs_per_second(self, texts: Sequence[str]) -> float:
-        """The best of the batch sizes, each over all texts. Raises OSError if the process has ended."""
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.stdin.write(json.dumps(list(texts)) + "\n")
-        self._child.stdin.flush()
-        answer = self._child.stdout.readline()
-        if not answer:
-            raise OSError("the bare encoder's process has ended")
-        best: float = min(json.loads(answer))
-        return len(texts) / best
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._child.stdin is not None
-        self._child.stdin.close()
-        self._child.wait(60)
+def bare(folder: Path) -> BareProcess:
+    """ONNX Runtime alone: tokenize, sort by length, run, take the best label."""
+    return BareProcess("tests.benchmarks.encoder_model", folder)
 
 
 def _make(full: Path, int8: Path, texts: Sequence[str]) -> None:

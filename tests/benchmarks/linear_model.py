@@ -7,23 +7,21 @@ python -m tests.benchmarks.linear_model FILE < texts as JSON, one list per line
 """
 
 import json
-import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.benchmarks.bare_process import BareProcess
 
 WORDS = 30
 """In a text, about."""
 LABELS = ("billing", "delivery", "account", "returns")
 BATCH = 1000
 PROJECT = "linear"
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 _TRAINING = 8000
 _TEXTS = 20_000
 _COMMON = 6000
@@ -91,38 +89,9 @@ def _train(shown: Sequence[str], file: Path) -> None:
     skops.io.dump(model, file)
 
 
-class BareLinear:
-    """The process that asks the model, and nothing else, with one thread."""
-
-    def __init__(self, linear: Linear) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.linear_model", str(linear.file)],
-            env={**os.environ, **dict.fromkeys(_THREADS, "1")},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def docs_per_second(self, texts: Sequence[str]) -> float:
-        """Labels and probabilities of all texts, in batches of BATCH. Raises OSError if the process has ended."""
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.stdin.write(json.dumps(list(texts)) + "\n")
-        self._child.stdin.flush()
-        answer = self._child.stdout.readline()
-        if not answer:
-            raise OSError("the bare model's process has ended")
-        return len(texts) / float(answer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._child.stdin is not None
-        self._child.stdin.close()
-        self._child.wait(30)
+def bare(linear: Linear) -> BareProcess:
+    """Labels and probabilities in batches of BATCH, and nothing else."""
+    return BareProcess("tests.benchmarks.linear_model", linear.file)
 
 
 def ask(model: Any, texts: Sequence[str]) -> list[tuple[str, float]]:
@@ -133,7 +102,7 @@ def ask(model: Any, texts: Sequence[str]) -> list[tuple[str, float]]:
 
 
 def main() -> None:
-    """Answer each line of texts with the seconds that they took."""
+    """Answer each line of texts with the seconds that they took, in a list of one."""
     import skops.io
 
     model = skops.io.load(sys.argv[1])
@@ -142,7 +111,7 @@ def main() -> None:
         began = time.perf_counter()
         for start in range(0, len(texts), BATCH):
             ask(model, texts[start : start + BATCH])
-        sys.stdout.write(json.dumps(time.perf_counter() - began) + "\n")
+        sys.stdout.write(json.dumps([time.perf_counter() - began]) + "\n")
         sys.stdout.flush()
 
 

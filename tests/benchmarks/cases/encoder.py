@@ -24,7 +24,7 @@ def start(stage: Stage) -> Iterator[list[Turn]]:
     with ExitStack() as stack:
         turns = []
         if stage.wants("encoder.bare"):
-            bare = stack.enter_context(encoder_model.BareEncoder(folder))
+            bare = stack.enter_context(encoder_model.bare(folder))
             bare.docs_per_second(texts[:32])
             turns.append(Turn("encoder.bare", lambda _: {"encoder.bare": bare.docs_per_second(texts)}))
         if stage.wants("encoder.kafka"):

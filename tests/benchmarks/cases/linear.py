@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tests.benchmarks import inference_hop
+from tests.benchmarks import inference_hop, linear_model
 from tests.benchmarks.case import Case, Figure, Turn, Values
 from tests.benchmarks.cases.ner import END_TO_END
-from tests.benchmarks.linear_model import BareLinear, Linear, prepare
+from tests.benchmarks.linear_model import Linear, prepare
 from tests.benchmarks.pipeline import Asked
 from tests.benchmarks.stage import Stage
 
@@ -34,7 +34,7 @@ def start(stage: Stage) -> Iterator[list[Turn]]:
     with ExitStack() as stack:
         turns = []
         if stage.wants("linear.bare"):
-            bare = stack.enter_context(BareLinear(linear))
+            bare = stack.enter_context(linear_model.bare(linear))
             bare.docs_per_second(texts[:2000])
             turns.append(Turn("linear.bare", lambda _: {"linear.bare": bare.docs_per_second(texts)}))
         if stage.wants("linear.kafka.inference"):

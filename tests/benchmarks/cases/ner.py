@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tests.benchmarks.bare import BareModel
+from tests.benchmarks import bare as spacy_alone
 from tests.benchmarks.case import Case, Figure, Turn
 from tests.benchmarks.model import Measured
 from tests.benchmarks.pipeline import Asked
@@ -33,7 +33,7 @@ def start(stage: Stage) -> Iterator[list[Turn]]:
     with ExitStack() as stack:
         turns = []
         if stage.wants("ner.bare"):
-            bare = stack.enter_context(BareModel(measured.model))
+            bare = stack.enter_context(spacy_alone.bare(measured.model))
             bare.docs_per_second(texts[:256])
             turns.append(Turn("ner.bare", lambda _: {"ner.bare": bare.docs_per_second(texts)}))
         for side, pipeline in stage.pipelines("ner", ["spacy"], stack):
