@@ -8,10 +8,8 @@ not be started, or there is no such case; 130 interrupted, the report holds what
 import argparse
 import json
 import logging
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -24,6 +22,7 @@ from rich.console import Console
 from tests.benchmarks import documents, plots, report
 from tests.benchmarks.case import FULL, QUICK, TINY, Case
 from tests.benchmarks.cases import CASES
+from tests.benchmarks.folders import own_folder
 from tests.benchmarks.markdown import markdown
 from tests.benchmarks.processes import machine
 from tests.benchmarks.progress import Shown
@@ -55,8 +54,7 @@ def main() -> int:
     kept = OUT / "bench"
     kept.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="prelabel-bench-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = stack.enter_context(own_folder())
         shown = stack.enter_context(Shown(console, cases))
         if arguments.rounds:
             sizes = replace(sizes, rounds=arguments.rounds, long_rounds=arguments.rounds)

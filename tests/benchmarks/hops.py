@@ -233,10 +233,13 @@ async def _publish_project(runtime: Runtime) -> None:
 
 
 @contextmanager
-def on(side: str) -> Iterator[Servers]:
-    """Files for the embedded bus and store, or a broker and a database; gone afterwards. Raises ServerError."""
+def on(side: str, within: Path | None = None) -> Iterator[Servers]:
+    """Files for the embedded bus and store, or a broker and a database; gone afterwards. Raises ServerError.
+
+    `within`: a folder for them, else among the temporary files.
+    """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prelabel-hops-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prelabel-hops-", dir=within)))
         if side == "sqlite":
             yield embedded(folder)
             return

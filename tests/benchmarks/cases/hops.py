@@ -33,7 +33,7 @@ def _measure(stage: Stage, side: str) -> Values:
 
     from tests.benchmarks import hops
 
-    with hops.on(side) as servers, asyncio.Runner(loop_factory=event_loop()) as runner:
+    with hops.on(side, stage.folder) as servers, asyncio.Runner(loop_factory=event_loop()) as runner:
         costs = runner.run(hops.measure(servers, max(2000, stage.sizes.texts), rounds=1))
     found = {name.replace(" ", "_"): cost for name, cost in costs.items()}
     own = {name: cost.loop + cost.others for name, cost in found.items()}
