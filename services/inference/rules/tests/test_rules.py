@@ -1,6 +1,9 @@
 """What rules find, and what they refuse."""
 
+import sys
 import time
+from collections import Counter
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -93,6 +96,62 @@ def test_no_expression_takes_more_than_linear_time() -> None:
     began = time.perf_counter()
     model.predict([Input("task", {"text": "x" * 20_000 + "a" * 20_000 + "!"}, "text")])
     assert time.perf_counter() - began < 5
+
+
+def _steps(model: RulesProvider, text: str) -> int:
+    """Calls that a prediction makes: work, however busy the machine is."""
+    steps = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal steps
+        steps += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        model.predict([Input("task", {"text": text}, "text")])
+    finally:
+        sys.setprofile(before)
+    return steps
+
+
+@pytest.mark.parametrize("as_", ["span", "choice"])
+def test_a_text_is_cut_into_words_once_however_many_rules_there_are(as_: str) -> None:
+    rules = [{"label": f"L{n}", "as": as_, "words": [f"word{n}", f"two words{n}"]} for n in range(200)]
+    text = "Nothing of what they look for stands here. " * 50
+    assert _steps(_load(*rules), text) < 2 * _steps(_load(rules[0]), text)
+
+
+def test_a_text_twice_as_long_is_twice_the_work() -> None:
+    model = _load({"words": ["urgent", "very urgent"]}, {"substring": "urgent"}, {"pattern": "[uv][a-z]+"})
+    text = "This is very urgent. " * 200
+    assert _steps(model, text * 2) < 2.2 * _steps(model, text)
+
+
+def test_rules_of_words_do_not_come_between_each_other() -> None:
+    rules = (
+        {"label": "city", "words": ["New York", "York"]},
+        {"label": "new", "words": ["new", "New"]},
+        {"label": "york", "words": ["york"], "ignore_case": True},
+        {"label": "news", "as": "choice", "words": ["news of York"]},
+        {"label": "any", "as": "choice", "words": ["York", "absent"]},
+    )
+    said = _said("New York: news of York, new", *rules).regions
+    found = [(r.labels[0], r.start, r.end) for r in said if isinstance(r, Span)]
+    assert found == [
+        ("new", 0, 3), ("city", 0, 8), ("york", 4, 8), ("city", 18, 22), ("york", 18, 22), ("new", 24, 27),
+    ]  # fmt: skip
+    assert [r.labels[0] for r in said if isinstance(r, Choice)] == ["news", "any"]
+
+
+@given(
+    st.text("ab .", max_size=30), st.lists(st.lists(st.text("ab .", min_size=1, max_size=5), min_size=1), max_size=4)
+)
+def test_rules_of_words_find_together_what_each_finds_alone(text: str, several: list[list[str]]) -> None:
+    wanted = [[phrase for phrase in phrases if phrase.strip()] or ["a"] for phrases in several]
+    rules = [{"label": f"L{index}", "words": phrases} for index, phrases in enumerate(wanted)] or [{"words": ["a"]}]
+    alone = [region for rule in rules for region in _said(text, rule).regions]
+    assert Counter(_said(text, *rules).regions) == Counter(alone)
 
 
 @given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=5), st.booleans())

@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 import re2
 
@@ -53,28 +55,30 @@ def substring(characters: str, *, ignore_case: bool) -> Finder:
 
 
 class _Node:
-    """A step of a phrase: what may follow it, and whether a phrase ends here."""
+    """A step of a phrase: what may follow it, and whose phrases end here."""
 
     __slots__ = ("ends", "next")
 
     def __init__(self) -> None:
         self.next: dict[str, _Node] = {}
-        self.ends = False
+        self.ends: list[int] = []
 
 
 class Words:
-    """A finder for whole words and phrases: as fast for a hundred thousand as for one.
+    """Finds whole words and phrases of several rules in one walk over the text, however many words and rules there are.
 
     The text is cut into words (letters, digits, marks and underscores of all scripts) and single other
-    characters, and walked along a tree of the phrases, which are cut likewise. Where several fit, the longest
+    characters, and walked along a tree of the phrases, which are cut likewise. Where several of a rule fit, its longest
     counts. An accent is the same whether it is composed or not.
     """
 
-    def __init__(self, phrases: Iterable[str], *, ignore_case: bool) -> None:
-        """Raises `BadPattern` for a phrase of white space alone."""
+    def __init__(self, *, ignore_case: bool) -> None:
         self._ignore_case = ignore_case
         self._tokens = re.compile(rf"[\w{_marks()}]+|\S")
         self._root = _Node()
+
+    def add(self, rule: int, phrases: Iterable[str]) -> None:
+        """The phrases of one more rule, by a number of its own. Raises `BadPattern` for one of white space alone."""
         for phrase in phrases:
             node = self._root
             end = None
@@ -83,33 +87,42 @@ class Words:
                 end = token.end()
             if end is None:
                 raise BadPattern("a phrase is white space alone")
-            node.ends = True
+            if rule not in node.ends:
+                node.ends.append(rule)
 
-    def __call__(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where they are."""
-        tokens = list(self._tokens.finditer(text))
+    def __call__(self, text: str) -> Iterator[tuple[int, int, int]]:
+        """Where they are: (rule, start, end), each rule's from left to right, neither empty nor overlapping."""
+        rest = self._tokens.finditer(text)
+        ahead: deque[re.Match[str]] = deque()
         begins = self._root.next
-        position = 0
-        while position < len(tokens):
-            begun = self._word(tokens[position]) in begins
-            last = self._longest(tokens, position) if begun else None
-            if last is None:
-                position += 1
-            else:
-                yield tokens[position].start(), tokens[last].end()
-                position = last + 1
+        free: dict[int, int] = {}
+        while (token := ahead.popleft() if ahead else next(rest, None)) is not None:
+            node = begins.get(self._word(token))
+            if node is None:
+                continue
+            start = token.start()
+            for rule, end in self._longest(node, token, ahead, rest).items():
+                if start >= free.get(rule, 0):
+                    free[rule] = end
+                    yield rule, start, end
 
-    def _longest(self, tokens: list[re.Match[str]], first: int) -> int | None:
-        node = self._root.next.get(self._step(tokens[first], None))
-        longest = None
-        position = first
-        while node is not None:
-            if node.ends:
-                longest = position
-            position += 1
-            if position == len(tokens):
+    def _longest(
+        self, node: _Node, last: re.Match[str], ahead: deque[re.Match[str]], rest: Iterator[re.Match[str]]
+    ) -> dict[int, int]:
+        """By rule, where its longest phrase ends that begins with `last`; what was read for it waits in `ahead`."""
+        longest = dict.fromkeys(node.ends, last.end())
+        position = 0
+        while node.next:
+            if position == len(ahead):
+                if (token := next(rest, None)) is None:
+                    break
+                ahead.append(token)
+            following = node.next.get(self._step(ahead[position], last.end()))
+            if following is None:
                 break
-            node = node.next.get(self._step(tokens[position], tokens[position - 1].end()))
+            node, last = following, ahead[position]
+            longest.update(dict.fromkeys(node.ends, last.end()))
+            position += 1
         return longest
 
     def _step(self, token: re.Match[str], end: int | None) -> str:
@@ -124,6 +137,7 @@ class Words:
         return word if word.isascii() else unicodedata.normalize("NFC", word)
 
 
+@cache
 def _marks() -> str:
     """Combining marks, which Python's own \\w leaves out, as ranges of a character class."""
     ranges: list[list[int]] = []
