@@ -23,7 +23,7 @@ from prelabel_provider.frames import (
     body_length,
     unpack_word,
 )
-from prelabel_provider.host import Host, Jobs, by_size
+from prelabel_provider.host import Host, Jobs, apart, by_size
 from prelabel_provider.worker_main import Voice
 
 
@@ -158,6 +158,38 @@ def test_calls_hold_everything_once_and_no_more_than_they_may(sizes: list[int], 
     for call in calls:
         assert 0 < len(call) <= records
         assert len(call) == 1 or size is None or len(call) * max(sizes[place] for place in call) <= size
+
+
+class Reader(Pairs):
+    """Reads ten characters at once, unless they are one text."""
+
+    batch: ClassVar[BatchShape] = BatchShape(records=3, characters=10)
+
+
+def test_a_long_text_is_asked_alone_after_the_others_and_the_urgent_go_before_it() -> None:
+    host, jobs, said = _host(Reader)
+    jobs.put(_question(1, "a", "b" * 11, "c", "d" * 8, "eee", "f"))
+    for _ in range(3):
+        _step(host, jobs)
+    jobs.put(_question(2, "urgent", urgency=0))
+    for _ in range(2):
+        _step(host, jobs)
+    assert Pairs.said == ["load", "Ready?", "a c", "dddddddd", "eee f", "urgent", "b" * 11]
+    assert [word.places for word in said if isinstance(word, Began)] == [[], [0, 2], [3], [4, 5], [0], [1]]
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=5), st.integers(1, 25))
+def test_calls_hold_everything_once_and_no_more_text_than_they_may(sizes: list[list[int]], most: int) -> None:
+    lengths = [length for call in sizes for length in call]
+    places = iter(range(len(lengths)))
+    calls = apart([[next(places) for _ in call] for call in sizes], lengths, most)
+    assert sorted(place for call in calls for place in call) == list(range(len(lengths)))
+    for call in calls:
+        assert (
+            len(call) == 1
+            or 0 < sum(lengths[place] for place in call) <= most
+            or not any(map(lengths.__getitem__, call))
+        )
 
 
 def test_answers_that_the_parent_does_not_take_keep_no_model_waiting_and_come_in_order() -> None:

@@ -102,6 +102,8 @@ class BatchShape:
 
     They come sorted by size then, so that like meets like; None: in the order in which they arrived.
     """
+    characters: int = 1_000_000
+    """Of text in one call. One input that has more comes alone, after the others that were asked with it."""
 
 
 class BadSettings(Exception):

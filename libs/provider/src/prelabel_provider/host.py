@@ -173,6 +173,12 @@ def _answer(question: int, model: Provider[Any], inputs: list[Input]) -> Answers
 
 def _calls(model: Provider[Any], inputs: Sequence[Input], most: int) -> list[list[int]]:
     """Which inputs go to the model together."""
+    lengths = [len(value) if isinstance(value := one.data.get(one.field), str) else 0 for one in inputs]
+    calls = _shaped(model, inputs, most)
+    return calls if sum(lengths) <= model.batch.characters else apart(calls, lengths, model.batch.characters)
+
+
+def _shaped(model: Provider[Any], inputs: Sequence[Input], most: int) -> list[list[int]]:
     shape = model.batch
     records = min(most, shape.records) if most else shape.records
     if shape.size is not None:
@@ -196,6 +202,24 @@ def by_size(sizes: Sequence[int], shape: BatchShape) -> list[list[int]]:
         else:
             last.append(place)
     return calls
+
+
+def apart(calls: Sequence[Sequence[int]], lengths: Sequence[int], most: int) -> list[list[int]]:
+    """The same in calls of no more characters than that: what alone has more comes by itself, behind all others."""
+    fitting: list[list[int]] = []
+    large: list[list[int]] = []
+    for call in calls:
+        held = most + 1  # a call of its own begins
+        for place in call:
+            if lengths[place] > most:
+                large.append([place])
+            elif held + lengths[place] > most:
+                fitting.append([place])
+                held = lengths[place]
+            else:
+                fitting[-1].append(place)
+                held += lengths[place]
+    return fitting + large
 
 
 def _warm(model: Provider[Any]) -> None:

@@ -1,5 +1,7 @@
 """Inference, as a table: one provider, its lanes, its worker."""
 
+from dataclasses import replace
+
 from prelabel_contract import names
 from prelabel_contract.events import ConfigPublished, PredictionRequested
 from prelabel_contract.names import Lane
@@ -14,6 +16,7 @@ from .predictor import Predictor
 from .remote.build import caller
 from .remote.settings import RemoteSettings
 from .settings import InferenceSettings
+from .weight import LARGE, weight
 from .worker import ModelWorker
 from .worth import Worth
 
@@ -51,12 +54,12 @@ def _predictor(runtime: Runtime, provider: str, settings: InferenceSettings) -> 
 
 
 def _calling(lane: Lane, remote: RemoteSettings) -> Batching:
-    return Batching(remote.records, linger=0.0 if lane is Lane.INTERACTIVE else 0.01, ahead=remote.ahead)
+    linger = 0.0 if lane is Lane.INTERACTIVE else 0.01
+    return Batching(remote.records, linger=linger, ahead=remote.ahead, weigh=weight, alone=LARGE)
 
 
 def _batching(lane: Lane, settings: InferenceSettings, worth: Worth) -> Batching:
+    bounds = Batching(settings.records, bytes=settings.batch_bytes, weigh=weight, alone=LARGE)
     if lane is Lane.INTERACTIVE:
-        return Batching(settings.interactive_records, linger=0.0, ahead=2, bytes=settings.batch_bytes)
-    return Batching(
-        settings.records, linger=settings.linger, ahead=settings.ahead, bytes=settings.batch_bytes, worth=worth
-    )
+        return replace(bounds, records=settings.interactive_records, linger=0.0, ahead=2)
+    return replace(bounds, linger=settings.linger, ahead=settings.ahead, worth=worth)

@@ -34,7 +34,8 @@ class InferenceSettings(Frozen):
     """Requests in one batch of the bulk and backfill lanes, at most: a batch is what keeps the model busy for half a
     second, but 64 at least. How many of them the model gets at once its provider says."""
     batch_bytes: Annotated[int, Field(ge=1 << 16)] = 16 << 20
-    """Bytes in one batch, unless it is one request: times `ahead` and the lanes, what waits for the model in memory."""
+    """Bytes in one batch, with the data that lies in the blob store, unless it is one request: times `ahead` and the
+    lanes, what waits for the model in memory. A request of more than 1 MB is a batch by itself."""
     linger: Annotated[float, Field(ge=0, le=10)] = 0.02
     """Seconds that a bulk batch waits to fill up."""
     interactive_records: Annotated[int, Field(ge=1, le=5000)] = 32

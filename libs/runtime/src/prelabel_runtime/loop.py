@@ -164,10 +164,13 @@ class Loop:
 
     def _affordable(self) -> int:
         """Records of the buffer that a batch may hold: as many as have its bytes, one at least."""
-        left = self._sub.batching.bytes
+        batching = self._sub.batching
+        left, weigh = batching.bytes, batching.weigh
+        alone = left if batching.alone is None else batching.alone
         for count, record in enumerate(self._buffer):
-            left -= len(record.value or b"")
-            if left < 0:
+            weight = len(record.value or b"") if weigh is None else weigh(record)
+            left -= weight
+            if left < 0 or weight > alone:
                 return max(1, count)
         return len(self._buffer)
 

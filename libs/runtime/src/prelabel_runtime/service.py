@@ -51,6 +51,11 @@ class Batching:
     """Batches being handled at the same time; they are still committed in order."""
     bytes: int = 32 << 20
     """A batch holds no more, unless it is one record: what bounds a consumer's memory, times `ahead`."""
+    weigh: Callable[[Record], int] | None = None
+    """Bytes that a record stands for, where it names more than it holds; else those that it holds. Asked more than once
+    for each record."""
+    alone: int | None = None
+    """A record of more bytes makes a batch by itself: what came before it is done without waiting for it."""
     pace: float = 0.0
     """Seconds from one batch to the next while records only trickle in: what comes meanwhile is handled together. The
     first after a silence does not wait, nor does a batch that is full at once."""
