@@ -26,6 +26,10 @@ Row = tuple[Any, ...]
 
 _FORMAT: Final = 1
 _APPLICATION: Final = 0x50524C53
+_WRITERS_CACHE_MIB: Final = 16
+_READERS_CACHE_MIB: Final = 4
+"""Pages that each connection keeps. What it lacks is still in the system's own cache: with 64 MiB a task costs 3 % less
+CPU, while a process grows with its file, by as much."""
 _CHUNKS: Final = (256, 32, 4, 1)
 """Rows per statement: few sizes, so that each is compiled once."""
 
@@ -148,7 +152,7 @@ class File:
     def _writing(self) -> sqlite3.Connection:
         connection = self._connect()
         try:
-            connection.execute("PRAGMA cache_size = -65536")
+            connection.execute(f"PRAGMA cache_size = -{_WRITERS_CACHE_MIB << 10}")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 2000")
             connection.execute("PRAGMA journal_size_limit = 67108864")
@@ -164,7 +168,7 @@ class File:
         try:
             connection.execute("PRAGMA page_size = 8192")
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA cache_size = -16384")
+            connection.execute(f"PRAGMA cache_size = -{_READERS_CACHE_MIB << 10}")
         except BaseException:
             connection.close()
             raise
