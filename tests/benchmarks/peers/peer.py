@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -22,6 +23,10 @@ JSON = {"Content-Type": "application/json"}
 ENVIRONMENTS = Path(".venvs")
 _READY_S = 90.0
 _LOOK_S = 0.1
+
+
+Span = tuple[int, int, str]
+"""First code point, the one behind the last, label."""
 
 
 class NotInstalled(Exception):
@@ -44,6 +49,8 @@ class Peer:
     """Once, before the first question."""
     body: Callable[[Sequence[str]], bytes]
     """One question, about some texts; sent to /predict."""
+    spans: Callable[[Any], Sequence[Sequence[Span]]]
+    """What the JSON of its answer says, by text."""
 
     def install(self, say: Callable[[str], None]) -> Path:
         """Its environment's `bin`, made first where it is not. Raises NotInstalled."""
@@ -88,6 +95,12 @@ class Peer:
             yield address
         finally:
             _end(process)
+
+    def found(self, address: str, texts: Sequence[str]) -> Sequence[Sequence[Span]]:
+        """What it answers about some texts. Raises httpx.HTTPError."""
+        answer = httpx.post(f"{address}/predict", content=self.body(texts), headers=JSON, trust_env=False, timeout=60)
+        answer.raise_for_status()
+        return self.spans(answer.json())
 
     def _wait(self, http: httpx.Client, process: ServerProcess, log: Path) -> None:
         deadline = time.monotonic() + _READY_S

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from deploy.local.ports import LOOPBACK
-from tests.benchmarks.peers.peer import Peer, our
+from tests.benchmarks.peers.peer import Peer, Span, our
 
 
 def _introduce(_: httpx.Client) -> None:
@@ -23,6 +24,10 @@ def _body(texts: Sequence[str]) -> bytes:
     return json.dumps({"texts": list(texts)}).encode()
 
 
+def _spans(answer: Any) -> Sequence[Sequence[Span]]:
+    return [[(one["start"], one["end"], one["label"]) for one in regions] for regions in answer]
+
+
 BENTOML = Peer(
     name="bentoml",
     requirements=("bentoml==1.4.39", our("spacy")),
@@ -31,4 +36,5 @@ BENTOML = Peer(
     ready="/readyz",
     introduce=_introduce,
     body=_body,
+    spans=_spans,
 )

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from deploy.local.ports import LOOPBACK
-from tests.benchmarks.peers.peer import Peer, our
+from tests.benchmarks.peers.peer import Peer, Span, our
 
 _PROJECT = "1.1"
 _CONFIG = (
@@ -30,6 +31,14 @@ def _body(texts: Sequence[str]) -> bytes:
     return json.dumps({"tasks": tasks, "project": _PROJECT, "label_config": _CONFIG}).encode()
 
 
+def _spans(answer: Any) -> Sequence[Sequence[Span]]:
+    return [[_span(region["value"]) for region in one["result"]] for one in answer["results"]]
+
+
+def _span(value: Any) -> Span:
+    return value["start"], value["end"], value["labels"][0]
+
+
 LABEL_STUDIO_ML = Peer(
     name="label-studio-ml",
     requirements=("label-studio-ml==1.0.9", "rq==1.10.1", "gunicorn>=23", our("spacy")),
@@ -38,4 +47,5 @@ LABEL_STUDIO_ML = Peer(
     ready="/health",
     introduce=_introduce,
     body=_body,
+    spans=_spans,
 )
