@@ -19,8 +19,8 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.benchmarks import documents, plots, report
-from tests.benchmarks.case import FULL, QUICK, TINY, Case
+from tests.benchmarks import documents, estimates, plots, report
+from tests.benchmarks.case import FULL, QUICK, TINY, Case, Sizes
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.folders import own_folder
 from tests.benchmarks.markdown import markdown
@@ -41,9 +41,10 @@ def main() -> int:
     sizes = SIZES[arguments.size]
     wants = wanted(arguments.only, sizes.skipped)
     cases = chosen(wants, [*arguments.only, *(["peers"] if arguments.peers else [])])
+    if arguments.rounds:
+        sizes = replace(sizes, rounds=arguments.rounds, long_rounds=arguments.rounds)
     if arguments.list:
-        for case in CASES:
-            print(*(f"{figure.name:34} {figure.what}" for figure in case.figures), sep="\n")
+        print(_listed(cases or CASES, sizes))
         return 0
     if not cases:
         parser.error(f"no figure is called or begins with {' or '.join(arguments.only)}; --list shows all")
@@ -56,8 +57,6 @@ def main() -> int:
     with ExitStack() as stack:
         folder = stack.enter_context(own_folder())
         shown = stack.enter_context(Shown(console, cases))
-        if arguments.rounds:
-            sizes = replace(sizes, rounds=arguments.rounds, long_rounds=arguments.rounds)
         stage = Stage(sizes, wants, kept=kept, folder=folder, stack=stack, say=shown.say)
         try:
             measure(cases, stage, found, shown)
@@ -96,6 +95,18 @@ def chosen(wants: Callable[[str], bool], named: Sequence[str]) -> list[Case]:
     return [case for case in cases if case.figures]
 
 
+def _listed(cases: Sequence[Case], sizes: Sizes) -> str:
+    """Cases with their rounds, about how long they take on two quiet cores, and their figures."""
+    lines = []
+    for case in cases:
+        rounds = case.rounds_of(sizes)
+        took = estimates.said(estimates.seconds(case, sizes))
+        lines.append(f"{case.name}: {rounds} {'round' if rounds == 1 else 'rounds'}, about {took}")
+        lines += (f"  {figure.name:34} {figure.what}" for figure in case.figures)
+    total = estimates.said(sum(estimates.seconds(case, sizes) for case in cases))
+    return "\n".join([*lines, f"all of it: about {total} on two quiet cores, once its models are there"])
+
+
 def _report(found: Found, stage: Stage) -> dict[str, Any]:
     return report.as_json(
         report.results(found.figures, found.rounds),
@@ -108,6 +119,7 @@ def _report(found: Found, stage: Stage) -> dict[str, Any]:
         failed=found.failed,
         rounds=found.rounds,
         cpu_us_per_task=stage.costs(),
+        seconds=found.seconds,
         details=stage.details,
     )
 
@@ -130,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="CASE", help="as `ner`, `ner.sqlite`; --list shows all"
     )
-    parser.add_argument("--list", action="store_true", help="show what can be measured, and end")
+    parser.add_argument("--list", action="store_true", help="show what would be measured and for how long, and end")
     parser.add_argument(
         "--peers", action="store_true", help="other programs too, installed apart: needs the network once"
     )

@@ -42,6 +42,8 @@ class Found:
     figures: list[Figure] = field(default_factory=list)
     """Of the cases that were begun."""
     rounds: list[dict[str, float]] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    """How long each turn took, by its name."""
     failed: dict[str, str] = field(default_factory=dict)
     """Reasons, by case or turn."""
     warnings: list[str] = field(default_factory=list)
@@ -83,8 +85,10 @@ def _rounds(case: Case, turns: Iterable[Turn], stage: Stage, found: Found, watch
                 left.remove(turn)  # what it stands on may be broken: asked again, it would keep all others waiting
                 _note(turn.name, error, found, watcher)
                 continue
+            seconds = time.monotonic() - began
             found.add(number, values)
-            watcher.measured(case, turn.name, number, values, time.monotonic() - began)
+            found.seconds.setdefault(turn.name, []).append(round(seconds, 1))
+            watcher.measured(case, turn.name, number, values, seconds)
             if (cores := others.cores()) > QUIET:
                 found.warnings.append(f"{turn.name}, round {number}: others used {cores:.1f} cores meanwhile")
                 watcher.warns(found.warnings[-1])

@@ -3,20 +3,22 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import repeat
 
 from tests.benchmarks.case import Case, Figure, Turn, Values
 from tests.benchmarks.cases.echo import ASKED
 from tests.benchmarks.pipeline import Pipeline
-from tests.benchmarks.processes import rss_mib
+from tests.benchmarks.processes import cpu_seconds, rss_mib
 from tests.benchmarks.stage import Stage
 
 _LINE = json.dumps({"data": {"text": "Some thirty tokens of text that somebody wants to have labelled. " * 2}}).encode()
 _PIECE = 400
 """Lines that the client sends at once, 58 KiB."""
 _LOOK_S = 0.05
+_SAMPLES = 20
+"""Of how far it has grown, by lines."""
 
 
 @contextmanager
@@ -25,18 +27,18 @@ def start(stage: Stage) -> Iterator[list[Turn]]:
 
     def on_sqlite(number: int) -> Values:
         with stage.on_sqlite(f"ingest-{number}", ["echo"]) as pipeline:
-            return _measure("ingest.sqlite", pipeline, stage.sizes.lines, door="all_in_one")
+            return _measure(stage, "ingest.sqlite", pipeline, stage.sizes.lines, door="all_in_one")
 
     def on_kafka(number: int) -> Values:
         with stage.on_kafka(f"ingest-{number}", ["echo"]) as pipeline:
-            return _measure("ingest", pipeline, stage.sizes.lines, door="ingestion")
+            return _measure(stage, "ingest", pipeline, stage.sizes.lines, door="ingestion")
 
     turns = {"ingest.sqlite": on_sqlite, "ingest": on_kafka}
     wanted = {"ingest.sqlite": "ingest.sqlite", "ingest": "ingest.lines"}
     yield [Turn(name, measure) for name, measure in turns.items() if stage.wants(wanted[name])]
 
 
-def _measure(name: str, pipeline: Pipeline, lines: int, *, door: str) -> Values:
+def _measure(stage: Stage, name: str, pipeline: Pipeline, lines: int, *, door: str) -> Values:
     process = pipeline.prelabel.process(door)
     with pipeline.client() as http:
         pipeline.set_up(http, "bench", ASKED)
@@ -44,11 +46,28 @@ def _measure(name: str, pipeline: Pipeline, lines: int, *, door: str) -> Values:
             if other != door:  # a deployment has cores of its own for them
                 pipeline.prelabel.terminate(other)
         pipeline.upload(http, "bench", content(max(2 * _PIECE, lines // 50)), at=process.address)
+        grown: list[tuple[int, float]] = []
+        before = cpu_seconds(process.pid)
         with Peak(process.pid) as memory:
             began = time.perf_counter()
-            pipeline.upload(http, "bench", content(lines), at=process.address)
+            sent = looked_at(content(lines), lines // _SAMPLES, lambda lines: grown.append((lines, memory.growth)))
+            pipeline.upload(http, "bench", sent, at=process.address)
             seconds = time.perf_counter() - began
+        cpu = cpu_seconds(process.pid) - before
+    stage.note(f"{name}.growth_mib_by_lines", [(lines, round(mib, 1)) for lines, mib in grown])
+    stage.note_cpu(name, {door: cpu / lines * 1e6})
     return {f"{name}.lines": lines / seconds, f"{name}.rss_growth_mib": memory.growth}
+
+
+def looked_at(content: Iterator[bytes], every: int, look: Callable[[int], None]) -> Iterator[bytes]:
+    """The same, and a look each time when so many lines more have gone out."""
+    sent = looked = 0
+    for piece in content:
+        yield piece
+        sent += piece.count(b"\n")
+        if sent - looked >= every:
+            look(sent)
+            looked = sent
 
 
 def content(lines: int) -> Iterator[bytes]:
@@ -99,5 +118,5 @@ CASE = Case(
         Figure("ingest.sqlite.rss_growth_mib", "MiB", "how much it grew meanwhile", at_most=64),
     ),
     start,
-    long=True,
+    rounds=1,
 )

@@ -25,18 +25,17 @@ def start(stage: Stage) -> Iterator[list[Turn]]:
 
     def on_sqlite(_: int) -> Values:
         with stage.on_sqlite("memory", ["echo"]) as pipeline:
-            return _measure(stage, "memory.sqlite", pipeline)
+            return _measure(stage, "memory.sqlite", pipeline, stage.sizes.memory)
 
     def on_kafka(_: int) -> Values:
         with stage.on_kafka("memory", ["echo"], backend="h2") as pipeline:
-            return _measure(stage, "memory.kafka", pipeline)
+            return _measure(stage, "memory.kafka", pipeline, stage.sizes.memory_kafka)
 
     turns = {"memory.sqlite": on_sqlite, "memory.kafka": on_kafka}
     yield [Turn(name, measure) for name, measure in turns.items() if stage.wants(name)]
 
 
-def _measure(stage: Stage, name: str, pipeline: Pipeline) -> Values:
-    tasks = stage.sizes.memory
+def _measure(stage: Stage, name: str, pipeline: Pipeline, tasks: int) -> Values:
     first = max(1000, tasks // 20)
     with pipeline.client() as http:
         pipeline.set_up(http, "bench", ASKED)
