@@ -41,6 +41,7 @@ from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.base import Description, Failed, Input
 from prelabel_provider.inference import Inference
 from prelabel_provider.worker import ModelWorker
+from prelabel_runtime import garbage
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import Loop, messages
 from prelabel_runtime.metrics import Metrics
@@ -258,6 +259,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--profile", choices=HOPS)
     arguments = parser.parse_args()
+    garbage.look_seldom()  # as every service does
     with on(arguments.on) as servers, asyncio.Runner(loop_factory=event_loop()) as runner:
         costs = runner.run(measure(servers, arguments.tasks, profile=arguments.profile, rounds=arguments.rounds))
     shown = Grid(title=f"CPU µs per task, {arguments.tasks:,} tasks a round, on {arguments.on}", title_justify="left")

@@ -21,7 +21,7 @@ from prelabel_contract import names
 from prelabel_contract.events import AuditRecorded, event
 from starlette.types import ASGIApp, Scope
 
-from . import log, process
+from . import garbage, log, process
 from .blobs import Blobs, NoBlobs, open_blobs
 from .bus.base import Bus, TopicSpec
 from .clock import Clock, SystemClock
@@ -416,6 +416,7 @@ def run(
             metrics=metrics,
             blobs=open_blobs(chosen.blobs, metrics),
         )
+        garbage.look_seldom()
         with asyncio.Runner(loop_factory=process.event_loop()) as runner:
             runner.run(serve(runtime, build, name=name, ready=ready))
     except (Refused, BaseExceptionGroup, Unavailable, Fatal) as error:
