@@ -210,10 +210,23 @@ class Upload:
         if isinstance(line, TooLongLine):
             detail = f"the line is longer than {MAX_LINE_BYTES} bytes"
             raise InvalidEvent("too_large", detail, [FieldError(pointer="", detail=detail)])
-        return self._door.parse(line, json=True)
+        try:
+            return self._door.parse(line, json=True)
+        except InvalidEvent as error:
+            raise _within_line(error) from None
 
     async def _publish(self, events: Sequence[AnyEvent]) -> None:
         await self._bus.publish(messages(events))
 
     def _event(self, data: RunOpened | RunSealed, event_id: str) -> AnyEvent:
         return event(data, id=event_id, source=self._door.source, time_ms=self._door.now_ms())
+
+
+def _within_line(error: InvalidEvent) -> InvalidEvent:
+    """The same without the parser's number of the line, which it counts within the line: it is always the first."""
+    said = [FieldError(pointer=e.pointer, detail=_columns_only(e.detail)) for e in error.errors]
+    return InvalidEvent(error.reason, _columns_only(error.detail), said)
+
+
+def _columns_only(detail: str) -> str:
+    return detail.replace(" at line 1 column ", " at column ")
