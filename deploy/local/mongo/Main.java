@@ -6,6 +6,7 @@ import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
 import de.bwaldvogel.mongo.bson.Document;
 import de.bwaldvogel.mongo.wire.message.MongoMessage;
 import java.util.List;
+import org.h2.mvstore.MVStore;
 
 /** A MongoDB-wire server. Arguments: HOST PORT [FILE]; with FILE it keeps its data there (H2), else in memory. */
 public final class Main {
@@ -23,14 +24,20 @@ public final class Main {
         }
     }
 
-    /** H2 writes to its file about once a second; this one writes before it answers, so that an answer is a promise. */
+    /**
+     * A kill at any moment leaves what was answered, and nothing by half.
+     *
+     * <p>A document and its index entries are separate maps to H2, which writes to its file whenever it likes: about
+     * once a second, and when another connection asks. A kill between the two maps left a document that its index did
+     * not know, and every later write of it was refused. So this one writes only between two messages.
+     */
     private static final class DurableBackend extends H2Backend {
         DurableBackend(String file) {
-            super(file);
+            super(new MVStore.Builder().fileName(file).autoCommitDisabled().open());
         }
 
         @Override
-        public Document handleMessage(MongoMessage message) {
+        public synchronized Document handleMessage(MongoMessage message) {
             Document answer = super.handleMessage(message);
             getMvStore().commit();
             return answer;
