@@ -183,6 +183,24 @@ def test_a_table_without_the_column_that_is_asked_about_is_refused_before_it_is_
     assert said.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("none.jsonl", b""),
+        ("none.json", b"[]"),
+        ("cut.json", b'["urgent", "later"'),
+        ("cut.csv", b'text\nurgent\n"lat'),
+    ],
+)
+def test_a_file_that_is_empty_or_breaks_off_opens_no_run(command: Command, name: str, content: bytes) -> None:
+    before = command("runs", "--json").values
+    (command.folder / name).write_bytes(content)
+    said = command("submit", name, "--watch", code=2)
+    assert said.err.count("\n") == 1
+    assert name in said.err
+    assert command("runs", "--json").values == before
+
+
 def test_a_text_is_predicted_at_once(command: Command) -> None:
     assert "urgent" in command("predict", "this is urgent").out.splitlines()[-1]
     (value,) = command("predict", "-", "--json", stdin=b"later\n").values

@@ -181,6 +181,40 @@ def test_what_cannot_be_read_is_refused_with_what_to_do(tmp_path: Path, name: st
         list(read(tmp_path, name, content))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b"", "holds no tasks"),
+        ("a.jsonl", b"\n \n", "holds no tasks"),
+        ("a.json", b"[]", "holds no tasks"),
+        ("a.json", b'["a", "b", ', "item 3"),
+        ("a.csv", b"text\n", "holds no tasks"),
+        ("a.csv", b"text\na,b\n", "holds no tasks: line 1: it has 2 columns"),
+        ("a.csv", b'text\na\n"b', "after row"),
+        ("a.txt", b"\n", "holds no tasks"),
+        ("a.txt", b"a\n" * 100_000 + b"\xff", "--encoding"),
+    ],
+)
+def test_what_is_empty_or_breaks_off_is_refused_before_a_line_of_it_is_sent(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    with pytest.raises(Refused, match=said):
+        read(tmp_path, name, content).check()
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt"])
+def test_what_was_checked_is_read_from_its_start(tmp_path: Path, name: str) -> None:
+    content = {"a.jsonl": b'{"data": {"text": "a"}}\n{"data"', "a.json": b'["a"]', "a.csv": b"text\na\nb,c\n"}
+    found = read(tmp_path, name, content.get(name, b"a\n"))
+    found.check()
+    assert json.loads(next(iter(found))) == {"data": {"text": "a"}}
+
+
+def test_an_empty_folder_holds_no_tasks(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="holds no tasks"):
+        source(str(tmp_path), Reading()).check()
+
+
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="--format"):
         read(tmp_path, "a.docx", b"")

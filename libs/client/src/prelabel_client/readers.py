@@ -111,6 +111,20 @@ class Source:
                     digest.update(piece)
         return f"file-{digest.hexdigest()[:40]}"
 
+    def check(self) -> None:
+        """Read it before anything is handed in, to its end where it may break off. Raises `Refused`, also if empty:
+        a run that was opened for it would wait for the rest.
+        """
+        found = False
+        for line in self:
+            found = found or bool(line.strip())
+            if found and self.format in ("jsonl", "folder"):  # each line, each file stands for itself
+                return
+        if found:
+            return
+        why = "".join(f": line {row}: {why}" for row, why in self.refused[:1])
+        raise Refused(f"{self.name} holds no tasks{why}")
+
     def columns(self) -> Sequence[str] | None:
         """The names in a CSV's header; None for what is no CSV."""
         if self.format not in ("csv", "tsv"):

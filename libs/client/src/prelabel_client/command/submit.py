@@ -74,6 +74,7 @@ def submit(
         where = meant(client, project)
         tasks = source(file, reading)
         _check_columns(client, where, tasks)
+        tasks.check()
         receipt = _upload(out, client, where, tasks, key, lane)
         try:
             seen = _watched(out, client, where, receipt) if watch else None
