@@ -96,3 +96,16 @@ def test_the_readme_names_every_folder_and_every_make_target() -> None:
         assert f"`make {target}" in readme
     for folder in ("libs/contract", "libs/runtime", "libs/provider", "services/inference", "deploy", "docs", "tests"):
         assert folder in readme
+
+
+def test_the_way_without_make_installs_what_make_run_installs() -> None:
+    words = re.findall(r"^    +\$\((dirname .*) \| sed 's", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (patterns,) = (line.split()[1:] for line in words)
+    without = {path.parent.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)}
+    makefile = (ROOT / "Makefile").read_text()
+    lists = {name: re.findall(rf"^{name} := (.*)$", makefile, re.MULTILINE)[0] for name in _PACKAGES}
+    assert without == {folder for folders in lists.values() for folder in folders.split()}
+
+
+_PACKAGES = ("LIBS", "CLIENT", "SERVICES", "PROVIDERS")
+"""What PACKAGES is made of in the Makefile."""
