@@ -5,29 +5,18 @@ Without --bus: the embedded one, in a temporary folder. With --against another c
 too, in turn with this one, each time in a process of its own.
 """
 
-import argparse
 import asyncio
 import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Sequence
 
 from prelabel_runtime.bus.base import Bus, Committed, Consumer, Message, Partition, Record, TopicSpec
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.process import event_loop
 from prelabel_runtime.run import open_bus
 from prelabel_runtime.settings import RuntimeSettings
-from rich.console import Console
-from rich.table import Table
 
-from tests.benchmarks.processes import cpu_seconds
+from tests.benchmarks.costs import Cost, compare, cost, parser, tell
 
 _HEADERS = (
     ("ce_specversion", b"1.0"),
@@ -36,17 +25,8 @@ _HEADERS = (
     ("ce_time", b"2026-01-01T00:00:00.000Z"),
     ("content-type", b"application/json"),
 )
-_CODE = ("libs/contract/src", "libs/runtime/src", ".")
+_MODULE = "tests.benchmarks.bus_costs"
 _CALL = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """CPU microseconds per record."""
-
-    loop: float
-    others: float
-    broker: float
 
 
 def messages(topic: str, count: int) -> list[Message]:
@@ -67,10 +47,10 @@ async def measure(bus: Bus, records: int, partitions: int, broker: int | None) -
     await bus.provision([TopicSpec(name, partitions) for name in (source, target)])
     out = messages(source, records)
     await bus.publish(out[:_CALL])
-    costs = {"publish": await _cost(lambda: _publish(bus, out), records, broker)}
+    costs = {"publish": await cost(lambda: _publish(bus, out), records, broker)}
     everything = records + _CALL
-    costs["read"] = await _cost(lambda: _consume(bus, source, f"{mine}-r", everything, None), everything, broker)
-    costs["hop"] = await _cost(lambda: _consume(bus, source, f"{mine}-h", everything, target), everything, broker)
+    costs["read"] = await cost(lambda: _consume(bus, source, f"{mine}-r", everything, None), everything, broker)
+    costs["hop"] = await cost(lambda: _consume(bus, source, f"{mine}-h", everything, target), everything, broker)
     return costs
 
 
@@ -102,15 +82,6 @@ async def _pass_on(bus: Bus, consumer: Consumer, target: str, batch: Sequence[Re
     await consumer.complete(bus, out, offsets)
 
 
-async def _cost(work: Callable[[], Awaitable[None]], records: int, broker: int | None) -> Cost:
-    served = cpu_seconds(broker) if broker else 0.0
-    thread, process = time.thread_time(), time.process_time()
-    await work()
-    thread, process = time.thread_time() - thread, time.process_time() - process
-    served = cpu_seconds(broker) - served if broker else 0.0
-    return Cost(*(round(part / records * 1e6, 2) for part in (thread, process - thread, served)))
-
-
 async def _once(url: str, records: int, partitions: int, broker: int | None) -> None:
     settings = RuntimeSettings(bus=url)
     bus = open_bus(settings, SystemClock())
@@ -119,64 +90,27 @@ async def _once(url: str, records: int, partitions: int, broker: int | None) -> 
         costs = await measure(bus, records, partitions, broker)
     finally:
         await bus.stop()
-    print(json.dumps({name: (cost.loop, cost.others, cost.broker) for name, cost in costs.items()}))
-
-
-def _run(checkout: Path, words: Sequence[str]) -> dict[str, Cost]:
-    """One round in a process of its own, with the code of a checkout."""
-    here = Path(__file__).resolve().parents[2]
-    path = [str(checkout / part) for part in _CODE[:-1]] + [str(here)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.bus_costs", "--once", *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return {name: Cost(*cost) for name, cost in found.items()}
+    tell(costs)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bus_costs")
-    parser.add_argument("records", type=int, nargs="?", default=20_000)
-    parser.add_argument("--partitions", type=int, default=12)
-    parser.add_argument("--bus", default="", help="kafka://HOST:PORT or sqlite:///FILE")
-    parser.add_argument("--broker", type=int, help="the broker's process, to measure it too")
-    parser.add_argument("--against", type=Path, help="another checkout, measured in turn")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    taken = parser(_MODULE)
+    taken.add_argument("records", type=int, nargs="?", default=20_000)
+    taken.add_argument("--partitions", type=int, default=12)
+    taken.add_argument("--bus", default="", help="kafka://HOST:PORT or sqlite:///FILE")
+    taken.add_argument("--broker", type=int, help="the broker's process, to measure it too")
+    asked = taken.parse_args()
     if asked.once:
         with asyncio.Runner(loop_factory=event_loop()) as runner:
             runner.run(_once(asked.bus, asked.records, asked.partitions, asked.broker))
         return
-    checkouts = {"here": Path(__file__).resolve().parents[2]}
-    if asked.against:
-        checkouts["against"] = asked.against.resolve()
-    rounds: dict[str, list[dict[str, Cost]]] = {name: [] for name in checkouts}
-    for number in range(asked.rounds):
-        for name, checkout in checkouts.items():
-            with tempfile.TemporaryDirectory(prefix="prelabel-bus-") as folder:
-                url = asked.bus or f"sqlite:///{folder}/{number}.db"
-                words = [str(asked.records), "--bus", url, "--partitions", str(asked.partitions)]
-                words += ["--broker", str(asked.broker)] if asked.broker else []
-                rounds[name].append(_run(checkout, words))
-    Console().print(_table(rounds))
 
+    def words(file: str) -> list[str]:
+        broker = ["--broker", str(asked.broker)] if asked.broker else []
+        return [str(asked.records), "--bus", asked.bus or file, "--partitions", str(asked.partitions), *broker]
 
-def _table(rounds: dict[str, list[dict[str, Cost]]]) -> Table:
-    shown = Table(title="CPU µs per record, medians", title_justify="left")
-    for column in ("what", "code", "event loop", "other threads", "broker"):
-        shown.add_column(column, justify="left" if column in ("what", "code") else "right")
-    for what in next(iter(rounds.values()))[0]:
-        for name, some in rounds.items():
-            parts = [
-                statistics.median(getattr(one[what], part) for one in some) for part in ("loop", "others", "broker")
-            ]
-            shown.add_row(what, name, *(f"{part:,.1f}" for part in parts))
-    return shown
+    compare(_MODULE, asked, words, "broker")
 
 
 if __name__ == "__main__":

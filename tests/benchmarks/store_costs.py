@@ -5,42 +5,24 @@ projection writes it (the task, its line and the outcome it waits for, then the 
 is, in microseconds of each look. Without --store: the embedded one.
 """
 
-import argparse
 import asyncio
 import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.process import event_loop
 from prelabel_runtime.run import open_store
 from prelabel_runtime.settings import RuntimeSettings
 from prelabel_runtime.store.base import State, Store, StoredLine, StoredOutcome, StoredTask
-from rich.console import Console
-from rich.table import Table
 
-from tests.benchmarks.processes import cpu_seconds
+from tests.benchmarks.costs import Cost, compare, cost, parser, tell
 
+_MODULE = "tests.benchmarks.store_costs"
 _LOOKS = 5
 _BODY = json.dumps({"data": {"text": "Raises OSError when os.replace cannot move the file. " * 3}, "meta": {}})
 _REGIONS = json.dumps({"regions": [{"kind": "span", "start": 7, "end": 14, "labels": ["TYPE"], "text": "OSError"}]})
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """CPU microseconds per task, or per look."""
-
-    loop: float
-    others: float
-    server: float
 
 
 def _tasks(project: str, run: str, count: int) -> list[StoredTask]:
@@ -86,19 +68,10 @@ async def measure(store: Store, tasks: int, batch: int, server: int | None) -> d
 
     await store.runs.seal(run, project, tasks, given[0].first_ms)
     return {
-        "accepted": await _cost(accept, tasks, server),
-        "ended": await _cost(end, tasks, server),
-        "a look at the run": await _cost(look, _LOOKS, server),
+        "accepted": await cost(accept, tasks, server),
+        "ended": await cost(end, tasks, server),
+        "a look at the run": await cost(look, _LOOKS, server),
     }
-
-
-async def _cost(work: Callable[[], Awaitable[None]], count: int, server: int | None) -> Cost:
-    served = cpu_seconds(server) if server else 0.0
-    thread, process = time.thread_time(), time.process_time()
-    await work()
-    thread, process = time.thread_time() - thread, time.process_time() - process
-    served = cpu_seconds(server) - served if server else 0.0
-    return Cost(*(round(part / count * 1e6, 2) for part in (thread, process - thread, served)))
 
 
 async def _once(url: str, tasks: int, batch: int, server: int | None) -> None:
@@ -108,64 +81,27 @@ async def _once(url: str, tasks: int, batch: int, server: int | None) -> None:
         costs = await measure(store, tasks, batch, server)
     finally:
         await store.stop()
-    print(json.dumps({name: (cost.loop, cost.others, cost.server) for name, cost in costs.items()}))
-
-
-def _run(checkout: Path, words: Sequence[str]) -> dict[str, Cost]:
-    """One round in a process of its own, with the code of a checkout."""
-    here = Path(__file__).resolve().parents[2]
-    path = [*(str(checkout / part) for part in ("libs/contract/src", "libs/runtime/src")), str(here)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.store_costs", "--once", *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return {name: Cost(*cost) for name, cost in found.items()}
+    tell(costs)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.store_costs")
-    parser.add_argument("tasks", type=int, nargs="?", default=5_000)
-    parser.add_argument("--batch", type=int, default=250)
-    parser.add_argument("--store", default="", help="mongodb://HOST:PORT/NAME or sqlite:///FILE")
-    parser.add_argument("--server", type=int, help="the server's process, to measure it too")
-    parser.add_argument("--against", type=Path, help="another checkout, measured in turn")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    taken = parser(_MODULE)
+    taken.add_argument("tasks", type=int, nargs="?", default=5_000)
+    taken.add_argument("--batch", type=int, default=250)
+    taken.add_argument("--store", default="", help="mongodb://HOST:PORT/NAME or sqlite:///FILE")
+    taken.add_argument("--server", type=int, help="the server's process, to measure it too")
+    asked = taken.parse_args()
     if asked.once:
         with asyncio.Runner(loop_factory=event_loop()) as runner:
             runner.run(_once(asked.store, asked.tasks, asked.batch, asked.server))
         return
-    checkouts = {"here": Path(__file__).resolve().parents[2]}
-    if asked.against:
-        checkouts["against"] = asked.against.resolve()
-    rounds: dict[str, list[dict[str, Cost]]] = {name: [] for name in checkouts}
-    for number in range(asked.rounds):
-        for name, checkout in checkouts.items():
-            with tempfile.TemporaryDirectory(prefix="prelabel-store-") as folder:
-                words = [str(asked.tasks), "--batch", str(asked.batch)]
-                words += ["--store", asked.store or f"sqlite:///{folder}/{number}.db"]
-                words += ["--server", str(asked.server)] if asked.server else []
-                rounds[name].append(_run(checkout, words))
-    Console().print(_table(rounds))
 
+    def words(file: str) -> list[str]:
+        server = ["--server", str(asked.server)] if asked.server else []
+        return [str(asked.tasks), "--batch", str(asked.batch), "--store", asked.store or file, *server]
 
-def _table(rounds: dict[str, list[dict[str, Cost]]]) -> Table:
-    shown = Table(title="CPU µs, medians", title_justify="left")
-    for column in ("what", "code", "event loop", "other threads", "server"):
-        shown.add_column(column, justify="left" if column in ("what", "code") else "right")
-    for what in next(iter(rounds.values()))[0]:
-        for name, some in rounds.items():
-            parts = [
-                statistics.median(getattr(one[what], part) for one in some) for part in ("loop", "others", "server")
-            ]
-            shown.add_row(what, name, *(f"{part:,.1f}" for part in parts))
-    return shown
+    compare(_MODULE, asked, words, "server")
 
 
 if __name__ == "__main__":
