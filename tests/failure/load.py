@@ -1,16 +1,19 @@
 """A run under faults: a client that goes on sending, a model that is watched, and faults at chosen moments.
 
 What makes a fault count: it hits while work is under way. So tasks are sent in stages, one per fault, and the
-next stage begins when what the fault took down is back; a fault that comes when its stage is done voids the run.
+next stage begins when what the fault took down is back. On a machine that stood still a stage may be through before
+its moment is seen: one more follows. A fault that never comes amid work voids the run.
 """
 
 import asyncio
+import itertools
 import os
 import random
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ ANNOTATED = 20
 _UID_LINE = 37
 """Bytes of a line of the model's ledger: a UUID and the end of line."""
 _LOOK_EVERY_S = 0.005
+_TRIES = 8
+"""Stages that may be through before the moment of their fault is seen."""
 
 
 class VoidRun(Exception):
@@ -95,6 +100,10 @@ class Run:
     def calls(self) -> int:
         """Inputs that the model has seen so far."""
         return self.calls_file.stat().st_size // _UID_LINE if self.calls_file.exists() else 0
+
+    def predicted(self) -> int:
+        """Tasks that the model has seen so far, however often."""
+        return len(set(read_calls(self.calls_file)))
 
     def tell(self, event: str) -> None:
         """Note an event with its moment."""
@@ -169,68 +178,103 @@ async def kill_worker(run: Run, name: str) -> None:
     run.tell(f"worker of {name} is back")
 
 
+async def submit_and_meet(run: Run, client: Client, first: int, count: int) -> int:
+    """Submit `count` tasks from t<first> on, and return while they are being predicted: what number comes next.
+
+    Raises VoidRun if they were through again and again before that was seen.
+    """
+    for _ in range(_TRIES):
+        before = run.predicted()
+        await client.submit_until_acknowledged(PROJECT, tasks(first, count))
+        first += count
+        await until(lambda before=before: run.predicted() > before, "work to be amid of")  # type: ignore[misc]
+        if run.predicted() < before + count:
+            return first
+    raise VoidRun(f"{_TRIES} times all had been predicted before anybody looked")
+
+
 async def run_with_kills(run: Run, faults: Sequence[str], *, total: int, unresolved: float = 0.1) -> None:
-    """Send `total` tasks, one stage per fault, each fault at a random moment of its stage; wait for the end.
+    """Send `total` tasks or more, one stage per fault, each fault at a random moment of its stage; wait for the end.
 
     faults: names of processes to kill, or "worker of <name>".
     unresolved: the share of sends without an answer that the client does not repeat.
     Raises VoidRun.
     """
-    stage = total // len(faults)
-    allowed = stage
-    acknowledged: list[str] = []
-
+    feed = _Feed(run, total // len(faults), unresolved)
     async with run.client() as client:
         await client.put_project(PROJECT, project(seconds_per_task=0.001))
         run.tell("project is there")
-
-        async def feed() -> None:
-            for first in range(0, total, BATCH):
-                await until(lambda first=first: first < allowed, "the next stage", 120)  # type: ignore[misc]
-                batch = tasks(first, BATCH)
-                resolved = run.rng.random() >= unresolved
-                while True:
-                    sent = await client.submit(PROJECT, batch)
-                    if sent.acknowledged:
-                        acknowledged.extend(task["id"] for task in batch)
-                        break
-                    if 400 <= sent.status < 500:
-                        raise AssertionError(f"refused: {sent}")
-                    if not resolved:
-                        break
-                    await asyncio.sleep(0.05)
-
-        async def annotate(ids: Sequence[str]) -> None:
-            spans = [{"question": "first", "field": "text", "kind": "span", "start": 0, "end": 4, "labels": ["FIRST"]}]
-            for task in ids:
-                one = {"id": f"of {task}", "task": task, "annotator": "ann", "regions": spans}
-                await client.annotate(PROJECT, [one])
-
-        feeding = asyncio.create_task(feed())
+        feeding = asyncio.create_task(feed.send(client))
         try:
-            for number, fault in enumerate(faults):
-                moment = run.rng.randrange(number * stage + stage // 10, (number + 1) * stage - stage // 4)
-                await _until_or_failed(lambda moment=moment: run.calls() >= moment, feeding)  # type: ignore[misc]
-                if run.calls() >= allowed:
-                    raise VoidRun(f"{fault}: all {allowed} tasks of its stage had been predicted before it")
-                annotating = asyncio.create_task(
-                    annotate(run.rng.sample(acknowledged, min(ANNOTATED, len(acknowledged))))
-                )
+            for fault in faults:
+                await feed.until_amid(feeding)
+                annotated = run.rng.sample(feed.acknowledged, min(ANNOTATED, len(feed.acknowledged)))
+                annotating = asyncio.create_task(_annotate(client, annotated))
                 worker_of = fault.removeprefix("worker of ")
                 if worker_of != fault:
                     await kill_worker(run, worker_of)
                 else:
                     await kill_and_restart(run, fault)
                 await annotating
-                allowed += stage
+            feed.ends = True
             await feeding
         finally:
             feeding.cancel()
-        await client.until_ended(PROJECT, len(acknowledged), 1, timeout=120)
-        run.tell(f"{len(acknowledged)} acknowledged tasks have ended")
+        await client.until_ended(PROJECT, len(feed.acknowledged), 1, timeout=240)
+        run.tell(f"{len(feed.acknowledged)} acknowledged tasks have ended")
 
 
-async def _until_or_failed(condition: Callable[[], bool], task: asyncio.Task[Any]) -> None:
-    await until(lambda: condition() or (task.done() and bool(task.exception())), "the moment of a fault", 120)
-    if task.done() and (error := task.exception()):
-        raise error
+class _Feed:
+    """A client that sends stage after stage, as they are opened."""
+
+    def __init__(self, run: Run, stage: int, unresolved: float) -> None:
+        self._run = run
+        self._stage = stage
+        self._unresolved = unresolved
+        self._opened = 0
+        self.acknowledged: list[str] = []
+        self.ends = False
+        """No further stage comes."""
+
+    async def send(self, client: Client) -> None:
+        """Send what is opened, until all is sent and the end is known."""
+        for first in itertools.count(0, BATCH):
+            await until(lambda first=first: first < self._opened or self.ends, "the next stage", 240)  # type: ignore[misc]
+            if first >= self._opened:
+                return
+            await self._send_one(client, tasks(first, BATCH))
+
+    async def _send_one(self, client: Client, batch: list[dict[str, Any]]) -> None:
+        resolved = self._run.rng.random() >= self._unresolved
+        while True:
+            sent = await client.submit(PROJECT, batch)
+            if sent.acknowledged:
+                self.acknowledged.extend(task["id"] for task in batch)
+                return
+            if 400 <= sent.status < 500:
+                raise AssertionError(f"refused: {sent}")
+            if not resolved:
+                return
+            await asyncio.sleep(0.05)
+
+    async def until_amid(self, feeding: asyncio.Task[None]) -> None:
+        """Open a stage and return at a random moment of it. Raises VoidRun, and whatever ended the sending."""
+        for _ in range(_TRIES):
+            moment = self._opened + self._run.rng.randrange(self._stage // 10, self._stage * 3 // 4)
+            self._opened += self._stage
+            await until(partial(self._reached, moment, feeding), "a fault's moment", 240)
+            if feeding.done():
+                feeding.result()
+            if self._run.predicted() < self._opened:
+                return
+        raise VoidRun(f"{_TRIES} stages had been predicted before the moments of their faults were seen")
+
+    def _reached(self, moment: int, feeding: asyncio.Task[None]) -> bool:
+        return feeding.done() or self._run.predicted() >= moment
+
+
+async def _annotate(client: Client, ids: Sequence[str]) -> None:
+    spans = [{"question": "first", "field": "text", "kind": "span", "start": 0, "end": 4, "labels": ["FIRST"]}]
+    for task in ids:
+        one = {"id": f"of {task}", "task": task, "annotator": "ann", "regions": spans}
+        await client.annotate(PROJECT, [one])

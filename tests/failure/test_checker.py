@@ -8,7 +8,18 @@ import pytest
 
 from tests.failure.checker import Report
 from tests.failure.damage import broken, must_have_fired
-from tests.failure.load import PROJECT, Run, VoidRun, kill_and_restart, project, run_with_kills, tasks, until, variables
+from tests.failure.load import (
+    PROJECT,
+    Run,
+    VoidRun,
+    kill_and_restart,
+    project,
+    run_with_kills,
+    submit_and_meet,
+    tasks,
+    until,
+    variables,
+)
 from tests.rig.processes import ALL_IN_ONE, Prelabel
 
 TOTAL = 600
@@ -24,10 +35,7 @@ async def _killed_amid_a_batch(run: Run, *, patience: float) -> Report:
     """The process is killed while its model is busy with a batch, and started again."""
     async with run.client() as client:
         await client.put_project(PROJECT, project(seconds_per_task=0.005))
-        await client.submit_until_acknowledged(PROJECT, tasks(0, TOTAL))
-        await until(lambda: run.calls() > 0, "the first batch")
-        if run.calls() >= TOTAL:
-            raise VoidRun("everything had been predicted before the kill")
+        await submit_and_meet(run, client, 0, TOTAL)
         await kill_and_restart(run, ALL_IN_ONE)
     return await run.verdict(patience=patience)
 
@@ -97,7 +105,7 @@ async def test_a_fault_that_comes_when_all_is_done_voids_its_run(tmp_path: Path)
     with run.prelabel:
         async with run.client() as client:
             await client.put_project(PROJECT, project())
-            await client.submit_until_acknowledged(PROJECT, tasks(1_000_000, 200))
-            await client.until_ended(PROJECT, 200, 1)
+            await client.submit_until_acknowledged(PROJECT, tasks(1_000_000, 2_000))
+            await client.until_ended(PROJECT, 2_000, 1)
         with pytest.raises(VoidRun):  # the model has already seen as many tasks as the run will send
             await run_with_kills(run, [ALL_IN_ONE], total=100)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.failure.load import PROJECT, Run, VoidRun, project, tasks, until, variables
+from tests.failure.load import PROJECT, Run, project, submit_and_meet, variables
 from tests.rig.processes import ALL_IN_ONE, Prelabel
 from tests.rig.servers import ServerHandle
 
@@ -19,17 +19,15 @@ async def _stopped_one_by_one(run: Run, names: Sequence[str]) -> None:
     """Each process is stopped amid its share of the work, and started again."""
     async with run.client() as client:
         await client.put_project(PROJECT, project(seconds_per_task=0.002))
-        for stage, name in enumerate(names):
-            await client.submit_until_acknowledged(PROJECT, tasks(stage * STAGE, STAGE))
-            await until(lambda stage=stage: run.calls() > stage * STAGE, "work to stop amid of")  # type: ignore[misc]
-            if run.calls() >= (stage + 1) * STAGE:
-                raise VoidRun(f"all had been predicted before {name} was stopped")
+        sent = 0
+        for name in names:
+            sent = await submit_and_meet(run, client, sent, STAGE)
             code = await asyncio.to_thread(run.prelabel.terminate, name, GRACE_SECONDS)
             run.tell(f"{name} stopped with {code} at {run.calls()} calls")
             assert code == 0, run.prelabel.process(name).last_words()
             await asyncio.to_thread(run.prelabel.restart, name)
             run.tell(f"{name} ready")
-        await client.until_ended(PROJECT, len(names) * STAGE, 1)
+        await client.until_ended(PROJECT, sent, 1, timeout=120)
     report = await run.verdict()
     print("\n".join(run.events), report.json())
     assert report.clean, run.say(report)

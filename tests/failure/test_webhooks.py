@@ -182,49 +182,46 @@ async def test_a_recovery_survives_the_kill_of_whoever_does_it(tmp_path: Path) -
 GOOD = tuple(f"/ok/{number:02}" for number in range(46))
 BAD = ("/hang", "/drip", "/huge", "/redirect")
 EVENTS = 60
-EVERY_SECONDS = 0.5
+PATIENT = {"PRELABEL_WEBHOOKS_ATTEMPT_SECONDS": "60"}
+"""Whoever hangs holds an attempt for about as long as the test takes."""
 MIB = 1 << 20
 
 
 @pytest.mark.slow
-async def test_four_bad_endpoints_of_fifty_slow_no_other_and_take_little_memory(tmp_path: Path) -> None:
-    with Prelabel.all_in_one(tmp_path, providers=["echo"]) as prelabel, receiver(tmp_path) as (address, ledger):
+async def test_four_bad_endpoints_of_fifty_hold_up_no_other_and_take_little_memory(tmp_path: Path) -> None:
+    with (
+        Prelabel.all_in_one(tmp_path, providers=["echo"], environment=PATIENT) as prelabel,
+        receiver(tmp_path) as (address, ledger),
+    ):
         async with client(prelabel) as asking:
             assert (await asking.put("/v1/projects/p", json=PROJECT)).is_success
             await subscribed(asking, address, *GOOD)
             pid = prelabel.process(ALL_IN_ONE).pid
-            await _phase(asking, ledger, "warm", pid)
-            alone, before = await _phase(asking, ledger, "alone", pid)
-            bad = await subscribed(asking, address, *BAD)
-            beside, peak = await _phase(asking, ledger, "beside", pid)
-            for one in bad:
-                assert (await asking.patch(f"/v1/subscriptions/{one}", json={"state": "disabled"})).is_success
-            again, _ = await _phase(asking, ledger, "again", pid)  # the machine may have become busier meanwhile
+            before = await _phase(asking, ledger, "alone", pid)
+            await subscribed(asking, address, *BAD)
+            peak = await _phase(asking, ledger, "beside", pid)
             tried = Counter(line.split(" ")[0] for line in _lines(ledger))
     grown = (peak - before) / MIB
-    print(f"p99 of 46: {alone} and {again} ms alone, {beside} ms beside the bad; memory grew by {grown:.1f} MiB")
+    print(f"memory grew by {grown:.1f} MiB beside {[tried[path] for path in BAD]} attempts at the bad")
     assert all(tried[path] for path in BAD)
-    assert beside <= 2 * max(alone, again)
+    assert tried["/hang"] < EVENTS, "it had not been through its events when all others had theirs"
     assert grown <= 32
 
 
-async def _phase(asking: httpx.AsyncClient, ledger: Path, name: str, pid: int) -> tuple[int, int]:
-    """The 99th percentile of how late events came to the good endpoints, in ms; the most memory, in bytes."""
+async def _phase(asking: httpx.AsyncClient, ledger: Path, name: str, pid: int) -> int:
+    """Send events one after the other until the good endpoints have them all; the most memory meanwhile, in bytes."""
     skipped = len(_lines(ledger))
     peak = 0
 
-    def fresh() -> list[int]:
-        return [int(line.split(" ")[2]) for line in _lines(ledger)[skipped:] if line.startswith("/ok/")]
+    def fresh() -> int:
+        return sum(line.startswith("/ok/") for line in _lines(ledger)[skipped:])
 
     for number in range(EVENTS):
-        began = time.monotonic()
         body = {"id": f"{name}-{number}", "data": {"text": "word"}}
         assert (await asking.post("/v1/projects/p/tasks", json=body)).is_success
         peak = max(peak, _resident(pid))
-        await asyncio.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - began)))
-    await until(lambda: len(fresh()) >= EVENTS * len(GOOD), "every delivery to the good ones", 120)
-    late = sorted(fresh())
-    return late[round(0.99 * (len(late) - 1))], max(peak, _resident(pid))
+    await until(lambda: fresh() >= EVENTS * len(GOOD), "every delivery to the good ones", 240)
+    return max(peak, _resident(pid))
 
 
 def _lines(ledger: Path) -> list[str]:
