@@ -4,6 +4,7 @@ import contextlib
 import json as _json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 provider = typer.Typer(help="Providers: what hosts models. Write one, try one.", no_args_is_help=True)
 POINTS = "prelabel.providers"
+REMOTE_POINTS = "prelabel.remote_providers"
 PATIENCE = 60.0
 """Seconds that a model may take to load, and to answer."""
 
@@ -96,7 +98,8 @@ def try_(
 ) -> None:
     """Load a provider from its folder, and print what it says.
 
-    In a worker process, as in production; nothing needs to be installed.
+    In a worker process, as in production; nothing needs to be installed. A provider whose models are called
+    (prelabel.remote_providers) calls its service once, with secrets from the environment.
 
     \b
     Example:
@@ -173,7 +176,9 @@ def _tried(
         finally:
             await worker.stop()
 
-    with _uninstalled(folder) as (name, path):
+    with _uninstalled(folder) as (name, path, remote):
+        if remote:
+            return _called(folder, name, {"settings": settings, "data": data, "field": field}, python, path)
         try:
             return asyncio.run(ask(name, path))
         except BadSettings as error:
@@ -182,25 +187,58 @@ def _tried(
             raise Refused(f"{name} in {folder} does not work: {error}") from None
 
 
+def _called(folder: Path, name: str, question: dict[str, Any], python: str, path: str) -> "tuple[str, bytes | Failed]":
+    """What a provider says whose models are called: in a process of its own too, which may import anything."""
+    from prelabel_provider.base import Failed
+
+    command = [python, "-m", "prelabel_provider.remote.once", name]
+    environment = {**os.environ, "PYTHONPATH": path}
+    try:
+        done = subprocess.run(  # noqa: S603 - the interpreter is the user's own
+            command, input=_json.dumps(question), env=environment, stdout=subprocess.PIPE, timeout=PATIENCE, check=True,
+            text=True,
+        )  # fmt: skip
+        said = _json.loads(done.stdout.splitlines()[-1])
+    except OSError as error:
+        raise Refused(f"cannot run {python}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise Refused(f"{name} in {folder} does not answer within {PATIENCE:g} s") from None
+    except (subprocess.CalledProcessError, ValueError, IndexError) as error:
+        raise Refused(f"{name} in {folder} does not work: {error}") from None
+    if "settings" in said:
+        raise Refused(f"--settings: {name} does not take them: {said['settings']}")
+    if "broken" in said:
+        raise Refused(f"{name} in {folder} does not work: {said['broken']}")
+    answer = _json.dumps(said["regions"]).encode() if "regions" in said else Failed(said["reason"], said["detail"])
+    return said["version"], answer
+
+
 @contextlib.contextmanager
-def _uninstalled(folder: Path) -> Iterator[tuple[str, str]]:
-    """The provider's name, and a PYTHONPATH on which its folder counts as installed. Raises `Refused`."""
+def _uninstalled(folder: Path) -> Iterator[tuple[str, str, bool]]:
+    """The provider's name, a PYTHONPATH on which its folder counts as installed, and whether its models are called.
+
+    Raises `Refused`.
+    """
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-        ((name, where),) = project["entry-points"][POINTS].items()
+        points = project["entry-points"]
+        group = REMOTE_POINTS if REMOTE_POINTS in points else POINTS
+        ((name, where),) = points[group].items()
         distribution = str(project["name"])
     except OSError as error:
         raise Refused(f"{folder} is no provider's folder: pyproject.toml: {error.strerror}") from None
     except (KeyError, ValueError, AttributeError, TypeError):
-        raise Refused(f"{folder}/pyproject.toml names no entry point {POINTS}: see `prelabel provider new`") from None
+        raise Refused(
+            f"{folder}/pyproject.toml names no entry point {POINTS} or {REMOTE_POINTS}: see `prelabel provider new`"
+        ) from None
     source = folder / "src" if (folder / "src").is_dir() else folder
     with tempfile.TemporaryDirectory(prefix="prelabel-provider-") as place:
         info = Path(place) / f"{distribution.replace('-', '_')}-0.dist-info"
         info.mkdir()
         metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {project.get('version', '0')}\n"
         (info / "METADATA").write_text(metadata)
-        (info / "entry_points.txt").write_text(f"[{POINTS}]\n{name} = {where}\n")
-        yield name, os.pathsep.join((place, str(source.resolve())))
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {where}\n")
+        yield name, os.pathsep.join((place, str(source.resolve()))), group == REMOTE_POINTS
 
 
 def _tell(out: Out, version: str, answer: "bytes | Failed", text: str) -> None:
