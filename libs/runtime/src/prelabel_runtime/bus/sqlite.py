@@ -197,7 +197,7 @@ class SqliteBus(Bus):
     owner            how a person reaches the owning process (its address); shown to a second process
     max_record_bytes key, value and headers of one record together
     max_pending_bytes what may wait for the disk before `publish` waits, too
-    tail_bytes       the newest records kept in memory, over all topics
+    tail_bytes       the newest records kept in memory, over all topics; who is behind them reads the file
     max_file_bytes   beyond it nothing can be published (`Unavailable`); None: as large as the disk
     delivery_seconds how long `publish` and `commit` wait for the disk before they raise `Unavailable`
     """
@@ -210,7 +210,7 @@ class SqliteBus(Bus):
         owner: str = "",
         max_record_bytes: int = 1 << 20,
         max_pending_bytes: int = 64 << 20,
-        tail_bytes: int = 32 << 20,
+        tail_bytes: int = 16 << 20,
         max_file_bytes: int | None = None,
         delivery_seconds: float = 30.0,
         stop_seconds: float = 10.0,
