@@ -27,6 +27,7 @@ from .bus.base import Bus, TopicSpec
 from .clock import Clock, SystemClock
 from .credentials import KafkaCredentials, MongoCredentials
 from .drivers import need
+from .entropy import Entropy
 from .errors import Fatal, Refused, Unavailable
 from .floor import Floor
 from .health import Health, probes
@@ -61,7 +62,7 @@ class Runtime:
     blobs: Blobs = field(default_factory=NoBlobs)
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.SystemRandom)
-    random_bytes: Callable[[int], bytes] = os.urandom
+    random_bytes: Callable[[int], bytes] = field(default_factory=Entropy)
     access: AccessTable = field(init=False)
     """Keys and sessions; followed by every process that answers."""
 
