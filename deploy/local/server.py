@@ -134,7 +134,7 @@ class Server(ABC):
             first.format(installation)
             first._launch(installation, options=[f"-XX:ArchiveClassesAtExit={installation.archive}"])
             try:
-                first.wait_ready(60)
+                first.wait_ready(180)
             finally:
                 first.stop(timeout=60)
 
@@ -144,11 +144,11 @@ class Server(ABC):
             raise ServerError(f"{self.name} runs already on {self.address}")
         self._launch(self._installation or self.install())
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
+    def wait_ready(self, timeout: float = 120.0) -> None:
         """Returns when the server answers. Raises NotReady when it ended or `timeout` seconds passed."""
         wait_until_ready(self, timeout)
 
-    def stop(self, timeout: float = 20.0) -> None:
+    def stop(self, timeout: float = 60.0) -> None:
         """Ends the process cleanly (SIGTERM). After `timeout` seconds kills it and raises ServerError."""
         if self.process is None:
             return
@@ -163,7 +163,7 @@ class Server(ABC):
         if self.process is None:
             return
         self.process.signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
         self.process = None
 
     def remove(self) -> None:
@@ -171,7 +171,7 @@ class Server(ABC):
         self.kill()
         shutil.rmtree(self.data, ignore_errors=True)
 
-    def restart(self, timeout: float = 30.0) -> None:
+    def restart(self, timeout: float = 120.0) -> None:
         """Stops the process if it runs, starts it on the same folder and port, and waits until it answers."""
         self.stop()
         self.start()

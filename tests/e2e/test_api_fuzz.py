@@ -31,7 +31,9 @@ def prelabel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prelabel]:
 
 
 def test_no_request_that_the_document_allows_or_forbids_meets_a_defect(prelabel: Prelabel, tmp_path: Path) -> None:
-    with httpx.Client(base_url=prelabel.address, headers={"Authorization": f"Bearer {prelabel.key}"}) as client:
+    with httpx.Client(
+        base_url=prelabel.address, headers={"Authorization": f"Bearer {prelabel.key}"}, timeout=60
+    ) as client:
         assert client.put("/v1/projects/mails", json=spec()).status_code == 201
         task = {"id": "mail-1", "data": {"text": "urgent"}}
         assert client.post("/v1/projects/mails/predictions", json=task).status_code == 200

@@ -40,7 +40,7 @@ def prelabel(tmp_path_factory: pytest.TempPathFactory, vault_key: str) -> Iterat
 
 async def test_no_secret_is_anywhere_but_where_it_was_shown(prelabel: Prelabel, vault_key: str) -> None:
     headers = {"Authorization": f"Bearer {prelabel.key}"}
-    async with httpx.AsyncClient(base_url=prelabel.address, headers=headers, timeout=30) as client, receiving() as sink:
+    async with httpx.AsyncClient(base_url=prelabel.address, headers=headers, timeout=60) as client, receiving() as sink:
         made = await _use_every_secret(client, sink.address)
         sink.secrets["/status/500"] = sink.secrets["/ok"] = [made["webhook secret"], made["rotated secret"]]
         await _use_and_misuse(client, made)
@@ -116,7 +116,7 @@ async def _everything_shown(client: httpx.AsyncClient, made: dict[str, str]) -> 
 
 
 async def _until(client: httpx.AsyncClient, path: str, ready: Callable[[Any], bool]) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not ready(said := (await client.get(path)).json()):
         assert time.monotonic() < deadline, said
     return said

@@ -31,8 +31,8 @@ def test_the_document_of_dead_letters_goes_as_written(tmp_path: Path) -> None:
 
 def _until_found(prelabel: Prelabel, count: int) -> None:
     headers = {"Authorization": f"Bearer {prelabel.key}"}
-    deadline = time.monotonic() + 60
-    with httpx.Client(base_url=prelabel.address, headers=headers, trust_env=False, timeout=30) as http:
+    deadline = time.monotonic() + 180
+    with httpx.Client(base_url=prelabel.address, headers=headers, trust_env=False, timeout=60) as http:
         while len(http.get("/v1/deadletters").json()["deadletters"]) < count:
             assert time.monotonic() < deadline, "there are no dead letters"
             time.sleep(0.05)

@@ -93,7 +93,7 @@ def test_a_provider_is_written_and_proved_as_the_document_says(tmp_path: Path) -
 
 def _until(path: Path, enough: Callable[[dict[str, dict[str, object]]], bool]) -> dict[str, dict[str, object]]:
     """What was received: by type and task, the labels or the reason."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         found: dict[str, dict[str, object]] = {"prediction.created": {}, "task.rejected": {}}
         for line in path.read_text().splitlines():

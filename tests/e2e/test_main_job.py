@@ -25,7 +25,7 @@ PROVIDERS = ("rules", "spacy", "echo")
 CANARY = "canary-3f9c"
 """In every text and every meta; in no log."""
 INBOUND = {"PRELABEL_INGESTION_INBOUND": json.dumps({"crm": {"projects": ["job"]}})}
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 PROJECT: dict[str, Any] = {
     "title": "The main job",
@@ -173,9 +173,9 @@ class MainJob:
         for name in prelabel.names:
             base = f"http://127.0.0.1:{prelabel.process(name).health_port}"
             for probe in ("/livez", "/readyz"):
-                answer = httpx.get(base + probe, trust_env=False)
+                answer = httpx.get(base + probe, timeout=60, trust_env=False)
                 assert (answer.status_code, answer.json()["missing"]) == (200, {}), name
-            found += httpx.get(f"{base}/metrics", trust_env=False).text
+            found += httpx.get(f"{base}/metrics", timeout=60, trust_env=False).text
         for metric in (
             "prelabel_records_received_total{", "prelabel_records_handled_total{", "prelabel_batch_records_bucket{",
             "prelabel_hop_seconds_bucket{", "prelabel_lag_records{", "prelabel_predictions_total{",
@@ -212,7 +212,9 @@ class TestAllInOne(MainJob):
     def inbound(self, prelabel: Prelabel, task: Mapping[str, Any]) -> None:
         # One process owns the file: everybody else comes in over HTTP.
         headers = {"Authorization": f"Bearer {prelabel.key}"}
-        sent = httpx.post(f"{prelabel.address}/v1/projects/job/tasks", json=task, headers=headers, trust_env=False)
+        sent = httpx.post(
+            f"{prelabel.address}/v1/projects/job/tasks", json=task, headers=headers, timeout=60, trust_env=False
+        )
         assert sent.status_code == 202
 
 

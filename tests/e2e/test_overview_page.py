@@ -47,7 +47,7 @@ def prelabel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prelabel]:
 def api(prelabel: Prelabel) -> Iterator[httpx.Client]:
     """The API, with the key."""
     headers = {"Authorization": f"Bearer {prelabel.key}"}
-    with httpx.Client(base_url=prelabel.address, headers=headers, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=prelabel.address, headers=headers, timeout=60, trust_env=False) as client:
         yield client
 
 
@@ -121,7 +121,7 @@ def terminal(tmp_path: Path) -> Iterator[Callable[[], str]]:
 
 async def test_the_printed_address_opens_the_page_once(terminal: Callable[[], str], browser: Browser) -> None:
     found: re.Match[str] | None = None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while not (found := re.search(r"^page +(http://\S+/enter\?token=\S+)\r?$", terminal(), re.M)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     address = found[1]

@@ -55,12 +55,12 @@ async def calling(prelabel: Prelabel) -> AsyncIterator[httpx.AsyncClient]:
     """The projection's own API: a gateway would answer 502 while it is away."""
     address = prelabel.process(projection_of(prelabel)).address
     headers = {"Authorization": f"Bearer {prelabel.key}"}
-    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60, trust_env=False) as client:
         yield client
 
 
 async def until(
-    look: Callable[[], Awaitable[Any]], ready: Callable[[Any], bool], what: str, timeout: float = 90
+    look: Callable[[], Awaitable[Any]], ready: Callable[[Any], bool], what: str, timeout: float = 180
 ) -> Any:
     """What is seen once it is as wanted; a process that is away shows nothing."""
     deadline = time.monotonic() + timeout
@@ -195,7 +195,7 @@ def _compares_equal(prelabel: Prelabel) -> None:
         env=dict(prelabel.process("projection").variables),
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=240,
         check=False,
     )
     assert compared.returncode == 0, compared.stdout + compared.stderr

@@ -22,7 +22,7 @@ async def test_kills_repeat_no_more_calls_than_were_under_way(tmp_path: Path) ->
         with await asyncio.to_thread(_started, tmp_path) as prelabel:
             headers = {"Authorization": f"Bearer {prelabel.key}"}
             async with httpx.AsyncClient(
-                base_url=prelabel.address, headers=headers, timeout=30, trust_env=False
+                base_url=prelabel.address, headers=headers, timeout=60, trust_env=False
             ) as http:
                 (await http.put("/v1/projects/words", json=_project(target))).raise_for_status()
                 lines = "\n".join(
@@ -35,7 +35,7 @@ async def test_kills_repeat_no_more_calls_than_were_under_way(tmp_path: Path) ->
                     await asyncio.to_thread(prelabel.kill, ALL_IN_ONE)
                     await asyncio.to_thread(prelabel.restart, ALL_IN_ONE)
                 await until(lambda: len(target.tasks) == TASKS, "every task to be asked about")
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(180):
                     while await _created(http) < TASKS:  # noqa: ASYNC110 - another process writes them
                         await asyncio.sleep(0.2)
         repeated = target.calls - TASKS

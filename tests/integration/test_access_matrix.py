@@ -64,7 +64,7 @@ async def alone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Here]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(alone: Here) -> AsyncIterator[httpx.AsyncClient]:
     """A client that sends no key of its own."""
-    async with httpx.AsyncClient(base_url=alone.client.base_url, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=alone.client.base_url, timeout=60, trust_env=False) as client:
         yield client
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_every_route_needs_the_key(here: Here) -> None:
     document = (await here.client.get("/openapi.json")).json()
-    async with httpx.AsyncClient(base_url=here.client.base_url, trust_env=False) as stranger:
+    async with httpx.AsyncClient(base_url=here.client.base_url, timeout=60, trust_env=False) as stranger:
         problem(await stranger.get("/openapi.json"), "no_key", 401)
         asked = 0
         for path, operations in document["paths"].items():
@@ -35,7 +35,7 @@ async def test_every_route_needs_the_key(here: Here) -> None:
 )
 async def test_a_wrong_key_is_refused_and_told_how_to_send_a_right_one(here: Here, sent: str | None) -> None:
     headers = [(b"Authorization", sent.encode("latin-1"))] if sent is not None else []
-    async with httpx.AsyncClient(base_url=here.client.base_url, trust_env=False) as stranger:
+    async with httpx.AsyncClient(base_url=here.client.base_url, timeout=60, trust_env=False) as stranger:
         answer = await stranger.get("/v1/projects", headers=headers)
     assert "Authorization: Bearer KEY" in problem(answer, "no_key", 401)["detail"]
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -48,7 +48,7 @@ async def test_the_scheme_is_read_in_any_case(here: Here) -> None:
 
 
 async def test_probes_are_open_and_on_a_port_of_their_own(here: Here) -> None:
-    async with httpx.AsyncClient(trust_env=False) as stranger:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as stranger:
         base = f"http://127.0.0.1:{here.runtime.settings.health_port}"
         for probe in ("/livez", "/readyz"):
             answer = await stranger.get(base + probe)

@@ -59,7 +59,7 @@ def topics_command(server: SecuredKafkaServer, prefix: str, *arguments: str, use
         **INBOUND,
     }
     command = [sys.executable, "-m", "prelabel_runtime.topics", *arguments]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=180)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -142,7 +142,7 @@ def asked(prelabel: Prelabel, method: str, path: str) -> httpx.Response:
 
 def until(prelabel: Prelabel, path: str, ready: Callable[[Any], bool]) -> Any:
     """An answer, once it is as wanted."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         answer = asked(prelabel, "GET", path)
         if answer.status_code == 200 and ready(answer.json()):

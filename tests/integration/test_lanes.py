@@ -107,7 +107,7 @@ class Stage:
             for group in groups
         ]
         running = [asyncio.create_task(loop.run()) for loop in loops]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             for group in groups:
                 while not await self._done(group):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.01)

@@ -40,20 +40,20 @@ def test_people_who_wait_are_answered_whatever_becomes_of_the_process_of_the_oth
             others.start()
             others.ready()
             others.signal(signal.SIGKILL)
-            others.wait(10)
+            others.wait(60)
             assert _answered(http, prelabel, "after they died")
             others.start()
             others.ready()
             pipeline.ended(http, PROJECT, run, 300)
         finally:
             others.signal(signal.SIGTERM)
-            others.wait(30)
+            others.wait(60)
 
 
 def _answered(http: httpx.Client, prelabel: Prelabel, text: str) -> bool:
     answer = http.post(
         f"{prelabel.address}/v1/projects/{PROJECT}/predictions",
         json={"data": {"text": text}},
-        headers={"Prefer": "wait=30"},
+        headers={"Prefer": "wait=60"},
     )
     return answer.status_code == httpx.codes.OK and answer.json()["predictions"][0]["outcome"] == "created"

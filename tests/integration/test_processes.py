@@ -54,7 +54,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 )
 def test_settings_that_make_no_sense_end_it_with_one_line(start: Start, variables: dict[str, str], said: str) -> None:
     process = start("prelabel_projection", **variables)
-    assert process.wait(20) == 2
+    assert process.wait(60) == 2
     assert said in _only_line(process)
     assert "secret-password" not in _only_line(process)
 
@@ -65,7 +65,7 @@ def test_a_port_in_use_is_named_with_its_setting(start: Start, tmp_path: Path, s
     port = process.port if setting == "PRELABEL_PORT" else process.health_port
     with socket.create_server(("127.0.0.1", port)):
         process.start()
-        assert process.wait(20) == 2
+        assert process.wait(60) == 2
     assert f"127.0.0.1:{port}" in _only_line(process)
     assert f"set {setting} to another port" in _only_line(process)
 
@@ -74,27 +74,27 @@ def test_a_provider_that_is_not_installed_is_refused_with_those_that_are(start: 
     process = start(
         "prelabel_all_in_one", PRELABEL_DATA=str(tmp_path), PRELABEL_SAMPLE="false", PRELABEL_PROVIDERS='["no"]'
     )
-    assert process.wait(20) == 2
+    assert process.wait(60) == 2
     assert "no provider 'no'; providers are" in _only_line(process)
     assert "rules" in _only_line(process)
 
 
 def test_a_file_that_another_process_owns_is_refused(start: Start) -> None:
     owner = start("prelabel_training")
-    owner.ready(20)
+    owner.ready()
     second = start("prelabel_projection")
-    assert second.wait(20) == 2
+    assert second.wait(60) == 2
     assert "is in use by" in _only_line(second)
     owner.signal(signal.SIGTERM)
-    assert owner.wait(20) == 0
+    assert owner.wait(60) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_ends_it_with_exit_code_0_and_no_traceback(start: Start, number: signal.Signals) -> None:
     process = start("prelabel_projection")
-    process.ready(20)
+    process.ready()
     process.signal(number)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert '"event": "stopped"' in process.log.read_text()
     assert "Traceback" not in process.log.read_text()
 
@@ -105,13 +105,13 @@ def test_a_stop_while_it_waits_for_its_bus_ends_it_at_once(start: Start) -> None
     )
     _until_alive(process)
     process.signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert "Traceback" not in process.log.read_text()
 
 
 def test_a_bus_that_never_answers_ends_it_with_exit_code_3(start: Start) -> None:
     process = start("prelabel_training", PRELABEL_BUS=f"kafka://127.0.0.1:{free_port()}", PRELABEL_START_SECONDS="1")
-    assert process.wait(30) == 3
+    assert process.wait(60) == 3
     assert "does not answer" in process.log.read_text().splitlines()[-1]
     assert "Traceback" not in process.log.read_text()
 

@@ -66,7 +66,7 @@ async def rebuilt(here: Here, **body: Any) -> Json:
 
 
 async def ended(here: Here, location: str) -> Json:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(240):
         while True:
             now: Json = (await here.client.get(location)).json()
             if now["state"] != "running":

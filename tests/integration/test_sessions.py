@@ -29,7 +29,7 @@ async def link(client: httpx.AsyncClient, **wanted: Any) -> str:
 
 def browser(here: Here) -> httpx.AsyncClient:
     """A client with cookies and without a key."""
-    return httpx.AsyncClient(base_url=here.client.base_url, timeout=30, trust_env=False)
+    return httpx.AsyncClient(base_url=here.client.base_url, timeout=60, trust_env=False)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

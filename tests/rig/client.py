@@ -92,7 +92,7 @@ class Client:
         headers = {"Authorization": f"Bearer {key}"}
         self._ledger = ClientLedger(ledger)
         # Straight to loopback, whatever proxy the environment names.
-        self._http = httpx.AsyncClient(base_url=address, headers=headers, timeout=30.0, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=address, headers=headers, timeout=60.0, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,7 +103,7 @@ class Client:
         await self._http.aclose()
         self._ledger.close()
 
-    async def put_project(self, project: str, body: Mapping[str, Any], *, timeout: float = 60.0) -> None:
+    async def put_project(self, project: str, body: Mapping[str, Any], *, timeout: float = 180.0) -> None:
         """Create or change a project. Repeats while the doors do not answer or do not know its providers."""
         deadline = time.monotonic() + timeout
         while True:
@@ -135,7 +135,7 @@ class Client:
         tasks: Sequence[Mapping[str, Any]],
         *,
         key: str | None = None,
-        timeout: float = 120.0,
+        timeout: float = 240.0,
     ) -> int:
         """Send until it is acknowledged, as Retry-After says; returns how often. Raises NotDone."""
         deadline = time.monotonic() + timeout
@@ -149,7 +149,7 @@ class Client:
         raise NotDone("ten thousand times")
 
     async def annotate(
-        self, project: str, annotations: Sequence[Mapping[str, Any]], *, timeout: float = 120.0
+        self, project: str, annotations: Sequence[Mapping[str, Any]], *, timeout: float = 240.0
     ) -> Sequence[str]:
         """Send annotations until they are acknowledged; their uids. Repeats while their tasks are not known yet."""
         deadline = time.monotonic() + timeout
@@ -172,7 +172,7 @@ class Client:
             return {}
         return dict(answer.json()) if answer.status_code == 200 else {}
 
-    async def until_ended(self, project: str, tasks: int, models: int, *, timeout: float = 120.0) -> Mapping[str, Any]:
+    async def until_ended(self, project: str, tasks: int, models: int, *, timeout: float = 240.0) -> Mapping[str, Any]:
         """Return the counts once `tasks` tasks are stored with an ended outcome of each of `models` models.
 
         Raises NotDone after `timeout` seconds.

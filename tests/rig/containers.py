@@ -31,7 +31,7 @@ Probe = Callable[[str, int], bool]
 def docker_answers() -> bool:
     """True when a Docker engine answers."""
     try:
-        client = docker.from_env(timeout=5)
+        client = docker.from_env(timeout=60)
     except (DockerException, OSError):
         return False
     try:
@@ -108,10 +108,10 @@ class ContainerServer:
         except (DockerException, OSError) as error:
             raise ServerError(f"{self._address} cannot start: {error}") from error
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
+    def wait_ready(self, timeout: float = 120.0) -> None:
         wait_until_ready(self, timeout)
 
-    def stop(self, timeout: float = 20.0) -> None:
+    def stop(self, timeout: float = 60.0) -> None:
         if self.running:
             self._engine_container.stop(timeout=int(timeout))
 
@@ -119,9 +119,9 @@ class ContainerServer:
         if self.running:
             self.thaw()
             self._engine_container.kill(signal="SIGKILL")
-            self._engine_container.wait(timeout=10)
+            self._engine_container.wait(timeout=60)
 
-    def restart(self, timeout: float = 30.0) -> None:
+    def restart(self, timeout: float = 120.0) -> None:
         self.stop()
         self.start()
         self.wait_ready(timeout)

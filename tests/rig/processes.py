@@ -58,6 +58,7 @@ class PrelabelProcess:
         self._variables = {
             **_inherited(),
             "PRELABEL_INSTANCE": name,
+            "PRELABEL_INGESTION_WAIT_SECONDS": "60",
             **variables,
         }
         self._process: ServerProcess | None = None
@@ -116,7 +117,7 @@ class PrelabelProcess:
         except OSError:  # a 503 is an HTTPError, which is one
             return False
 
-    def ready(self, timeout: float = 60.0) -> None:
+    def ready(self, timeout: float = 180.0) -> None:
         """Return when it is ready. Raises NotRunning when it ended, or after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         # Alive is asked after the answer: what answered may be somebody else on a port that ours did not get.
@@ -259,7 +260,7 @@ class Prelabel:
         for process in self._processes.values():
             process.start()
 
-    def ready(self, timeout: float = 90.0) -> None:
+    def ready(self, timeout: float = 240.0) -> None:
         """Return when all are ready. Raises NotRunning."""
         deadline = time.monotonic() + timeout
         for name, process in self._processes.items():
@@ -281,15 +282,15 @@ class Prelabel:
         if not process.alive:
             raise NotRunning(f"{name} had ended with {process.exit_code} before it could be killed")
         process.signal(signal.SIGKILL)
-        if (code := process.wait(10)) != -signal.SIGKILL:
+        if (code := process.wait(60)) != -signal.SIGKILL:
             raise NotRunning(f"{name} had ended with {code} before it could be killed")
 
-    def terminate(self, name: str, timeout: float = 30.0) -> int:
+    def terminate(self, name: str, timeout: float = 60.0) -> int:
         """SIGTERM one; its exit code. Raises NotRunning after `timeout` seconds."""
         self._processes[name].signal(signal.SIGTERM)
         return self._processes[name].wait(timeout)
 
-    def restart(self, name: str, timeout: float = 60.0) -> None:
+    def restart(self, name: str, timeout: float = 180.0) -> None:
         """Start one that has ended (one that runs is stopped first); returns when it is ready."""
         process = self._processes[name]
         if process.alive:
@@ -297,7 +298,7 @@ class Prelabel:
         process.start()
         process.ready(timeout)
 
-    def stop(self, timeout: float = 30.0) -> Mapping[str, int]:
+    def stop(self, timeout: float = 60.0) -> Mapping[str, int]:
         """SIGTERM all, SIGKILL what takes longer than `timeout` seconds; exit codes by name."""
         started = {name: process for name, process in self._processes.items() if process.alive}
         for process in started.values():
@@ -309,7 +310,7 @@ class Prelabel:
                 codes[name] = process.wait(max(0.1, deadline - time.monotonic()))
             except NotRunning:
                 process.signal(signal.SIGKILL)
-                codes[name] = process.wait(10)
+                codes[name] = process.wait(60)
         return codes
 
     def log(self, name: str) -> Path:

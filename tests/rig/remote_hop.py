@@ -63,7 +63,7 @@ class Replica:
         """In order."""
         for loop in self.loops:
             loop.stop()
-        await asyncio.wait(self.looping, timeout=20)
+        await asyncio.wait(self.looping, timeout=60)
         await self.kill()
 
     async def kill(self) -> None:

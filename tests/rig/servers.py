@@ -34,16 +34,16 @@ class ServerHandle(Protocol):
     def start(self) -> None:
         """Starts it and returns at once."""
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
+    def wait_ready(self, timeout: float = 120.0) -> None:
         """Returns when it answers in its own protocol."""
 
-    def stop(self, timeout: float = 20.0) -> None:
+    def stop(self, timeout: float = 60.0) -> None:
         """Ends it cleanly (SIGTERM)."""
 
     def kill(self) -> None:
         """Ends it at once (SIGKILL); returns when it is gone."""
 
-    def restart(self, timeout: float = 30.0) -> None:
+    def restart(self, timeout: float = 120.0) -> None:
         """Stops it if it runs, starts it again and waits until it answers."""
 
     def freeze(self) -> None:

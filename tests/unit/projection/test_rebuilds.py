@@ -27,7 +27,7 @@ from prelabel_runtime.store.generations import UNKNOWN, Replica
 from prelabel_runtime.store.jobs import JobState, StoredJob
 from prelabel_runtime.store.sqlite import SqliteStore
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass

@@ -68,7 +68,7 @@ async def _told(bus: Bus, many: int, announced: Announced) -> list[ProviderAnnou
     running = asyncio.create_task(announced.run())
     found: list[ProviderAnnounced] = []
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(found) < many:
                 for record in await reader.poll(10, 1.0):
                     assert record.value is not None

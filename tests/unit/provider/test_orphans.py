@@ -63,9 +63,9 @@ def test_a_worker_dies_with_its_parent(tmp_path: Path, doing: str, by: signal.Si
         child = int(parent.stdout.readline())
         with _watched(child) as descriptor:
             if doing == "HANG":
-                assert select.select([reading], [], [], 30)[0]
+                assert select.select([reading], [], [], 60)[0]
             parent.send_signal(by)
-            assert _ends_within(descriptor, 5)
+            assert _ends_within(descriptor, 60)
     os.close(reading)
 
 
@@ -87,7 +87,7 @@ def _answer(connection: socket.socket) -> bytes:
 
 def test_a_worker_whose_parent_died_before_it_began_ends() -> None:
     with _bare_worker(parent=1) as (child, _):
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
 
 
 def test_a_worker_ends_when_its_pipe_closes_while_its_model_is_busy(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_worker_ends_when_its_pipe_closes_while_its_model_is_busy(tmp_path: Pa
         _answer(connection)  # it begins
         _answer(connection)
         connection.sendall(pack(Predict(2, "m", b"{}", [FrameItem("t", {"text": "x"}, "text")])))
-        assert select.select([reading], [], [], 30)[0]
+        assert select.select([reading], [], [], 60)[0]
         connection.close()
-        assert child.wait(5) == 0
+        assert child.wait(60) == 0
     os.close(reading)

@@ -19,7 +19,7 @@ from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Batching, Handler, Reply, RetryPolicy, Subscription
 from prelabel_runtime.streak import Streak
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 GROUP = "dispatcher"
 TOPICS = (
     *(names.SUBMITTED, names.RUNS, names.TASKS, names.inbound("crm")),

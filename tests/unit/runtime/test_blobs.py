@@ -113,7 +113,7 @@ class BlobTests:
         slow = asyncio.create_task(_Slow(store, going_on).put("mails", "t1", BLOB))
         await asyncio.sleep(0)
         going_on.set()  # were the loop waiting for the store, this would come too late
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await slow
 
 

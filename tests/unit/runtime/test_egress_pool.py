@@ -48,7 +48,7 @@ def pool(connections: int = 4, idle_seconds: float = 30.0) -> Pool:
     )
 
 
-def request(port: int, *, name: str = "127.0.0.1", wait: float = 5.0) -> httpcore.Request:
+def request(port: int, *, name: str = "127.0.0.1", wait: float = 60.0) -> httpcore.Request:
     return httpcore.Request(
         "GET", f"http://{name}:{port}/", headers=[("host", "x")], extensions={"timeout": {"pool": wait}}
     )

@@ -158,4 +158,4 @@ async def test_leaving_early_closes_the_connection() -> None:
     async with server(connected) as port, upstreams(port) as (client, origin):
         async with client.stream("GET", origin, b"/") as answer:
             await anext(answer.chunks)
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), 60)

@@ -38,7 +38,7 @@ async def test_only_the_proxies_in_front_are_believed_about_who_calls(
         task = asyncio.create_task(serving.serve([socket]))
         while not serving.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
             told = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
             assert (await client.get(f"http://127.0.0.1:{port}/", headers=told)).text == seen
         serving.should_exit = True

@@ -46,7 +46,7 @@ async def happen(bus: SqliteBus, feed: Feed, number: int) -> None:
     """One more task is deleted, and the feed has come by it."""
     data = TaskDeleted(project="p", task=f"task-{number}")
     await bus.publish(messages([event(data, id=f"event-{number}", source="/tests", time_ms=1)]))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while feed.ends[PLACE] <= number:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.002)
 
