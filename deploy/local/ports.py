@@ -1,7 +1,11 @@
 """TCP ports on loopback."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
+from pathlib import Path
 
 from deploy.local.errors import PortTaken
 
@@ -24,11 +28,26 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port(chance: random.Random | None = None) -> int:
-    """A port from 20000 to 29999 that nobody listens on now. Raises PortTaken after a thousand draws."""
-    chance = chance or random.Random()
+def free_port() -> int:
+    """A port from 20000 to 29999 that nobody listens on now, nor was given to anybody here a short while ago.
+
+    Raises PortTaken after a thousand tries.
+    """
     for _ in range(1_000):
-        port = chance.randint(_FIRST, _LAST)
+        port = _next_port()
         if is_free(port):
             return port
     raise PortTaken(f"no free port between {_FIRST} and {_LAST} on {LOOPBACK}")
+
+
+def _next_port() -> int:
+    """The one after the port that was given last, to any process: who gets one may take a while to listen there."""
+    path = Path(tempfile.gettempdir()) / f"prelabel-ports-{os.getuid()}"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # let go of with the file
+        said = file.read().strip()
+        port = int(said) + 1 if said.isdecimal() else random.randint(_FIRST, _LAST)
+        port = port if _FIRST <= port <= _LAST else _FIRST
+        file.seek(0)
+        file.write(f"{port:5d}\n")
+    return port
