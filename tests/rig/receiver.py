@@ -13,6 +13,7 @@ points to a private address. `python -m tests.rig.receiver PORT LEDGER` is the s
 import asyncio
 import contextlib
 import json
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
@@ -73,7 +74,7 @@ class Receiver:
         """The webhook-ids seen there."""
         return {one.id for one in self.at(path)}
 
-    async def until(self, ready: Callable[[], bool], seconds: float = 15.0) -> None:
+    async def until(self, ready: Callable[[], bool], seconds: float = 60.0) -> None:
         """Return once something holds, looked at whenever a request comes. Raises AssertionError after a while."""
         try:
             async with asyncio.timeout(seconds):
@@ -164,14 +165,13 @@ class _Server(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def receiving(*, port: int | None = None, ledger: Path | None = None) -> AsyncIterator[Receiver]:
     """A receiver on loopback, until the block ends."""
-    port = port or free_port()
-    receiver = Receiver(f"http://{LOOPBACK}:{port}", ledger=ledger)
+    listening = socket.create_server((LOOPBACK, port or free_port()), backlog=2048)
+    receiver = Receiver(f"http://{LOOPBACK}:{listening.getsockname()[1]}", ledger=ledger)
     config = uvicorn.Config(
-        receiver, host=LOOPBACK, port=port, log_config=None, access_log=False, lifespan="off",
-        timeout_graceful_shutdown=1, backlog=2048,
-    )  # fmt: skip
+        receiver, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1, backlog=2048
+    )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([listening]))
     try:
         while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
             await asyncio.sleep(0.01)
@@ -180,6 +180,7 @@ async def receiving(*, port: int | None = None, ledger: Path | None = None) -> A
         server.should_exit = True
         server.force_exit = True
         await asyncio.wait({serving}, timeout=5)
+        listening.close()
 
 
 async def _main(port: int, ledger: Path) -> None:
