@@ -230,7 +230,7 @@ async def test_a_prediction_ends_the_waiting(make_worker: MakeWorker) -> None:
         ("abort_on", {}, WorkerDied, "killed by SIGABRT"),
         ("crash_on", {}, WorkerDied, "killed by SIGSEGV"),
         ("eat_on", {"memory_mib": 400}, WorkerDied, "out of memory"),
-        ("hang_on", {"batch_seconds": 0.5}, WorkerTimeout, "no answer within 0.5 s"),
+        ("hang_on", {"batch_seconds": 5.0}, WorkerTimeout, "no answer within 5 s"),
         ("raise_on", {}, ProviderRaised, "^RuntimeError$"),
         ("lose_on", {}, ProviderRaised, "2 predictions for 3 inputs"),
     ],
@@ -251,7 +251,7 @@ async def test_harm_is_told_in_words_and_the_worker_goes_on(
         ("abort_on", {}, "worker_crashed", 3),
         ("crash_on", {}, "worker_crashed", 3),
         ("eat_on", {"memory_mib": 400}, "worker_crashed", 3),
-        ("hang_on", {"batch_seconds": 0.5}, "timeout", 3),
+        ("hang_on", {"batch_seconds": 5.0}, "timeout", 3),
         ("raise_on", {}, "error", 0),
         ("lose_on", {}, "error", 0),
         ("fail_on", {}, "told", 0),
@@ -275,8 +275,8 @@ async def test_a_poisoned_input_loses_only_itself(
     assert worker.counts.deaths == deaths
     calls = Counter(ledger.read_text().split())
     assert calls["t20"] == (1 if harm == "fail_on" else 3)
-    # All were in its company, four of them once more, in a smaller one.
-    assert sorted(calls.values()) == ([1] * 32 if harm == "fail_on" else [2] * 27 + [3] * 5)
+    # All were in its company, three of them once more, in a smaller one.
+    assert sorted(calls.values()) == ([1] * 32 if harm == "fail_on" else [2] * 28 + [3] * 4)
     assert all("BOOM" not in one.detail for one in outcomes if isinstance(one, Failed))
 
 
@@ -353,8 +353,8 @@ async def test_a_cancelled_call_leaves_no_answer_behind(make_worker: MakeWorker)
 
 
 async def test_a_question_that_waits_in_the_process_is_not_timed(make_worker: MakeWorker) -> None:
-    worker = make_worker(batch_seconds=2.0)
-    key = await _load(worker, seconds_per_task=0.9)
+    worker = make_worker(batch_seconds=8.0)
+    key = await _load(worker, seconds_per_task=3.0)
     said = await asyncio.gather(*(worker.predict(key, texts(f"word{number}")) for number in range(3)))
     assert [reasons(one) for one in said] == [[None]] * 3
     assert worker.counts.starts == 1
@@ -383,6 +383,8 @@ async def test_who_gives_up_waiting_disturbs_nobody_and_is_not_given_to_the_mode
     os.mkfifo(ledger)
     reading = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
     key = await _load(worker, ledger=str(ledger), seconds_per_task=0.3)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)  # until all have asked, and one of them has given up
     first = asyncio.create_task(worker.predict(key, texts("a", "b")))
     quitter = asyncio.create_task(worker.predict(key, [Input("quitter", {"text": "x"}, "text")]))
     last = asyncio.create_task(worker.predict(key, [Input("last", {"text": "x"}, "text")]))
@@ -390,6 +392,7 @@ async def test_who_gives_up_waiting_disturbs_nobody_and_is_not_given_to_the_mode
     quitter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await quitter
+    os.kill(worker.pid, signal.SIGCONT)
     assert reasons(await first) == [None, None]
     assert reasons(await last) == [None]
     assert os.read(reading, 1000).split() == [b"t0", b"t1", b"last"]
@@ -508,7 +511,7 @@ async def test_stopping_does_not_wait_for_a_hung_model(make_worker: MakeWorker) 
     key = await _load(worker, hang_on="HANG")
     running = asyncio.create_task(worker.predict(key, texts("HANG")))
     await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await worker.stop(grace=0.3)
         with pytest.raises(WorkerDied):
             await running
