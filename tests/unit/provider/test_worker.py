@@ -275,8 +275,8 @@ async def test_a_poisoned_input_loses_only_itself(
     assert worker.counts.deaths == deaths
     calls = Counter(ledger.read_text().split())
     assert calls["t20"] == (1 if harm == "fail_on" else 3)
-    # All were in its company, three of them once more, in a smaller one.
-    assert sorted(calls.values()) == ([1] * 32 if harm == "fail_on" else [2] * 28 + [3] * 4)
+    # All were in its company, four of them once more, in a smaller one.
+    assert sorted(calls.values()) == ([1] * 32 if harm == "fail_on" else [2] * 27 + [3] * 5)
     assert all("BOOM" not in one.detail for one in outcomes if isinstance(one, Failed))
 
 
