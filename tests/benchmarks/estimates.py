@@ -27,6 +27,8 @@ REQUESTS: Final = 8000.0
 ENCODER: Final = 30.0
 ECHO: Final = 1500.0
 ECHO_KAFKA: Final = 1200.0
+ECHO_KAFKA_ON_DISK: Final = 400.0
+"""With a database that holds less in memory."""
 LINES: Final = 9000.0
 """Lines of an upload."""
 LINES_KAFKA: Final = 5000.0
@@ -97,7 +99,7 @@ ESTIMATES: Final[Mapping[str, Estimate]] = {
     "ingest.lines": _ingest(LINES_KAFKA, SERVICES_S),
     "ingest.sqlite": _ingest(LINES, ALL_IN_ONE_S),
     "memory.sqlite": lambda sizes: Takes(0, ALL_IN_ONE_S + 1.02 * sizes.memory / ECHO),
-    "memory.kafka": lambda sizes: Takes(0, SERVICES_S + 1.02 * sizes.memory_kafka / ECHO_KAFKA),
+    "memory.kafka": lambda sizes: Takes(0, SERVICES_S + 1.02 * sizes.memory_kafka / ECHO_KAFKA_ON_DISK),
     "peers.prelabel": lambda sizes: Takes(ALL_IN_ONE_S, 1 + sizes.texts / NER),
     **{f"peers.{name}": _peer(share) for name, share in PEER_SHARE.items()},
 }
