@@ -78,49 +78,49 @@ def decode(
     if value is None:
         raise InvalidEvent("tombstone", "a record without a value is no event")
     headers = tuple(headers)
-    attributes, data = _as_we_write(headers), value
-    if attributes is None:
+    data = value
+    if (usual := _as_we_write(headers, types)) is not None:
+        cls, source, event_id, time = usual
+    else:
         attributes, data = _as_others_write(headers, value)
-    cls = _class_of(attributes, types)
-    if cls is None:
-        return None
-    if "dataref" in attributes:  # we write none, and fetch nothing from where somebody else tells us to
-        raise InvalidEvent("dataref", "data behind a dataref is not fetched: send it in the event, or over HTTP")
+        known = _class_of(attributes, types)
+        if known is None:
+            return None
+        if "dataref" in attributes:  # we write none, and fetch nothing from where somebody else tells us to
+            raise InvalidEvent("dataref", "data behind a dataref is not fetched: send it in the event, or over HTTP")
+        cls, source, event_id, time = known, attributes["source"], attributes["id"], attributes.get("time")
     try:
         fields = cls.__pydantic_validator__.validate_json(data, context=READING)
     except ValidationError as error:
-        raise InvalidEvent.from_validation(error, what=attributes["type"]) from None
+        raise InvalidEvent.from_validation(error, what=cls.TYPE) from None
     return Event(
         fields,
-        attributes["id"],
-        attributes["source"],
-        _milliseconds(attributes.get("time")),
+        event_id,
+        source,
+        _milliseconds(time),
         topic,
         key.decode(errors="replace") if key is not None else "",
         offset,
     )
 
 
-def _as_we_write(headers: Headers) -> dict[str, str] | None:
-    """The attributes of a record whose headers are those that `encode` writes and no others: most are.
+def _as_we_write(
+    headers: Headers, types: Mapping[str, type[EventData]]
+) -> tuple[type[EventData], str, str, str | None] | None:
+    """Class, source, id and time of a record of a known type whose headers are those that `encode` writes: most are.
 
-    There is no case to fold then, nothing to look for, and neither a dataref nor a structured mode.
+    There is no case to fold then, nothing to look for, and neither a dataref nor a structured mode. None for any other.
     """
     if len(headers) != len(_NAMES):
         if len(headers) != len(_NAMES) + 1 or headers[-1] not in _EXTENSIONS:
             return None
         headers = headers[:-1]
     (n1, version), (n2, kind), (n3, source), (n4, id_), (n5, time), (n6, content) = headers
-    if (n1, n2, n3, n4, n5, n6) != _NAMES or content != _JSON[1]:
+    if (n1, n2, n3, n4, n5, n6) != _NAMES or content != _JSON[1] or version != _SPEC[1] or not id_ or not source:
         return None
     try:
-        return {
-            "specversion": version.decode(),
-            "type": kind.decode(),
-            "source": source.decode(),
-            "id": id_.decode(),
-            "time": time.decode(),
-        }
+        cls = types.get(kind.decode())
+        return None if cls is None else (cls, source.decode(), id_.decode(), time.decode())
     except (AttributeError, UnicodeDecodeError):  # on the wire a header may be null
         return None
 

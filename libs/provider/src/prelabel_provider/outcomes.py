@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from prelabel_contract import cloudevents, names
@@ -93,6 +94,7 @@ def _tell_failure(outcome: PredictionFailed) -> None:
 # ------------------------------------------------------------------------------------------------ the outcomes
 
 _REPEATED = tuple(name for name in PredictionCreated.model_fields if name in PredictionRequested.model_fields)
+_repeated = itemgetter(*_REPEATED)
 _CREATED = set(PredictionCreated.model_fields)
 
 
@@ -107,7 +109,7 @@ def created(
     values["score"] = aligned.min_score
     values["label_set"] = label_set
     values["threshold"] = threshold
-    values["dropped"] = dict(aligned.dropped)
+    values["dropped"] = dict(aligned.dropped) if aligned.dropped else {}
     return unchecked(PredictionCreated, values, _CREATED)
 
 
@@ -129,5 +131,4 @@ def same_for(request: PredictionRequested, outcome: Outcome) -> Outcome:
 
 def _same(request: PredictionRequested) -> dict[str, Any]:
     """What an outcome repeats of its request, in the order of its fields."""
-    values = request.__dict__
-    return {name: values[name] for name in _REPEATED}
+    return dict(zip(_REPEATED, _repeated(request.__dict__), strict=True))

@@ -150,13 +150,13 @@ class Loop:
         limit = 1 if self._cautious() else batching.full
         if not self._buffer:
             await self._poll(limit, 0.5)
-        await self._fill(limit, batching.linger)
+        affordable = await self._fill(limit, batching.linger)
         rest = self._gathered_at + batching.pace - self._clock.monotonic()
         if 0 < len(self._buffer) < limit and rest > 0:
             await self._clock.sleep(rest)
             await self._poll(limit - len(self._buffer), 0.0)
-            await self._fill(limit, batching.linger)
-        limit = min(limit, self._affordable())
+            affordable = await self._fill(limit, batching.linger)
+        limit = min(limit, affordable)
         batch, self._buffer = self._buffer[:limit], self._buffer[limit:]
         if batch:
             self._gathered_at = self._clock.monotonic()
@@ -174,14 +174,17 @@ class Loop:
                 return max(1, count)
         return len(self._buffer)
 
-    async def _fill(self, limit: int, linger: float) -> None:
-        """Poll on until a batch is full, or the linger over."""
+    async def _fill(self, limit: int, linger: float) -> int:
+        """Poll on until a batch is full, or the linger over; how much of the buffer it may hold then."""
         until = self._clock.monotonic() + linger
-        while self._affordable() == len(self._buffer) < limit and self._buffer and not self._stopping.is_set():
+        affordable = self._affordable()
+        while affordable == len(self._buffer) < limit and self._buffer and not self._stopping.is_set():
             left = until - self._clock.monotonic()
             if left <= 0:
                 break
             await self._poll(limit - len(self._buffer), left)
+            affordable = self._affordable()
+        return affordable
 
     async def _poll(self, limit: int, timeout: float) -> None:
         self._wake_due_retries()
