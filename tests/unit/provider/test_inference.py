@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from prelabel_contract.events import ConfigPublished, Event, PredictionRequested
 from prelabel_contract.names import Lane
 from prelabel_contract.projects import Project
 from prelabel_provider.inference import LOAD_ATTEMPTS, Inference
+from prelabel_provider.lanes import LEAST
 from prelabel_provider.worker import ModelWorker, WorkerLimits
 from prelabel_runtime.blobs import NoBlobs
 from prelabel_runtime.bus.sqlite import SqliteBus
@@ -197,3 +200,22 @@ async def test_work_that_expires_while_it_waits_for_its_turn_is_not_given_to_the
     assert (late.outcome, late.reason) == ("expired", "deadline")
     assert patient.task == "patient"
     assert (tmp_path / "calls").read_text().split() == ["patient"]
+
+
+async def test_a_portion_is_measured_by_the_models_own_time_and_not_by_what_it_waits_for(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker
+) -> None:
+    config = project({})
+    clock = ManualClock()
+    inference = replace(await inference_of(configs, config, make_worker), clock=clock)
+    await inference.predict([requested(config, "first")])
+    assert isinstance(inference.predictor, ModelWorker)
+    assert inference.predictor.pid is not None
+    os.kill(inference.predictor.pid, signal.SIGSTOP)
+    asked = asyncio.create_task(inference.predict([requested(config, str(n), lane=Lane.BACKFILL) for n in range(64)]))
+    await asyncio.sleep(0)
+    clock.advance(3600.0)
+    os.kill(inference.predictor.pid, signal.SIGCONT)
+    await asked
+    [prepared] = inference.prepared.values()
+    assert len(inference.portions.of(prepared.settings_key, range(LEAST + 1))) == 1

@@ -96,6 +96,10 @@ class Predictor(ABC):
         Raises KeyError, `BadSettings` and `CannotStart`, which are no input's fault.
         """
 
+    def seconds_each(self, key: str) -> float | None:
+        """The model's own time per request, as it was of late, without any waiting; None: not known."""
+        return None
+
     @property
     @abstractmethod
     def restarts(self) -> Mapping[str, int]:

@@ -102,6 +102,8 @@ class Asked:
     begun: list[int] | None = None
     """Places of the inputs that the model is at; none: it is being loaded."""
     answers: dict[int, bytes | NoAnswer] = field(default_factory=dict)
+    busy: float = 0.0
+    """Seconds that the model took for the answers."""
     lost: list[tuple[list[int], WorkerError]] = field(default_factory=list)
     """What the model was at when it failed."""
     loaded: Loaded | None = None
@@ -404,6 +406,7 @@ def _answer(asked: Asked, word: Answers) -> None:
     if not asked.begun or len(word.items) != len(asked.begun):
         raise Garbage(f"{len(word.items)} answers to {len(asked.begun or ())} inputs")
     asked.answers.update(zip(asked.begun, word.items, strict=True))
+    asked.busy += word.busy
     asked.begun = None
 
 

@@ -45,6 +45,7 @@ from .process import (
     WorkerTimeout,
 )
 from .remote.secrets import PREFIX as SECRETS
+from .worth import Pace
 
 __all__ = (
     "Backoff",
@@ -116,6 +117,7 @@ class Backoff:
 class _Model:
     settings: bytes
     description: Description
+    pace: Pace = field(default_factory=Pace)
 
 
 class ModelWorker(Predictor):
@@ -223,6 +225,11 @@ class ModelWorker(Predictor):
         """
         return self._models[key].description
 
+    def seconds_each(self, key: str) -> float | None:
+        """The model's own time per request, as its process measures it."""
+        model = self._models.get(key)
+        return None if model is None else model.pace.each
+
     async def unload(self, key: str) -> None:
         """Forget a model."""
         with self._call():
@@ -300,6 +307,7 @@ class ModelWorker(Predictor):
             if asked.loaded is not None:
                 model.description = self._described(asked.loaded)
             _raise_if_not_loaded(asked)
+            model.pace.took(len(asked.answers), asked.busy)
             said |= {left[place]: _outcome(one) for place, one in asked.answers.items()}
             lost += [([left[place] for place in places], error) for places, error in asked.lost]
             left = [left[place] for place in asked.left]
