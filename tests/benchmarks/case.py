@@ -65,8 +65,8 @@ class Sizes:
 FULL = Sizes(
     rounds=5,
     long_rounds=5,
-    texts=3000,
-    slow=200,
+    texts=2500,
+    slow=150,
     many=60_000,
     lines=1_000_000,
     backlog=100_000,
@@ -75,7 +75,7 @@ FULL = Sizes(
     memory=1_000_000,
     memory_kafka=50_000,
     peers=600,
-    seconds=10.0,
+    seconds=8.0,
     workers=(1, 2, 4, 8),
 )
 """About an hour on two quiet cores, other programs included; `--list` tells of which."""
