@@ -8,24 +8,18 @@ Promises, kept by every file system behind it (tests/unit/runtime/test_blobs.py)
 - A task's blobs lie in one folder, <project>/<task uid>/<sha256>, and go with it. Two tasks never share a blob.
 - The event loop never waits for a file or a network: everything runs in threads of the store's own.
 
-Where: PRELABEL_BLOBS, as fsspec understands it. fsspec is imported here and nowhere else; the drivers of s3, gs and
-abfs are packages of their own, and find their credentials themselves (environment, instance role).
+Where: PRELABEL_BLOBS, as `files` understands it.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import fsspec  # type: ignore[import-untyped]
 import orjson
-from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 from prelabel_contract import blobs as contract
 from prelabel_contract.blobs import Blob, BlobRef
 from prelabel_contract.errors import FieldError, InvalidEvent
@@ -33,19 +27,16 @@ from prelabel_contract.limits import MAX_BLOB_BYTES, MAX_DATA_BYTES
 from prelabel_contract.tasks import json_size
 
 from . import log
-from .errors import Refused, Unavailable
+from .errors import Unavailable
+from .files import Files, NotGiven
 from .metrics import Metrics
 
 T = TypeVar("T")
 _log = log.get("prelabel.blobs")
 
 CACHE_BYTES = 64 * 1024 * 1024
-THREADS = 8
 ANSWER_SECONDS = 60.0
 """A store that takes longer counts as down."""
-_PART = ".part"
-_DRIVERS = {"file": "", "memory": "", "s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
-"""The file systems we know, and the package that each needs."""
 
 
 class BlobError(Exception):
@@ -77,17 +68,14 @@ class Blobs:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Opens nothing yet. Raises `Refused` for a place that we cannot use."""
-        self._scheme = _scheme(url)
         self._url = url
+        self._files = Files(url, setting="PRELABEL_BLOBS", random_bytes=random_bytes)
         self._metrics = metrics or Metrics()
         self._cache = _Cache(cache_bytes)
-        self._random_bytes = random_bytes
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
-        self._opened: tuple[Any, str] | None = None
 
     def stop(self) -> None:
         """Let go of the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._files.stop()
 
     # --------------------------------------------------------------------------------------------- values of events
 
@@ -168,62 +156,28 @@ class Blobs:
 
     # -------------------------------------------------------------------------------------- in threads of our own
 
-    def _open(self) -> tuple[Any, str]:
-        if self._opened is None:
-            more = {} if self._scheme in ("file", "memory") else {"use_listings_cache": False}
-            files, root = fsspec.core.url_to_fs(self._url, skip_instance_cache=True, **more)
-            self._opened = files, root.rstrip("/")
-        return self._opened
-
     def _put(self, path: str, content: bytes) -> None:
-        files, root = self._open()
-        if not isinstance(files, LocalFileSystem):
-            files.pipe_file(f"{root}/{path}", content)  # there all at once, or not at all
-            return
-        final = f"{root}/{path}"
-        folder = os.path.dirname(final)
-        os.makedirs(root, mode=0o700, exist_ok=True)
-        os.makedirs(folder, exist_ok=True)
-        part = f"{folder}/{self._random_bytes(8).hex()}{_PART}"
-        try:
-            with open(part, "xb", opener=_for_the_owner) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, final)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-            raise
-        for above in (folder, os.path.dirname(folder), root):
-            _sync_folder(above)
+        self._files.write(path, content)
 
     def _get(self, path: str, most: int) -> bytes | None:
-        files, root = self._open()
         try:
-            return bytes(files.cat_file(f"{root}/{path}", start=0, end=most))
-        except FileNotFoundError:
-            return None
-        except PermissionError:
-            files.ls(root)  # raises where nothing may be read: then the store must be waited for, not this blob
+            return self._files.read(path, most)
+        except NotGiven:
             raise BlobError("forbidden", f"the blob store does not give {path}") from None
-        except Exception:
-            if files.info(f"{root}/{path}")["size"]:
-                raise
-            return b""  # S3 has no ranges of nothing, and says so by an error
 
     def _delete(self, path: str) -> None:
-        files, root = self._open()
-        with contextlib.suppress(FileNotFoundError):
-            files.rm(f"{root}/{path}", recursive=True)
+        self._files.delete(path)
 
     def _older_than(self, moment_ms: int) -> Iterator[Kept]:
-        files, root = self._open()
-        for project in _folders(files, root):
-            for task in _folders(files, project):
-                moments = [_modified_ms(entry) for entry in _entries(files, task) if entry["type"] == "file"]
+        for project in self._folders(""):
+            for task in self._folders(project):
+                entries = self._files.entries(f"{project}/{task}")
+                moments = [entry.modified_ms for entry in entries if entry.kind == "file"]
                 if moments and max(moments) < moment_ms:
-                    yield Kept(os.path.basename(project), os.path.basename(task))
+                    yield Kept(project, task)
+
+    def _folders(self, path: str) -> list[str]:
+        return [entry.name for entry in self._files.entries(path) if entry.kind == "folder"]
 
     async def _at_store(
         self, operation: str, call: Callable[..., T], *arguments: Any, patience: float = ANSWER_SECONDS
@@ -240,7 +194,7 @@ class Blobs:
             raise Unavailable("the blob store") from error
 
     async def _off_loop(self, call: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)
+        return await self._files.off_loop(call, *arguments)
 
 
 class NoBlobs(Blobs):
@@ -272,60 +226,8 @@ def open_blobs(url: str, metrics: Metrics | None = None) -> Blobs:
     return Blobs(url, metrics=metrics) if url else NoBlobs()
 
 
-def _scheme(url: str) -> str:
-    scheme = url.partition("://")[0] if "://" in url else "file"
-    package = _DRIVERS.get(scheme)
-    if package is None:
-        known = ", ".join(f"{name}://" for name in _DRIVERS if name != "memory")
-        raise Refused(f"PRELABEL_BLOBS begins with {scheme}://: use a folder, or one of {known}")
-    try:
-        fsspec.get_filesystem_class(scheme)
-    except ImportError:
-        raise Refused(
-            f'PRELABEL_BLOBS is on {scheme}://, whose driver is not installed: pip install "prelabel-runtime[{scheme}]"'
-            f" (or {package})"
-        ) from None
-    return scheme
-
-
 def _too_large(detail: str) -> InvalidEvent:
     return InvalidEvent("too_large", detail, [FieldError(pointer="/data", detail=detail)])
-
-
-def _for_the_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sync_folder(path: str) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-def _entries(files: Any, path: str) -> list[dict[str, Any]]:
-    try:
-        return list(files.ls(path, detail=True))
-    except FileNotFoundError:
-        return []
-
-
-def _folders(files: Any, path: str) -> list[str]:
-    return [entry["name"].rstrip("/") for entry in _entries(files, path) if entry["type"] == "directory"]
-
-
-def _modified_ms(entry: Mapping[str, Any]) -> int:
-    """When a file was written: each file system says it under another name, as seconds, a moment or a text."""
-    said = next((entry[name] for name in _MODIFIED if entry.get(name)), None)
-    if isinstance(said, str):
-        said = datetime.fromisoformat(said)
-    if isinstance(said, datetime):
-        return int((said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp() * 1000)
-    return int(said * 1000) if said is not None else 2**53  # one of unknown age is never old
-
-
-_MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "created")
 
 
 class _Cache:
