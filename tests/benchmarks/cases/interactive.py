@@ -1,4 +1,8 @@
-"""One prediction that somebody waits for: while nothing else goes on, and while a backlog waits for the same model."""
+"""One prediction that somebody waits for: while nothing else goes on, and while a backlog waits for the same model.
+
+It may come later beside the backlog by the one call of the model that was running: how long such a call took meanwhile
+follows from what the model's process tells of itself.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +16,14 @@ from tests.benchmarks.cases import ner
 from tests.benchmarks.model import Measured
 from tests.benchmarks.pipeline import Pipeline, lines
 from tests.benchmarks.stage import Stage
+from tests.benchmarks.told import Worked
 
 _WARM_UP = 5
 _FEWEST = 5
 _LASTS = 0.9
 """A request counts while less than this share of the backlog is done."""
+CALL = 32
+"""Texts in one call of the model: the provider's own `BatchShape`."""
 _QUANTILES = {"p50": 0.5, "p99": 0.99}
 
 
@@ -48,19 +55,28 @@ def _measure(stage: Stage, name: str, pipeline: Pipeline, measured: Measured) ->
         idle = list(ask(pipeline, http, texts[:requests]))
         waiting = (f"{text} {number}" for number, text in zip(range(backlog), cycle(texts), strict=False))
         run = pipeline.upload(http, "bench", lines(waiting))
+        before = Worked.until_now(pipeline.prelabel)
         beside = []
         for seconds in ask(pipeline, http, [f"{text} now" for text in texts[:requests]]):
             if pipeline.created(http, "bench", run) > _LASTS * backlog:
                 break
             beside.append(seconds)
+        each = Worked.until_now(pipeline.prelabel).each_since(before)
     if len(beside) < _FEWEST:
         raise Lost(f"a backlog of {backlog} lasted for {len(beside)} requests")
-    stage.note(f"{name}.ms", {"idle": idle, "backlog": beside})
-    return {
+    stage.note(f"{name}.ms", {"idle": idle, "backlog": beside, "call": each * CALL})
+    found = {
         f"{name}.{when}.{word}_ms": quantile(seconds, share) * 1000
         for when, seconds in (("idle", idle), ("backlog", beside))
         for word, share in _QUANTILES.items()
     }
+    return found | {f"{name}.backlog.later": later(idle, beside, each * CALL)}
+
+
+def later(idle: Sequence[float], beside: Sequence[float], call: float) -> float:
+    """By how many calls of the model, of so many seconds each, the p99 comes later beside a backlog."""
+    share = _QUANTILES["p99"]
+    return max(0.0, quantile(beside, share) - quantile(idle, share)) / call
 
 
 def ask(pipeline: Pipeline, http: httpx.Client, texts: Sequence[str]) -> Iterator[float]:
@@ -91,6 +107,8 @@ def _figures(name: str, where: str) -> Iterator[Figure]:
     beside = f"{where}: the same, right after a bulk upload for the same model was accepted"
     yield Figure(f"{name}.backlog.p50_ms", "ms", beside)
     yield Figure(f"{name}.backlog.p99_ms", "ms", beside, at_most=300)
+    of_calls = f"{where}: how much later p99 comes beside the backlog than idle, in calls of the model of {CALL} texts"
+    yield Figure(f"{name}.backlog.later", "calls", of_calls, at_most=1)
 
 
 CASE = Case(

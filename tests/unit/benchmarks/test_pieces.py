@@ -6,9 +6,13 @@ import os
 import pytest
 from prelabel_contract.events import TaskSubmitted
 from prelabel_contract.projects import Project
+from prelabel_inference_spacy.provider import SpacyProvider
 from prelabel_ingestion.asking import Asks, Content, request
+from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.store.base import Submission
+from prometheus_client import generate_latest
 
+from tests.benchmarks.case import Lost
 from tests.benchmarks.cases import echo, ingest, interactive, remote
 from tests.benchmarks.cases.encoder import of_many_lengths
 from tests.benchmarks.inference_hop import request_of
@@ -16,6 +20,7 @@ from tests.benchmarks.pipeline import lines
 from tests.benchmarks.processes import OthersUse, rss_of
 from tests.benchmarks.report import number
 from tests.benchmarks.slow_service import Quota
+from tests.benchmarks.told import Worked
 
 TWO_PIECES = 801
 
@@ -40,6 +45,28 @@ def test_an_upload_has_as_many_lines_as_it_says(count: int) -> None:
 @pytest.mark.parametrize(("share", "value"), [(0.5, 51.0), (0.99, 100.0), (0.0, 1.0)])
 def test_a_quantile_is_one_of_the_values(share: float, value: float) -> None:
     assert interactive.quantile([float(one) for one in range(100, 0, -1)], share) == value
+
+
+def test_how_much_later_a_request_comes_is_told_in_calls_of_the_model() -> None:
+    idle, beside = [0.010] * 99 + [0.030], [0.020] * 99 + [0.130]
+    assert interactive.later(idle, beside, call=0.05) == pytest.approx(2.0)
+    assert interactive.later(beside, idle, call=0.05) == 0.0
+
+
+def test_a_call_is_what_the_provider_says() -> None:
+    assert SpacyProvider.batch.records == interactive.CALL
+
+
+def test_what_a_prediction_took_the_model_is_read_from_what_processes_tell() -> None:
+    metrics = Metrics()
+    metrics.predicted.labels("spacy", "created").inc(10)
+    metrics.predicted.labels("spacy", "failed").inc(5)
+    metrics.worker_seconds.labels("spacy", "busy").inc(2.0)
+    metrics.worker_seconds.labels("spacy", "idle").inc(70.0)
+    page = generate_latest(metrics.registry).decode()
+    assert Worked.read([page, "", page]).each_since(Worked(10, 1.0)) == pytest.approx(0.3)
+    with pytest.raises(Lost):
+        Worked().each_since(Worked())
 
 
 def test_a_quota_grants_a_second_at_once_and_then_as_time_goes_by() -> None:
