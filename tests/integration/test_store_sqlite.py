@@ -87,10 +87,16 @@ async def test_writes_at_once_share_a_transaction(tmp_path: Path, monkeypatch: p
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", traced)
-    async with running(SqliteStore(tmp_path / "store.db")) as store:
-        statements.clear()
-        await asyncio.gather(*(store.tasks.put([task("p", f"t{n}")]) for n in range(200)))
-        # The first may go alone; what came while it was synced goes together.
+    path = tmp_path / "store.db"
+    async with running(SqliteStore(path)) as store:
+        with closing(connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # until all are handed in, nothing is written
+            statements.clear()
+            puts = [asyncio.create_task(store.tasks.put([task("p", f"t{n}")])) for n in range(200)]
+            await asyncio.sleep(0)
+            other.execute("ROLLBACK")
+        await asyncio.gather(*puts)
+        # The first may go alone; what came while it waited goes together.
         assert statements.count("COMMIT") <= 4
         assert await store.tasks.count("p") == 200
 

@@ -143,7 +143,7 @@ async def test_what_a_subscription_does_not_ask_for_any_more_is_neither_sent_nor
 ) -> None:
     mine, theirs = await here.project(), await here.project()
     receiver.answers["/narrowed"] = [429]
-    receiver.answer_headers["/narrowed"] = {"Retry-After": "1"}
+    receiver.answer_headers["/narrowed"] = {"Retry-After": "3600"}
     made = await subscribe(here, receiver, "/narrowed", types=["task.accepted"], projects=[mine, theirs])
     await here.post(f"{theirs}/tasks", task("Ada", id="theirs"))
     (owed,) = await eventually(lambda: deliveries(here, made["id"]), lambda found: len(found) == 1)
@@ -152,6 +152,8 @@ async def test_what_a_subscription_does_not_ask_for_any_more_is_neither_sent_nor
     await ask(here, "GET", f"/{made['id']}/deliveries/{owed['delivery']}", 404)
     await ask(here, "POST", f"/{made['id']}/deliveries/{owed['delivery']}/resend", 404)
     await here.post(f"{mine}/tasks", task("Grace", id="mine"))
+    await ask(here, "PATCH", f"/{made['id']}", json={"state": "disabled"})
+    await ask(here, "POST", f"/{made['id']}/resume")  # it waits for nothing any more
     await receiver.until(lambda: len(receiver.at("/narrowed")) == 2)
     assert [one.event["data"]["id"] for one in receiver.at("/narrowed")] == ["theirs", "mine"]
 
@@ -249,7 +251,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_at_once_and_others_are_told(
 
 
 async def test_days_of_failure_disable_and_any_success_resets(tmp_path: Path) -> None:
-    settings = quick_webhooks(disable_hours=0.5 / 3600, retry_seconds=(0.1,) * 30)
+    settings = quick_webhooks(disable_hours=8 / 3600, retry_seconds=(0.2,) * 100)
     async with prelabel_here(tmp_path, inbound={}, webhooks=settings) as here, receiving() as receiver:
         project = await here.project()
         receiver.answers["/sporadic"] = [500, 200] * 20
@@ -280,7 +282,7 @@ async def test_in_order_what_follows_waits(here: Here, receiver: Receiver) -> No
 
 
 async def test_an_endpoint_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
-    settings = quick_webhooks(attempt_seconds=30.0)
+    settings = quick_webhooks(attempt_seconds=60.0)
     async with prelabel_here(tmp_path, inbound={}, webhooks=settings) as here, receiving() as receiver:
         project = await here.project()
         await subscribe(here, receiver, "/hang", types=["task.accepted"], projects=[project])
@@ -293,10 +295,10 @@ async def test_an_endpoint_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
 async def test_a_rate_is_kept(here: Here, receiver: Receiver) -> None:
     project = await here.project()
     await subscribe(here, receiver, "/rated", types=["task.accepted"], projects=[project], rate=20)
+    began = time.monotonic()
     await here.upload(project, [task(f"Ada {number}") for number in range(21)])
     await receiver.until(lambda: len(receiver.at("/rated")) == 21)
-    moments = [one.at for one in receiver.at("/rated")]
-    assert moments[-1] - moments[0] >= 0.9
+    assert receiver.at("/rated")[-1].at - began >= 0.9
 
 
 # ---------------------------------------------------------------------------------------------------------- secrets
@@ -414,7 +416,7 @@ async def test_what_happened_since_a_moment_is_delivered_again_under_the_same_id
     made = await subscribe(here, receiver, "/r", types=["task.accepted"], projects=[project])
     await here.upload(project, [task(f"Ada {number}") for number in range(10)])
     await receiver.until(lambda: len(receiver.at("/r")) == 10)
-    since_ms = time.time_ns() // 1_000_000 - 60_000
+    since_ms = time.time_ns() // 1_000_000 - 3_600_000
     answer = await here.client.post(f"/v1/subscriptions/{made['id']}/recoveries", json={"since_ms": since_ms})
     assert answer.status_code == 202, answer.text
     await receiver.until(lambda: len(receiver.at("/r")) == 20)

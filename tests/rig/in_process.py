@@ -37,7 +37,8 @@ from deploy.local.ports import free_port
 from tests.rig.documented import as_documented
 
 KEY = "pl_a-key-for-the-tests-in-process"
-PATIENCE = 8.0
+PATIENCE = 60.0
+"""Seconds until what must come has failed to come. Never waited for in a test that passes."""
 WEBHOOK_KEY = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
 
 D = TypeVar("D", bound=EventData)
@@ -163,7 +164,7 @@ def task(text: str, **more: Any) -> Json:
 
 def quick_webhooks(**changes: Any) -> WebhooksSettings:
     """Webhooks that try again at once, and give up soon."""
-    quick: dict[str, Any] = {"retry_seconds": (0.05, 0.1, 0.2), "save_seconds": 0.05, "lease_seconds": 1.0}
+    quick: dict[str, Any] = {"retry_seconds": (0.05, 0.1, 0.2), "save_seconds": 0.05}
     return WebhooksSettings(**{"keys": (SecretStr(WEBHOOK_KEY),), **quick, **changes})
 
 
@@ -210,7 +211,9 @@ async def prelabel_here(
 
     def build(runtime: Runtime) -> Sequence[Service]:
         return [
-            prelabel_ingestion.service.build(runtime, IngestionSettings(inbound=dict(inbound), share=share or Share())),
+            prelabel_ingestion.service.build(
+                runtime, IngestionSettings(inbound=dict(inbound), share=share or Share(), wait_seconds=60)
+            ),
             prelabel_projection.service.build(runtime, ProjectionSettings(watch_seconds=0.1)),
             prelabel_training.service.build(runtime, TrainingSettings()),
             prelabel_webhooks.service.build(runtime, webhooks or quick_webhooks()),
@@ -222,7 +225,7 @@ async def prelabel_here(
 
     served = asyncio.create_task(serve(runtime, build, name="tests", ready=told, stopping=stopping))
     waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait({served, waiting}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({served, waiting}, timeout=180, return_when=asyncio.FIRST_COMPLETED)
     if not ready.is_set():
         waiting.cancel()
         await served
@@ -236,4 +239,4 @@ async def prelabel_here(
             yield Here(runtime, client)
     finally:
         stopping.set()
-        await asyncio.wait_for(served, 60)
+        await asyncio.wait_for(served, 180)
