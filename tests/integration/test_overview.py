@@ -138,21 +138,20 @@ async def test_what_happens_is_told_without_being_asked(here: Here) -> None:
 
 
 async def test_a_stop_does_not_wait_for_pages_and_runs_that_are_followed(tmp_path: Path) -> None:
-    async with contextlib.AsyncExitStack() as browsers, prelabel_here(tmp_path, inbound={}) as here:
-        browser = httpx.AsyncClient(
-            base_url=here.client.base_url, headers=here.client.headers, timeout=60, trust_env=False
-        )
-        await browsers.enter_async_context(browser)  # open until Prelabel has stopped
-        project = await here.project(models=[])
-        unfinished = [event(RunCreated(project=project, run="r"), id="1", source="/t", time_ms=1)]
-        await here.runtime.bus.publish(messages(unfinished))
-        followed = [told(browser), told(browser, f"/v1/projects/{project}/runs/r/events")]
-        for events in followed:
-            await anext(events)
-        left_open = [asyncio.create_task(_rest(events)) for events in followed]
-        browsers.push_async_callback(
-            asyncio.gather, *left_open
-        )  # whole: what will not end is broken off in ten seconds
+    async with contextlib.AsyncExitStack() as outside:
+        async with prelabel_here(tmp_path, inbound={}) as here:
+            project = await here.project(models=[])
+            unfinished = [event(RunCreated(project=project, run="r"), id="1", source="/t", time_ms=1)]
+            await here.runtime.bus.publish(messages(unfinished))
+            base, headers = here.client.base_url, here.client.headers
+            browser = httpx.AsyncClient(base_url=base, headers=headers, timeout=60, trust_env=False)
+            await outside.enter_async_context(browser)  # here.client is closed before the stop
+            followed = [told(browser), told(browser, f"/v1/projects/{project}/runs/r/events")]
+            for events in followed:
+                await anext(events)
+            left_open = [asyncio.create_task(_rest(events)) for events in followed]
+        # Ended as they should: the server breaks open answers off after ten seconds, if they will not end.
+        await asyncio.gather(*left_open)
 
 
 async def _rest(events: AsyncGenerator[Any, None]) -> list[Any]:
