@@ -16,7 +16,6 @@ from prelabel_contract.events import (
     PredictionCreated,
     PredictionFailed,
     PredictionRequested,
-    event,
 )
 from prelabel_contract.limits import MAX_EVENT_BYTES
 from prelabel_runtime import log
@@ -72,7 +71,8 @@ class Outcomes:
 
 
 def _event(outcome: Outcome, source: str, now_ms: int) -> AnyEvent:
-    return event(outcome, id=names.derived(outcome.TYPE, outcome.request), source=source, time_ms=now_ms)
+    event_id = names.derived(outcome.TYPE, outcome.request)
+    return Event(outcome, event_id, source, now_ms, names.PREDICTIONS, outcome.task)
 
 
 def _perhaps_large(request: PredictionRequested, outcome: PredictionCreated) -> bool:
