@@ -364,6 +364,8 @@ class KafkaBus(Bus):
                         numbers = await producer.partitions_for(name)
                 except (TimeoutError, errors.UnknownTopicOrPartitionError):
                     await self.check()
+                    if topic in await self.topics():  # a broker that was slow to tell
+                        raise Unavailable(f"Kafka does not tell the partitions of {topic}") from None
                     raise ValueError(f"there is no topic {topic}") from None
             found[topic] = sorted(numbers)
         return found
