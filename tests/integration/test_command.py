@@ -62,7 +62,7 @@ class Command:
             env={**self.environment, **variables},
             input=stdin,
             capture_output=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         said = Said(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -290,7 +290,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(command: Command) -> None:
         cwd=command.folder,
         env=command.environment,
         capture_output=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert b"prelabel" not in done.stderr
@@ -368,8 +368,9 @@ def test_an_export_that_breaks_off_leaves_no_file_and_says_so(
     proxy, cut = through
     csv_of(command.folder, "exported.csv", [f"urgent exported {n} {'z' * 500}" for n in range(1000)])
     command("submit", "exported.csv", "--watch")
-    proxy.cut(down=[100_000])
+    proxy.cut(down=[100_000] * 9)  # whichever the export comes by: one that was idle for a while is not used again
     said = cut("export", "-o", "out.jsonl", code=3)
+    proxy.heal()
     assert "broke off" in said.err
     assert not (command.folder / "out.jsonl").exists()
     assert not list(command.folder.glob(".out*"))
@@ -420,7 +421,7 @@ def test_events_are_received_verified_printed_and_forwarded_while_one_develops(c
             event = json.loads(listening.stdout.readline())
         finally:
             listening.send_signal(signal.SIGINT)
-            code = listening.wait(20)
+            code = listening.wait(60)
         server.shutdown()
     assert event["type"] == "prediction.created"
     assert event["data"]["regions"][0]["labels"] == ["urgent"]
@@ -444,7 +445,7 @@ def test_an_endpoint_may_verify_by_a_public_key_and_get_a_task_s_events_in_order
 
 
 def _until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while not ready():
         assert time.monotonic() < deadline, "never came"
 
@@ -482,7 +483,7 @@ def test_up_in_the_foreground_ends_with_what_it_started(tmp_path: Path) -> None:
         assert "ready" in command("status").out
     finally:
         up.send_signal(signal.SIGTERM)
-        code = up.wait(30)
+        code = up.wait(60)
     assert code == 0
     command("status", code=3)
 
@@ -586,15 +587,20 @@ def test_the_doctor_finds_a_provider_that_was_there_and_is_gone(tmp_path: Path) 
     with Prelabel.all_in_one(tmp_path / "run", providers=["rules", "echo"], environment=beats) as both:
         before = Command(tmp_path, PRELABEL_ADDRESS=both.address, PRELABEL_KEY=both.key)
         before("project", "create", "mails", "--labels", "urgent", "--model", "echo")
-        assert {"state": "ok"}.items() <= _found(before, "models")[0].items()
+        _until(lambda: _found(before, "models")[0]["state"] == "ok")
     with Prelabel.all_in_one(tmp_path / "run", providers=["rules"], environment=beats) as one:
         after = Command(tmp_path, PRELABEL_ADDRESS=one.address, PRELABEL_KEY=one.key)
-        deadline = time.monotonic() + 30
-        while (found := _found(after, "models"))[0]["state"] != "wrong":
-            assert time.monotonic() < deadline, found
+        found: list[Any] = []
+
+        def wrong() -> bool:
+            found[:] = _found(after, "models")
+            return bool(found[0]["state"] == "wrong")
+
+        _until(wrong)
         assert "echo, which was last heard of" in found[0]["said"]
         assert "start prelabel-inference-echo again" in found[0]["do"]
-        assert {row[0]: row[1] for row in after("provider", "list").rows} == {"echo": "gone", "rules": "running"}
+        gone = {"echo": "gone", "rules": "running"}
+        _until(lambda: {row[0]: row[1] for row in after("provider", "list").rows} == gone)
 
 
 def _found(command: Command, check: str) -> list[Any]:

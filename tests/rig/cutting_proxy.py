@@ -35,6 +35,11 @@ class CuttingProxy:
         self._up.extend(up)
         self._down.extend(down)
 
+    def heal(self) -> None:
+        """Connections to come pass whole."""
+        self._up.clear()
+        self._down.clear()
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._serve, name="proxy", daemon=True).start()
         return self
