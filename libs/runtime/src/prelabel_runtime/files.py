@@ -31,7 +31,8 @@ from .errors import Refused
 T = TypeVar("T")
 
 THREADS = 8
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 8 << 20
+"""Of a large file in memory at once."""
 _PART = ".part"
 _PART_NAME = re.compile(r"[0-9a-f]{16}\.part")
 _DRIVERS = {"file": "", "memory": "", "s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
@@ -93,8 +94,12 @@ class Files:
     def upload(self, path: str, source: Path) -> None:
         """The same for a file of this machine, of any size."""
         files, root = self._open()
+        if self._scheme == "memory":
+            files.pipe_file(f"{root}/{path}", source.read_bytes())  # its put_file shows an empty file first
+            return
         if not isinstance(files, LocalFileSystem):
-            files.put_file(str(source), f"{root}/{path}")
+            more = {"overwrite": True} if self._scheme == "abfs" else {}  # the others do so anyway
+            files.put_file(str(source), f"{root}/{path}", **more)
             return
         with open(source, "rb") as content:
             self._replace(root, path, lambda file: shutil.copyfileobj(content, file, CHUNK_BYTES))
@@ -147,10 +152,9 @@ class Files:
         """The first bytes of a large file, piece by piece. Raises `FileNotFoundError`, `NotGiven`."""
         files, root = self._open()
         try:
-            with files.open(f"{root}/{path}", "rb") as file:
-                while most > 0 and (chunk := file.read(min(CHUNK_BYTES, most))):
-                    most -= len(chunk)
-                    yield chunk
+            end = min(most, files.info(f"{root}/{path}")["size"])
+            for start in range(0, end, CHUNK_BYTES):  # ranges: what `open` gives, threads may share (memory://)
+                yield bytes(files.cat_file(f"{root}/{path}", start=start, end=min(start + CHUNK_BYTES, end)))
         except PermissionError:
             files.ls(root)
             raise NotGiven(path) from None
