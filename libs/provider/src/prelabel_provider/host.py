@@ -34,6 +34,9 @@ from .frames import (
     Unloaded,
 )
 
+_OBJECTS = 10_000
+"""Containers that may come without going until Python looks for garbage: a call's inputs and answers are fewer."""
+
 
 @dataclass(order=True, slots=True)
 class Job:
@@ -236,6 +239,7 @@ def _settle() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _packed(said: Prediction) -> bytes | NoAnswer:
