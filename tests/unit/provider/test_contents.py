@@ -203,3 +203,9 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     packed[packed.index(b"PK\x01\x02") + 8] |= 1
     packed[6] |= 1
     assert refused(tmp_path, "m.skops", bytes(packed)) == "archive"
+
+
+def test_a_long_text_pickle_in_an_archive_is_told_by_its_beginning(tmp_path: Path) -> None:
+    pickled = PICKLES["protocol 0"][:-1] + b"(Vaaaaaaaa\ntp4\n" * 2000 + b"."
+    assert refused(tmp_path, "weights.bin", pickled) == "pickle"
+    assert refused(tmp_path, "m.skops", zipped({"weights": pickled})) == "pickle"
