@@ -15,6 +15,7 @@ LOOPBACK = "127.0.0.1"
 # up elsewhere): while a server in that range is down, a client that keeps trying can be given the very port
 # it calls, connect to itself, and keep the server from coming back.
 _FIRST, _LAST = 20_000, 29_999
+_STEP = 7  # comes by every port of them
 
 
 def is_free(port: int) -> bool:
@@ -41,13 +42,16 @@ def free_port() -> int:
 
 
 def _next_port() -> int:
-    """The one after the port that was given last, to any process: who gets one may take a while to listen there."""
+    """One that was not given for long, to any process: who gets one may take a while to listen there.
+
+    No neighbour of the last: some servers take the next port too.
+    """
     path = Path(tempfile.gettempdir()) / f"prelabel-ports-{os.getuid()}"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # let go of with the file
         said = file.read().strip()
-        port = int(said) + 1 if said.isdecimal() else random.randint(_FIRST, _LAST)
-        port = port if _FIRST <= port <= _LAST else _FIRST
+        last = int(said) if said.isdecimal() else random.randint(_FIRST, _LAST)
+        port = _FIRST + (last + _STEP - _FIRST) % (_LAST + 1 - _FIRST)
         file.seek(0)
         file.write(f"{port:5d}\n")
     return port
