@@ -187,7 +187,11 @@ def test_an_archive_with_a_table_of_contents_too_large_to_be_read_is_refused(tmp
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive", zipped({"a": b"x" * 100})[:-30]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04", b"no archive", zipped({"a": b"x" * 100})[:-30]],
+    ids=["empty", "a beginning", "a text", "cut off"],  # a moment is written into an archive
+)
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     assert refused(tmp_path, "m.skops", content) == "archive"
 

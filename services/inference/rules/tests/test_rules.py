@@ -1,7 +1,6 @@
 """What rules find, and what they refuse."""
 
 import sys
-import time
 from collections import Counter
 from types import FrameType
 from typing import Any
@@ -93,9 +92,8 @@ def test_a_rule_that_cannot_work_is_named(rule: dict[str, Any], place: str) -> N
 
 def test_no_expression_takes_more_than_linear_time() -> None:
     model = _load({"pattern": "(x+x+)+y"}, {"pattern": "(a|aa)+$"})
-    began = time.perf_counter()
-    model.predict([Input("task", {"text": "x" * 20_000 + "a" * 20_000 + "!"}, "text")])
-    assert time.perf_counter() - began < 5
+    # Whoever tries every way to divide them up does not come back.
+    assert model.predict([Input("task", {"text": "x" * 20_000 + "a" * 20_000 + "!"}, "text")]) == [Predicted()]
 
 
 def _steps(model: RulesProvider, text: str) -> int:
