@@ -50,6 +50,21 @@ def wordpiece(texts: Iterable[str], size: int) -> Tokenizer:
     return dressed(made)
 
 
+def pieces(texts: Iterable[str]) -> Tokenizer:
+    """Such a tokenizer without training: the words of the texts, and their letters for whatever else comes.
+
+    A trained one differs from run to run (its trainer counts in hash maps), and with it what weights by chance say.
+    """
+    known = sorted({word for text in texts for word in text.lower().split()})
+    letters = sorted({letter for word in known for letter in word})
+    tokens = dict.fromkeys((*SPECIAL, *letters, *(f"##{letter}" for letter in letters), *known))
+    made = Tokenizer(models.WordPiece({token: number for number, token in enumerate(tokens)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.add_special_tokens(list(SPECIAL))
+    return dressed(made)
+
+
 def words(vocabulary: Sequence[str]) -> Tokenizer:
     """The same with these tokens exactly, those of SPECIAL before them; case counts."""
     ids = {token: number for number, token in enumerate((*SPECIAL, *vocabulary))}

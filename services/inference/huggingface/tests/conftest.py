@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from prelabel_inference_huggingface.export import quantize
 
-from tests.rig.onnx_models import SPECIAL, Shape, contains, encoder, lookup, save, wordpiece, words
+from tests.rig.onnx_models import SPECIAL, Shape, contains, encoder, lookup, pieces, save, words
 
 TEXTS = ("Ada met Bob in Paris", "London is good", "bad news for Bob", "Émile saw 東京 and Œuvre")
 TAGS = ("O", "B-PERSON", "I-PERSON", "B-CITY", "I-CITY")
@@ -35,7 +35,7 @@ def table(said: Mapping[str, tuple[float, ...]], otherwise: tuple[float, ...]) -
 def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Folders by what is in them."""
     folder = tmp_path_factory.mktemp("models")
-    small, known = wordpiece(TEXTS * 3, 120), words(WORDS)
+    small, known = pieces(TEXTS), words(WORDS)
     tokens = Shape(small.get_vocab_size(), len(TAGS), per_token=True)
     texts = Shape(small.get_vocab_size(), len(CHOICES), per_token=False)
     good = {"good": (4.0, 0.0, 0.0), "bad": (0.0, 4.0, 0.0)}
