@@ -29,6 +29,7 @@ from enum import StrEnum
 from .audit import Audit
 from .dead_letters import DeadLetters, LetterClaims
 from .deliveries import Deliveries, Endpoints, Recoveries
+from .documents import Documents
 from .generations import Contents, Generations
 from .jobs import Jobs
 from .paging import PageKey
@@ -363,6 +364,14 @@ class Examples(ABC):
     async def page(self, project: str, *, limit: int, after: str | None = None) -> Sequence[StoredAnnotation]:
         """Current examples ordered by task uid, from after a uid."""
 
+    @abstractmethod
+    async def annotations(self, project: str, *, limit: int, after: str | None = None) -> Sequence[StoredAnnotation]:
+        """Everything said of whole tasks, skipped included, deleted and forgotten not: by task, then by offset.
+
+        Tasks come in the order of their uids, from after the uid `after`, each with all of its annotations: `limit`
+        (1 or more) is exceeded by at most what one task has more, so that no page ends within a task.
+        """
+
 
 class Submissions(ABC):
     """The dispatcher's memory of tasks, one per uid: the greatest revision wins."""
@@ -381,7 +390,7 @@ class Projected:
     """One generation of what the projection writes: all of it, and nothing else, can be rebuilt from the log.
 
     Everything else in a store is not projected: examples, submissions, the webhooks' places and deliveries, claims,
-    jobs, quotas, and which generation is live.
+    jobs, quotas, documents, and which generation is live.
     """
 
     generation: int
@@ -407,6 +416,7 @@ class Store(ABC):
     claims: LetterClaims
     jobs: Jobs
     quotas: Quotas
+    documents: Documents
     examples: Examples
     submissions: Submissions
     endpoints: Endpoints

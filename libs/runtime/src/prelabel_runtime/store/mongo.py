@@ -28,7 +28,14 @@ from pymongo.errors import (
 
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Refused, Unavailable
-from prelabel_runtime.store import audit_mongo, dead_letters_mongo, deliveries_mongo, jobs_mongo, quotas_mongo
+from prelabel_runtime.store import (
+    audit_mongo,
+    dead_letters_mongo,
+    deliveries_mongo,
+    documents_mongo,
+    jobs_mongo,
+    quotas_mongo,
+)
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
@@ -103,6 +110,7 @@ _INDEXES: Final[Indexes] = {
             "best.project", "best.deleted", "best.skipped",
             "best.task", "-best.ground_truth", "-best.offset", "-_id",
         ),
+        "all": ("best.project", "best.deleted", "best.task", "best.offset", "_id"),
         "of_task": ("best.task",),
     },
 }  # fmt: skip
@@ -496,6 +504,7 @@ class _MongoExamples(Examples):
         ("best.offset", DESCENDING),
         ("_id", DESCENDING),
     )
+    _BY_OFFSET = (("best.task", ASCENDING), ("best.offset", ASCENDING), ("_id", ASCENDING))
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -542,6 +551,17 @@ class _MongoExamples(Examples):
                     last = one["best"]["task"]
                     page.append(_annotation(one))
         return page[:limit]
+
+    async def annotations(self, project: str, *, limit: int, after: str | None = None) -> Sequence[StoredAnnotation]:
+        kept: Document = {"best.project": project, "best.deleted": False}
+        behind = {} if after is None else {"best.task": {"$gt": after}}
+        found = await self._database.find("examples", {**kept, **behind}, sort=self._BY_OFFSET, limit=limit)
+        if len(found) == limit:
+            # The last one's task is read whole, and anew: what was updated meanwhile would come twice.
+            last = found[-1]["best"]["task"]
+            found = [one for one in found if one["best"]["task"] != last]
+            found += await self._database.find("examples", {**kept, "best.task": last}, sort=self._BY_OFFSET)
+        return [_annotation(one) for one in found]
 
 
 def _usable(project: str) -> Document:
@@ -636,6 +656,7 @@ class MongoStore(Store):
         self.claims = dead_letters_mongo.MongoLetterClaims(self._database)
         self.jobs = jobs_mongo.MongoJobs(self._database)
         self.quotas = quotas_mongo.MongoQuotas(self._database)
+        self.documents = documents_mongo.MongoDocuments(self._database)
         self.examples: Examples = _MongoExamples(self._database)
         self.submissions: Submissions = _MongoSubmissions(self._database)
         self.endpoints = deliveries_mongo.MongoEndpoints(self._database)

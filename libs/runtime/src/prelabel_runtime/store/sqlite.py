@@ -27,6 +27,7 @@ from prelabel_runtime.store import (
     audit_sqlite,
     dead_letters_sqlite,
     deliveries_sqlite,
+    documents_sqlite,
     generations_sqlite,
     jobs_sqlite,
     quotas_sqlite,
@@ -137,6 +138,7 @@ _INDEXES: Final = {
     "runs_unfinished": "runs (opened_ms, run) WHERE announced = 0",
     "annotations_of_task": "annotations (task)",
     "examples_listing": "examples (project, task, ground_truth, offset) WHERE NOT deleted AND NOT skipped",
+    "examples_all": "examples (project, task, offset, annotation) WHERE NOT deleted",
     "examples_of_task": "examples (task)",
 }
 """Every index but those of the keys, by name. Those that end in `_once` are unique."""
@@ -150,6 +152,7 @@ _SCHEMA: Final = functools.reduce(
         dead_letters_sqlite.CLAIMS,
         jobs_sqlite.SCHEMA,
         quotas_sqlite.SCHEMA,
+        documents_sqlite.SCHEMA,
         deliveries_sqlite.SCHEMA,
         audit_sqlite.SCHEMA,
     ),
@@ -659,6 +662,15 @@ class _SqliteExamples(Examples):
     async def page(self, project: str, *, limit: int, after: str | None = None) -> Sequence[StoredAnnotation]:
         return await self._table.found(self._CURRENT.format("task > ?"), [project, after or "", limit])
 
+    async def annotations(self, project: str, *, limit: int, after: str | None = None) -> Sequence[StoredAnnotation]:
+        behind = "FROM examples INDEXED BY examples_all WHERE project = ?1 AND NOT deleted AND task > ?2"
+        last = f"(SELECT task {behind} ORDER BY task LIMIT 1 OFFSET ?3 - 1)"
+        # The task of the last row that fits comes whole; where all fit there is none such: no text is above a blob.
+        return await self._table.found(
+            f"SELECT * {behind} AND task <= coalesce({last}, x'') ORDER BY task, offset, annotation",
+            [project, after or "", limit],
+        )
+
 
 class _SqliteSubmissions(Submissions):
     _COLUMNS = "uid, revision, content, config"
@@ -738,6 +750,7 @@ class SqliteStore(Store):
         self.claims = dead_letters_sqlite.SqliteLetterClaims(self._file)
         self.jobs = jobs_sqlite.SqliteJobs(self._file)
         self.quotas = quotas_sqlite.SqliteQuotas(self._file)
+        self.documents = documents_sqlite.SqliteDocuments(self._file)
         self.examples: Examples = _SqliteExamples(self._file)
         self.submissions: Submissions = _SqliteSubmissions(self._file)
         self.endpoints = deliveries_sqlite.SqliteEndpoints(self._file)

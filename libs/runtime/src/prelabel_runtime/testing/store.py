@@ -259,6 +259,7 @@ async def everything(store: Store, names: Names) -> dict[str, Any]:
         "counts of runs": [dict(await store.outcomes.counts_of_run(run)) for run in names.runs],
         "annotations": {one: list(annotations[one]) for one in sorted(annotations)},
         "examples": await store.examples.page(names.project, limit=10),
+        "all annotations": await store.examples.annotations(names.project, limit=10),
         "count of examples": await store.examples.count(names.project),
         "current": [await store.examples.current(names.project, one) for one in names.tasks],
         "lines": [await store.lines.counts(run) for run in names.runs],
@@ -905,6 +906,42 @@ class StoreTests:
         await store.examples.put([replace(written, offset=9)])
         assert await store.examples.current(project, uid) is None
         assert await store.examples.count(project) == 0
+
+    async def test_all_annotations_come_by_task_and_offset_and_no_page_ends_within_a_task(
+        self, store: Store, project: str
+    ) -> None:
+        written = [
+            annotation(project, f"{project}{n:02}", f"{n}{who}", offset=100 - 10 * n + who, annotator=f"{who}")
+            for n in range(9)
+            for who in range(n % 4 + 1)
+        ]
+        await store.examples.put(written)
+        await store.examples.put([annotation(fresh("another"), f"{project}03", "theirs", offset=1)])
+        of: dict[str, list[StoredAnnotation]] = {}
+        for one in written:
+            of.setdefault(one.task, []).append(one)
+        for limit in (1, 2, 3, 5, len(written), 100):
+            found: list[StoredAnnotation] = []
+            after: str | None = None
+            while page := await store.examples.annotations(project, limit=limit, after=after):
+                assert len(page) >= min(limit, len(written) - len(found)), "a page is full but for the last"
+                assert len(page) < limit + len(of[page[-1].task])
+                found += page
+                after = page[-1].task
+            assert found == [one for uid in sorted(of) for one in of[uid]]
+
+    async def test_deleted_and_forgotten_annotations_are_no_more_and_skipped_ones_are(
+        self, store: Store, project: str
+    ) -> None:
+        kept, gone = f"{project}a", f"{project}b"
+        skipped = annotation(project, kept, "skipped", offset=3, skipped=True)
+        updated = annotation(project, kept, "updated", offset=2, body='{"x":1}')
+        deleted = annotation(project, kept, "deleted", offset=1)
+        await store.examples.put([skipped, updated, deleted, annotation(project, gone, "one", offset=4)])
+        await store.examples.put([replace(deleted, offset=5, deleted=True), replace(updated, offset=6, body="{}")])
+        await store.examples.forget([gone])
+        found = await store.examples.annotations(project, limit=10)
+        assert found == [skipped, replace(updated, offset=6, body="{}")]
 
     async def test_what_training_knows_is_apart_from_what_projection_knows(self, store: Store, project: str) -> None:
         uid = fresh("task")
