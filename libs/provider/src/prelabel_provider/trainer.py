@@ -128,10 +128,20 @@ class Trainer(ABC, Generic[S]):
     writes: ClassVar[frozenset[str]]
     """The files an artifact of it may have: suffixes (".json") and whole last names ("tokenizer"). The provider loads
     nothing else."""
+    source_settings: ClassVar[frozenset[str]] = frozenset({"path"})
+    """The provider's settings that say which model is loaded, and how it is read. A trained version is loaded with
+    `path` in their place: the folder of the artifact, which says the rest itself."""
 
     @abstractmethod
     def train(self, job: Job, report: Callable[[Progress], None]) -> Trained:
         """Train one model. Raises `CannotTrain`."""
+
+    def base_of(self, settings: Mapping[str, JsonValue]) -> Path | None:
+        """The folder of the model that a model's settings name, where it can be trained further; None: it cannot.
+
+        Raises `CannotTrain` where it is not to be had.
+        """
+        return None
 
     def settings(self, job: Job) -> S:
         """The job's settings, checked. Raises `CannotTrain`."""

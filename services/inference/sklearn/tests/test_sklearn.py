@@ -211,7 +211,6 @@ def test_a_text_that_is_too_long_fails_alone(models: Models) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
         {"path": ""},
         {"path": "x", "columns": ["a"]},
         {"path": "x", "encoding": "uint8"},

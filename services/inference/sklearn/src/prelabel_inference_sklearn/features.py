@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -112,6 +113,21 @@ class Vectors:
 
     def _row(self, value: Any) -> NDArray[np.float64]:
         """Raises ValueError, which says what it is instead, and never shows it."""
+        numbers = self._numbers(value)
+        if numbers.size != self._count:
+            raise ValueError(f"the model takes {self._count} numbers, these are {numbers.size}")
+        if not np.isfinite(numbers).all():
+            raise ValueError("it holds a number that is not finite")
+        return numbers.reshape(self._count).astype(np.float64)
+
+    def length(self, one: Input) -> int:
+        """How many numbers an input holds, whether or not the model takes so many; 0 if none."""
+        try:
+            return self._numbers(self._value(one)).size
+        except ValueError:
+            return 0
+
+    def _numbers(self, value: Any) -> NDArray[Any]:
         if isinstance(value, str):
             numbers: NDArray[Any] = self._decoded(value)
         elif isinstance(value, list):
@@ -123,11 +139,7 @@ class Vectors:
                 raise ValueError("it holds something that is no number")
         else:
             raise ValueError("it is no list of numbers")
-        if numbers.size != self._count:
-            raise ValueError(f"the model takes {self._count} numbers, these are {numbers.size}")
-        if not np.isfinite(numbers).all():
-            raise ValueError("it holds a number that is not finite")
-        return numbers.reshape(self._count).astype(np.float64)
+        return numbers
 
     def _decoded(self, text: str) -> NDArray[Any]:
         head, comma, body = text[:100].partition(",")
@@ -142,6 +154,13 @@ class Vectors:
         if len(raw) % self._type.itemsize:
             raise ValueError(f"{len(raw)} bytes are no whole number of {self._type.name}")
         return np.frombuffer(raw, self._type)
+
+
+def usual_length(batch: Sequence[Input], encoding: Encoding) -> int:
+    """How many numbers most inputs hold; of equally many the fewer; 0 if none holds any."""
+    reader = Vectors(0, encoding)
+    found = Counter(length for one in batch if (length := reader.length(one)))
+    return min(found, key=lambda length: (-found[length], length), default=0)
 
 
 def reader_of(model: Any, settings: SklearnSettings) -> Reader:

@@ -42,8 +42,10 @@ class SklearnProvider(Provider[SklearnSettings]):
         from .answers import answers_of
         from .features import reader_of
         from .files import load, tame
+        from .trained import found
 
-        loaded = load(settings.path, SklearnLimits())
+        settings = found(settings)
+        loaded = load(settings.path or "", SklearnLimits())
         tame(loaded.model)
         reader = reader_of(loaded.model, settings)
         return cls(settings, loaded, reader, answers_of(loaded.model, reader.sample(), settings))

@@ -9,15 +9,17 @@ from pydantic import Field, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
 Encoding = Literal["uint8", "float32", "float64"]
+InputKind = Literal["text", "vector"]
 Emit = Literal["choice", "number", "rating"]
 
 
 class SklearnSettings(ProviderSettings):
     """Which model, what it reads, and how what it says becomes regions."""
 
-    path: Annotated[str, StringConstraints(min_length=1)]
-    """A file that `skops.io.dump` wrote: a classifier or a regressor, usually the last step of a pipeline."""
-    input: Literal["text", "vector"] = "text"
+    path: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """A file that `skops.io.dump` wrote: a classifier or a regressor, usually the last step of a pipeline. Or the
+    folder of a trained version, which says itself what it reads. Empty: none before one is trained."""
+    input: InputKind = "text"
     """text: the field is a text. vector: it is a list of numbers, or lists of them (a picture's rows: row by row),
     or such numbers in Base64 (see `encoding`)."""
     columns: tuple[Name, ...] = ()
