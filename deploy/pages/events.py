@@ -30,7 +30,8 @@ JSON Schemas are in [libs/contract/schemas](../libs/contract/schemas), samples o
 """
 
 _ORDER = ("inbound", "submitted", "tasks", "requests", "predictions", "replies", "annotations", "runs", "projects",
-          "configs", "models", "training", "providers", "access", "audit", "retry", "deadletters")  # fmt: skip
+          "configs", "models", "training", "learning", "providers", "access", "audit", "retry",
+          "deadletters")  # fmt: skip
 
 WORDS: Mapping[str, str] = {
     "accepted": "Lines that were taken.",
@@ -54,10 +55,11 @@ WORDS: Mapping[str, str] = {
     "epoch": "Counts what has been served; the highest is served now.",
     "errors": "What is wrong, and where.",
     "expires_ms": "When it ends; null: never.",
-    "generation": "Empty on arrival; a run's id where a task is labelled anew.",
+    "generation": "Empty on arrival; a run's id, or model/epoch after a promotion, where a task is labelled anew.",
     "ground_truth": "It was reviewed.",
     "group": "The consumer group.",
     "hash": "Content hash.",
+    "host": "Which process.",
     "headers": "Sent with every delivery; the values are encrypted.",
     "id": "Its id.",
     "kind": "Of which kind.",
@@ -67,7 +69,8 @@ WORDS: Mapping[str, str] = {
     "letter": "The dead letter's id.",
     "line": "The line of the upload, from 1.",
     "meta": "As the caller handed it in.",
-    "metrics": "What was measured on the hold-out.",
+    "loss": "What the training makes smaller.",
+    "metrics": "What the trainer measured.",
     "model": "The model's name in the project.",
     "outcome": "How the request ended.",
     "outcomes": "Requests by how they ended.",
@@ -89,7 +92,10 @@ WORDS: Mapping[str, str] = {
     "run": "The run that it belongs to.",
     "settings_schema": "JSON Schema of a model's settings.",
     "skipped": "The person declined to answer.",
+    "seconds_left": "Until it ends, as far as is known.",
     "state": "How it stands.",
+    "step": "How far it is.",
+    "steps": "Of how many.",
     "subscription": "The subscription's id.",
     "task": "The task's uid.",
     "task: Task": "The task, as it was handed in.",

@@ -287,6 +287,7 @@ class PredictionRequested(_ByRequest):
     blobs: dict[Name, BlobRef] = Field(default_factory=dict)
     """Fields that are too large for an event; in `data` they are null."""
     generation: str = ""
+    """Tells apart requests that ask the same again: a re-label's run, or <model>/<epoch> after a promotion."""
     deadline_ms: Milliseconds | None = None
 
     @property
@@ -305,6 +306,10 @@ class PredictionCreated(_ByRequest):
     """Regions that are too large for an event: `regions` is empty, and they are kept in the blob store."""
     score: Score | None = None
     """The lowest score of the regions that have one."""
+    uncertainty: Score | None = None
+    """How much the model doubts, 0 to 1: what people should look at first. Null where it gave nothing to tell by."""
+    generation: str = ""
+    """Its request's."""
     label_set: str
     """Content hash of the label set."""
     threshold: Score | None = None
@@ -524,7 +529,17 @@ class ModelServing(_OfModel):
 
     TYPE = "prelabel.model.serving.v1"
     version: str
+    """`settings` for the model as its settings say."""
     epoch: Annotated[int, Field(ge=0)]
+    """Counts the changes."""
+    provider: Slug | None = None
+    """Whose artifact it is: a model that was given another provider since is not served by it."""
+    artifact: str = ""
+    """SHA-256 of the artifact; empty for the model as its settings say."""
+    previous_version: str = "settings"
+    """What served before: where the artifact cannot be loaded it goes on."""
+    previous: str = ""
+    """Its artifact."""
 
     @property
     def key(self) -> str:
@@ -539,10 +554,7 @@ SILENCES = 3
 """A provider that lets so many announcements pass that were due is gone."""
 
 
-class ProviderAnnounced(EventData):
-    """A provider runs, and what it can do. It says so again and again."""
-
-    TYPE = "prelabel.provider.announced.v1"
+class _Announced(EventData):
     provider: Slug
     package: str
     """Version of its package."""
@@ -554,10 +566,6 @@ class ProviderAnnounced(EventData):
     """It says so again after this time, as long as it runs. Null: an older version, which says so once."""
 
     @property
-    def key(self) -> str:
-        return self.provider
-
-    @property
     def topic(self) -> str:
         return names.PROVIDERS
 
@@ -566,6 +574,29 @@ class ProviderAnnounced(EventData):
         if self.seen_ms is None or self.every_ms is None:
             return False
         return now_ms - self.seen_ms > SILENCES * self.every_ms
+
+
+class ProviderAnnounced(_Announced):
+    """A provider runs, and what it can do. It says so again and again."""
+
+    TYPE = "prelabel.provider.announced.v1"
+
+    @property
+    def key(self) -> str:
+        return self.provider
+
+
+class TrainerAnnounced(_Announced):
+    """A provider's trainer runs, and what it learns. It says so again and again.
+
+    `settings_schema` is that of one training's settings.
+    """
+
+    TYPE = "prelabel.trainer.announced.v1"
+
+    @property
+    def key(self) -> str:
+        return names.trainer_key(self.provider)
 
 
 class KeyChanged(EventData):
@@ -776,9 +807,8 @@ class DeadLetterResolved(EventData):
 # --------------------------------------------------------------------------------------------------- training
 
 
-class _OfTraining(_OfModel):
+class _Learning(_OfModel):
     provider: Slug
-    training: str
 
     @property
     def key(self) -> str:
@@ -786,7 +816,12 @@ class _OfTraining(_OfModel):
 
     @property
     def topic(self) -> str:
-        return names.training(self.provider)
+        return names.LEARNING
+
+
+class _OfTraining(_Learning):
+    training: str
+    """<project>/<model>/<number>."""
 
 
 class TrainingRequested(_OfTraining):
@@ -797,11 +832,40 @@ class TrainingRequested(_OfTraining):
     """Offset of the last annotation it includes."""
     config: str
 
+    @property
+    def topic(self) -> str:
+        return names.training(self.provider)
+
 
 class TrainingCancelled(_OfTraining):
     """Stop that training."""
 
     TYPE = "prelabel.training.cancelled.v1"
+
+    @property
+    def topic(self) -> str:
+        return names.training(self.provider)
+
+
+class TrainingProgressed(_OfTraining):
+    """How far a training is."""
+
+    TYPE = "prelabel.training.progressed.v1"
+    step: Count
+    steps: Count
+    loss: float | None = None
+    score: Score | None = None
+    """On the trainer's own part of the examples, never the hold-out."""
+    seconds_left: float | None = None
+
+
+class TrainingFailed(_OfTraining):
+    """A training ended without a version."""
+
+    TYPE = "prelabel.training.failed.v1"
+    reason: str
+    """A word for machines: too_few, single_class, timeout, memory, crashed, cancelled, …"""
+    detail: str = ""
 
 
 class _OfVersion(_OfTraining):
@@ -809,12 +873,13 @@ class _OfVersion(_OfTraining):
 
 
 class ModelTrained(_OfVersion):
-    """A version exists, with its scores on the blind hold-out."""
+    """A version exists. Whether it may serve is decided next."""
 
     TYPE = "prelabel.model.trained.v1"
     artifact: str
     """SHA-256 of the artifact."""
     metrics: dict[str, float] = Field(default_factory=dict)
+    """What the trainer measured on its own part of the examples."""
 
 
 class ModelRejected(_OfVersion):
@@ -822,6 +887,9 @@ class ModelRejected(_OfVersion):
 
     TYPE = "prelabel.model.rejected.v1"
     reason: str
+    """A word for machines."""
+    detail: str = ""
+    """A sentence for people, with the figures."""
 
 
 class ModelPromoted(_OfVersion):
@@ -829,6 +897,9 @@ class ModelPromoted(_OfVersion):
 
     TYPE = "prelabel.model.promoted.v1"
     epoch: int
+    provisional: bool = False
+    """The hold-out was too small to tell: cross-validation decided."""
+    detail: str = ""
 
 
 class ModelRolledBack(_OfVersion):
@@ -837,6 +908,22 @@ class ModelRolledBack(_OfVersion):
     TYPE = "prelabel.model.rolled_back.v1"
     epoch: int
     reason: str = ""
+
+
+class ModelLoaded(_Learning):
+    """A process that predicts has taken up the serving version, or refused it and goes on with what it had."""
+
+    TYPE = "prelabel.model.loaded.v1"
+    version: str
+    epoch: Annotated[int, Field(ge=0)]
+    host: str
+    """Which process."""
+    state: Literal["serving", "refused"] | str
+    detail: str = ""
+    memory_mib: float | None = None
+    """Of the model's process, afterwards."""
+    seconds: float | None = None
+    """From the news of the version until it served."""
 
 
 # --------------------------------------------------------------------------------------------------- registry

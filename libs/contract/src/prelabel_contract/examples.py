@@ -26,6 +26,7 @@ from .events import (
     KeyChanged,
     KeyUsed,
     LinkUsed,
+    ModelLoaded,
     ModelPromoted,
     ModelRejected,
     ModelRolledBack,
@@ -55,7 +56,10 @@ from .events import (
     TaskDeleted,
     TaskRejected,
     TaskSubmitted,
+    TrainerAnnounced,
     TrainingCancelled,
+    TrainingFailed,
+    TrainingProgressed,
     TrainingRequested,
     event,
 )
@@ -337,6 +341,9 @@ def _predictions() -> Iterator[EventData]:
     yield PredictionCreated.model_validate(
         {**spacy, **created, "regions": SPANS, "score": 0.44, "threshold": 0.5, "dropped": {"offsets": 1}}
     )
+    yield PredictionCreated.model_validate(
+        {**spacy, **created, "regions": SPANS, "uncertainty": 0.56, "generation": "names/7"}
+    )
     yield PredictionCreated.model_validate({**rules, **created, "version": "1.0.0", "regions": CHOICES})
     yield PredictionCreated.model_validate({**spacy, **created, "regions": EVERY_KIND})
     yield PredictionCreated.model_validate({**spacy, **created, "regions_blob": LARGE})
@@ -392,12 +399,27 @@ def _runs() -> Iterator[EventData]:
 def _states() -> Iterator[EventData]:
     yield ConfigPublished(hash=CONFIG, project=PROJECT)
     yield ProjectChanged(project=PROJECT, config=CONFIG, version=3)
-    yield ModelServing(project=PROJECT.id, model="names", version="names-2", epoch=7)
+    yield ModelServing(
+        project=PROJECT.id,
+        model="names",
+        version="2-9f86d081884c",
+        epoch=7,
+        provider="spacy",
+        artifact=ARTIFACT,
+        previous_version="1-2c26b46b68ff",
+        previous="2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    )
     yield ProviderAnnounced(
         provider="rules",
         package="0.1.0",
         kinds=("span", "choice"),
         settings_schema={"type": "object", "properties": {"rules": {"type": "array"}}},
+    )
+    yield TrainerAnnounced(
+        provider="spacy",
+        package="0.1.0",
+        kinds=("span", "choice"),
+        settings_schema={"type": "object", "properties": {"epochs": {"type": "integer"}}},
     )
     yield from _access()
     yield from _audit()
@@ -456,18 +478,28 @@ def _audit() -> Iterator[EventData]:
     yield DeadLetterResolved(letter=letter, group="projection")
 
 
+ARTIFACT = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
 def _training() -> Iterator[EventData]:
-    training = names.derived("training", PROJECT.id, "names", 1200)
+    training = f"{PROJECT.id}/names/2"
     named = {"project": PROJECT.id, "model": "names", "provider": "spacy", "training": training}
-    version = {**named, "version": "names-2"}
+    version = {**named, "version": "2-9f86d081884c"}
     yield TrainingRequested.model_validate({**named, "cut": 1200, "config": CONFIG})
     yield TrainingCancelled.model_validate(named)
-    yield ModelTrained.model_validate(
-        {**version, "artifact": "9f86d081884c7d659a2feaa0c55ad015", "metrics": {"f1": 0.87}}
+    progress = {"step": 400, "steps": 2000, "loss": 3.4, "score": 0.81, "seconds_left": 41.5}
+    yield TrainingProgressed.model_validate({**named, **progress})
+    yield TrainingFailed.model_validate({**named, "reason": "single_class", "detail": "all 40 examples say PER"})
+    yield ModelTrained.model_validate({**version, "artifact": ARTIFACT, "metrics": {"f1": 0.87}})
+    yield ModelRejected.model_validate(
+        {**version, "reason": "worse", "detail": "F1 on the hold-out fell from 0.89 to 0.87"}
     )
-    yield ModelRejected.model_validate({**version, "reason": "f1 fell from 0.89 to 0.87"})
     yield ModelPromoted.model_validate({**version, "epoch": 7})
     yield ModelRolledBack.model_validate({**version, "epoch": 8, "reason": "recall on LOC"})
+    loaded = {"project": PROJECT.id, "model": "names", "provider": "spacy", "version": "2-9f86d081884c", "epoch": 7}
+    yield ModelLoaded.model_validate(
+        {**loaded, "host": "inference-spacy-0", "state": "serving", "memory_mib": 412.5, "seconds": 1.8}
+    )
 
 
 def examples() -> Sequence[AnyEvent]:

@@ -151,6 +151,7 @@ RUNS = "prelabel.runs"
 CONFIGS = "prelabel.configs"
 PROJECTS = "prelabel.projects"
 MODELS = "prelabel.models"
+LEARNING = "prelabel.learning"
 PROVIDERS = "prelabel.providers"
 ACCESS = "prelabel.access"
 AUDIT = "prelabel.audit"
@@ -188,6 +189,7 @@ _PATTERNS: Mapping[str, tuple[re.Pattern[str], Kept]] = {
         ("projects", r"prelabel\.projects", Kept.COMPACTED),
         ("models", r"prelabel\.models", Kept.COMPACTED),
         ("training", rf"prelabel\.training\.(?P<provider>{_SLUG})", Kept.LONG),
+        ("learning", r"prelabel\.learning", Kept.LONG),
         ("providers", r"prelabel\.providers", Kept.COMPACTED),
         ("access", r"prelabel\.access", Kept.COMPACTED),
         ("audit", r"prelabel\.audit", Kept.LONG),
@@ -244,7 +246,7 @@ def requests(provider: str, lane: Lane | str) -> str:
 
 
 def training(provider: str) -> str:
-    """What a provider's trainer has to do, and what came of it."""
+    """What a provider's trainer has to do. What comes of it is told on `LEARNING`, whoever the provider is."""
     return _checked(f"prelabel.training.{provider}")
 
 
@@ -286,6 +288,16 @@ def dispatcher_group(lane: Lane | str) -> str:
 def inference_group(provider: str, lane: Lane | str) -> str:
     """The consumer group of a provider's lane."""
     return f"inference-{provider}-{Lane(lane)}"
+
+
+def trainer_group(provider: str) -> str:
+    """The consumer group of a provider's trainers."""
+    return f"trainer-{provider}"
+
+
+def trainer_key(provider: str) -> str:
+    """The key under which a provider's trainer is announced, beside the provider itself."""
+    return f"{provider}/trainer"
 
 
 def model_key(project: str, model: str) -> str:

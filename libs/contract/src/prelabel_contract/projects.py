@@ -6,7 +6,7 @@ What is checked here beyond the shapes is checked at doors. A project that is re
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -206,6 +206,42 @@ def _twice(said: Iterable[str]) -> str | None:
     return next((name for name, times in Counter(said).items() if times > 1), None)
 
 
+class ModelTraining(Model):
+    """How a model learns from what people submit."""
+
+    every_n: Annotated[int, Field(ge=1)] | None = 20
+    """New examples that start a training. Null: their number starts none."""
+    quiet_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = 30.0
+    """A training starts when something is new and nothing more came for so long. Null: silence starts none."""
+    schedule_seconds: Annotated[float, Field(gt=0)] | None = None
+    """From one training to the next, if anything is new. Null: no schedule."""
+    minimum: Annotated[int, Field(ge=1)] = 10
+    """Examples, held-out ones not counted, below which nobody trains."""
+    start: Literal["blank", "settings", "serving"] = "blank"
+    """From nothing, from the model that the settings name, or from the version that serves."""
+    settings: dict[str, Json] = Field(default_factory=dict)
+    """By the trainer's own settings class."""
+    margin: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+    """By how much a version may be worse than the serving one and still be promoted: what chance alone explains."""
+    time_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = 3600.0
+    """After which a training is ended."""
+    memory_mib: Annotated[int, Field(ge=64)] | None = None
+    """Of the training's process; unlimited unless set."""
+
+
+class Learning(Model):
+    """What a project's models learn from, and what they are judged by."""
+
+    policy: Literal["reviewed", "latest", "majority"] = "latest"
+    """Which of a task's annotations is its example; a ground truth always goes before the others."""
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the tasks that no model learns from. Settled at the project's first training."""
+    blind: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Further share of the tasks that annotators are shown without suggestions, beside the hold-out."""
+    repredict: Literal["open", "none"] = "open"
+    """After a promotion: ask the new version about every task without an annotation, or about none."""
+
+
 class ModelSpec(Model):
     """A provider plus settings under a name in a project; several of one provider are allowed."""
 
@@ -219,6 +255,8 @@ class ModelSpec(Model):
     """The provider's label -> the label set's; null drops the region. What is not listed keeps its name."""
     threshold: Score | None = None
     """Regions with a lower score are marked, never removed."""
+    training: ModelTraining | None = None
+    """Null: it learns when somebody asks for a training, with the usual rules, and never by itself."""
 
 
 class Project(Model):
@@ -228,6 +266,7 @@ class Project(Model):
     title: Annotated[str, Field(max_length=200)] = ""
     label_set: LabelSet
     models: Annotated[tuple[ModelSpec, ...], Field(max_length=50)] = ()
+    learning: Learning = Learning()
 
     @model_validator(mode="after")
     def _models_fit(self, info: ValidationInfo) -> Self:

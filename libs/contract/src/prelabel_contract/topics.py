@@ -69,26 +69,32 @@ TRAFFIC: tuple[Traffic, ...] = (
         ),
         # A trace looks up when a door took a task in, and how far behind a provider is.
         follows=("projects", "providers", "access", "submitted", "requests"),
-        # A replay goes to the retry topic of whatever group gave the record up.
-        writes=("runs", "access", "audit", "retry"),
+        # A replay goes to the retry topic of whatever group gave the record up; what a re-label replaces is told here.
+        writes=("runs", "access", "audit", "retry", "predictions"),
         watches=("inference-{provider}-{lane}",),
     ),
     Traffic(
         "training",
-        groups=(Group("training", ("annotations", "tasks")),),
-        follows=("projects", "access"),
-        writes=("access", "audit"),
+        groups=(Group("training", ("annotations", "tasks")), Group("training-gate", ("learning",))),
+        follows=("projects", "configs", "providers", "access", "models"),
+        writes=("training", "learning", "models", "requests", "access", "audit"),
     ),
     Traffic(
         "webhooks",
-        follows=("tasks", "predictions", "annotations", "runs", "access", "audit"),
+        follows=("tasks", "predictions", "annotations", "runs", "learning", "access", "audit"),
         writes=("access", "audit"),
     ),
     Traffic(
         "inference-{provider}",
         groups=(Group("inference-{provider}-{lane}", ("requests",)),),
+        follows=("configs", "models"),
+        writes=("predictions", "replies", "providers", "learning"),
+    ),
+    Traffic(
+        "trainer-{provider}",
+        groups=(Group("trainer-{provider}", ("training",)),),
         follows=("configs",),
-        writes=("predictions", "replies", "providers"),
+        writes=("learning", "providers"),
     ),
     Traffic(UPSTREAM, writes=("inbound",)),
 )

@@ -337,7 +337,8 @@ def topics_of(services: Sequence[Service], partitions: int) -> list[TopicSpec]:
     """Every topic that these services read or write, as it should be provisioned."""
     wanted = {
         *(names.SUBMITTED, names.TASKS, names.PREDICTIONS, names.REPLIES, names.ANNOTATIONS, names.RUNS),
-        *(names.CONFIGS, names.PROJECTS, names.MODELS, names.PROVIDERS, names.ACCESS, names.AUDIT),
+        *(names.CONFIGS, names.PROJECTS, names.MODELS, names.LEARNING, names.PROVIDERS, names.ACCESS),
+        names.AUDIT,
     }
     for service in services:
         for subscription in service.subscriptions:
