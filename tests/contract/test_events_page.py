@@ -32,4 +32,4 @@ def test_every_field_of_every_event_has_a_meaning() -> None:
 def test_every_topic_names_its_writers_and_readers() -> None:
     rows = re.findall(r"^\| `(prelabel\.\S+)` \| (.+) \| (.+) \| (.+) \| (.+) \|$", TEXT, re.MULTILINE)
     values = {"source": "s", "provider": "p", "lane": "bulk", "group": "g"}
-    assert len({parse_topic(row[0].format(**values)).kind for row in rows}) == len(rows) == 17
+    assert len({parse_topic(row[0].format(**values)).kind for row in rows}) == len(rows) == 18

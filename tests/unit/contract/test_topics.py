@@ -47,7 +47,7 @@ def test_a_group_writes_what_it_sets_aside() -> None:
 
 
 def test_who_writes_and_reads_is_told_by_kind() -> None:
-    assert topics.writers("predictions") == ("inference-{provider}",)
+    assert topics.writers("predictions") == ("projection", "inference-{provider}")
     assert "ingestion" in topics.readers("submitted")
     assert "projection" in topics.readers("predictions")
     assert topics.writers("inbound") == (topics.UPSTREAM,)
