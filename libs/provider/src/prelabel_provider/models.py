@@ -151,7 +151,7 @@ class Models:
             raise ArtifactRefused(
                 "quota",
                 f"the model store holds {_mib(used)} of the {_mib(self._quota)} it may, and this artifact has "
-                f"{_mib(size)}: raise PRELABEL_MODELS_QUOTA, or keep fewer versions (PRELABEL_MODELS_KEEP)",
+                f"{_mib(size)}: raise PRELABEL_MODELS_QUOTA_MIB, or keep fewer versions (PRELABEL_MODELS_KEEP)",
             )
 
     def _fetch(self, artifact: str, rules: Rules) -> Path:
