@@ -128,20 +128,41 @@ async def test_nobody_takes_up_what_is_cancelled(trainings: Trainings, clock: Ma
     await trainings.cancel(ID)
     clock.advance(11)
     assert await trainings.take(ID, "b", 10) is None
-    (left,) = await trainings.unended("ledger")
+    (left,) = await trainings.owed("ledger")
     assert left.cancel
 
 
-async def test_what_has_not_ended_is_found_by_its_provider(trainings: Trainings) -> None:
+async def test_what_is_owed_has_not_ended_or_was_not_told(trainings: Trainings) -> None:
     for number in range(1, 4):
-        await trainings.request(record(number))
+        await trainings.request(record(number, requested_ms=10 - number))
     await trainings.request(record(4, provider="ledger-2"))
     mine = await trainings.take(ID, "a", 10)
     assert mine is not None
-    await trainings.save(mine.but(state=TrainingState.FAILED, reason="crashed"))
-    await trainings.cancel(training_id("mails", "ner", 3))
-    assert [one.number for one in await trainings.unended("ledger")] == [2]
-    assert [one.number for one in await trainings.unended("ledger-2")] == [4]
+    failed = await trainings.save(mine.but(state=TrainingState.FAILED, reason="crashed"))
+    assert failed is not None
+    assert [one.number for one in await trainings.owed("ledger")] == [3, 2, 1]
+    await trainings.settle(failed)
+    await trainings.settle(failed)
+    assert [one.number for one in await trainings.owed("ledger")] == [3, 2]
+    assert [one.number for one in await trainings.owed("ledger-2")] == [4]
+
+
+async def test_what_was_opened_again_stays_owed(trainings: Trainings) -> None:
+    await trainings.request(record())
+    await trainings.settle(record())
+    assert [one.number for one in await trainings.owed("ledger")] == [1]
+
+
+async def test_what_is_let_go_of_is_taken_at_once_and_counts_as_no_try(trainings: Trainings) -> None:
+    await trainings.request(record())
+    mine = await trainings.take(ID, "a", 10)
+    assert mine is not None
+    await trainings.release(mine)
+    theirs = await trainings.take(ID, "b", 10)
+    assert theirs is not None
+    assert (theirs.attempt, theirs.tries, theirs.fence) == (2, 1, 2)
+    await trainings.release(mine)
+    assert await trainings.get("mails", "ner", 1) == theirs
 
 
 async def test_trainings_are_listed_newest_first_page_by_page(trainings: Trainings) -> None:

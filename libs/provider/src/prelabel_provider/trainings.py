@@ -7,7 +7,8 @@ training; from then on it is its holder's, who took it under a lease:
   fence. `save` and `renew` write nothing for a holder whose fence is no longer the record's.
 - `cancel` is anybody's. Where nobody is at the training it ends at once; a holder finds it with the next `renew`.
 - What has ended stays as it ended: its state, version and artifact.
-- `unended` finds what was asked of a provider and has not ended, so that what a dead trainer left goes on.
+- `owed` finds what a provider was asked and has not answered: what has not ended, so that what a dead trainer left goes
+  on, and what has ended and may not have been told. `settle` takes it off.
 
 Leases are measured by the clocks of those who hold them: these must agree to within a few seconds, or two may be at one
 training for as long as they differ. The fence holds all the same: only one of them ends it.
@@ -27,7 +28,7 @@ from pydantic import Field
 KIND: Final = "training"
 """The kind of a training's document; its key is `key_of`."""
 UNENDED: Final = "training_unended"
-"""The kind of the list of what has not ended: <provider>/<key of the training>."""
+"""The kind of the list of what has not ended, or whose end was not told: <provider>/<key of the training>."""
 LOG_LINES: Final = 200
 """Kept of a training: the last ones."""
 LOG_CHARACTERS: Final = 500
@@ -120,6 +121,8 @@ class TrainingRecord(Model):
     """Grows by one each time that it is taken."""
     attempt: Count = 0
     """How often it was begun."""
+    tries: Count = 0
+    """How often since it was asked for, or came further: so many crashes end it."""
     progress: TrainingProgress = TrainingProgress()
     log: tuple[tuple[Milliseconds, str], ...] = ()
     """(when, line), oldest first."""
@@ -201,28 +204,22 @@ class Trainings:
         )
         return [_record(one) for one in found]
 
-    async def unended(self, provider: str) -> Sequence[TrainingRecord]:
-        """What was asked of a provider and has not ended, in no order that matters."""
+    async def owed(self, provider: str) -> Sequence[TrainingRecord]:
+        """What a provider was asked and has not answered, the oldest first."""
         there: list[TrainingRecord] = []
         after: str | None = None
         while listed := await self.documents.page(UNENDED, prefix=f"{provider}/", limit=_PAGE, after=after):
-            for entry in listed:
-                found = await self.documents.get(KIND, entry.key.partition("/")[2])
-                if found is None:
-                    continue  # it is being asked for just now
-                if (record := _record(found)).state.final:
-                    await self.documents.delete(UNENDED, entry.key, expected=entry.revision)
-                else:
-                    there.append(record)
+            found = await self.documents.get_many(KIND, [entry.key.partition("/")[2] for entry in listed])
+            there += map(_record, found.values())  # what is not there is being asked for just now
             after = listed[-1].key
-        return there
+        return sorted(there, key=lambda record: (record.requested_ms, record.training))
 
     # ------------------------------------------------------------------------------------------------------- changing
 
     async def request(self, record: TrainingRecord) -> TrainingRecord:
         """Write down a training that is asked for. Where there is one of that number it stays, and is answered."""
         key = key_of(record.project, record.model, record.number)
-        await self.documents.put(UNENDED, f"{record.provider}/{key}", "{}", expected=0)  # first: nothing is forgotten
+        await self.owe(record)  # first: nothing is forgotten
         written = await self.documents.put(KIND, key, record.model_dump_json(), expected=0)
         if written is not None:
             return record
@@ -247,6 +244,7 @@ class Trainings:
                 lease_until_ms=_after(now, lease_seconds),
                 fence=record.fence + 1,
                 attempt=record.attempt + 1,
+                tries=record.tries + 1,
                 started_ms=now if record.started_ms is None else record.started_ms,
             )
 
@@ -255,6 +253,10 @@ class Trainings:
     async def renew(self, record: TrainingRecord, lease_seconds: float) -> TrainingRecord | None:
         """Save it and hold it for so many seconds from now. None: it is somebody else's by now, or has ended."""
         return await self.save(record.but(lease_until_ms=_after(self.clock.now_ms(), lease_seconds)))
+
+    async def release(self, record: TrainingRecord) -> None:
+        """Let go of it before its end: whoever comes first takes it, and nothing has failed."""
+        await self.save(record.but(holder="", lease_until_ms=0, tries=max(0, record.tries - 1)))
 
     async def save(self, record: TrainingRecord) -> TrainingRecord | None:
         """Write what its holder knows, and answer what stands there: it may have been cancelled meanwhile.
@@ -290,9 +292,22 @@ class Trainings:
         written = await self._change(training, cancelled)
         return written if written is not None else await self.get(*parse_training_id(training))
 
+    async def owe(self, record: TrainingRecord) -> None:
+        """Put a training that has not ended among what is owed, where it should be already."""
+        key = key_of(record.project, record.model, record.number)
+        await self.documents.put(UNENDED, f"{record.provider}/{key}", "{}", expected=0)
+
+    async def settle(self, record: TrainingRecord) -> None:
+        """Everybody has been told of a training's end: nothing is owed any more, unless it was opened again."""
+        key = key_of(record.project, record.model, record.number)
+        await self.documents.delete(UNENDED, f"{record.provider}/{key}", expected=1)
+        now = await self.get(record.project, record.model, record.number)
+        if now is not None and not now.state.final:
+            await self.owe(now)
+
     def _ended(self, record: TrainingRecord) -> TrainingRecord:
         ended = self.clock.now_ms() if record.ended_ms is None else record.ended_ms
-        return record.but(holder="", lease_until_ms=0, ended_ms=ended)
+        return record.but(holder="", lease_until_ms=0, tries=0, ended_ms=ended)
 
     async def _change(
         self, training: str, change: Callable[[TrainingRecord], TrainingRecord | None]
@@ -304,13 +319,8 @@ class Trainings:
                 return None
             body = wanted.model_dump_json()
             if body == found.body or await self.documents.put(KIND, key, body, expected=found.revision) is not None:
-                await self._unlist(wanted, key)
                 return wanted
         raise Unavailable("the training's record")
-
-    async def _unlist(self, record: TrainingRecord, key: str) -> None:
-        if record.state.final:
-            await self.documents.delete(UNENDED, f"{record.provider}/{key}", expected=1)
 
 
 def _record(document: Document) -> TrainingRecord:
