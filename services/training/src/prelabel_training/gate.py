@@ -53,6 +53,10 @@ class Basis(StrEnum):
 
     HOLDOUT = "holdout"
     CROSS_VALIDATION = "cross_validation"
+    FEW_HOLDOUT = "few_holdout"
+    """Hold-out tasks, fewer than are needed (provisional.py)."""
+    TRAINER = "trainer"
+    """Those that the trainer measured its own model on (provisional.py)."""
 
 
 class NotComparable(ValueError):
@@ -241,7 +245,12 @@ _BEGINS = {
     Outcome.REFUSE: "Not promoted",
 }
 _METRICS = {Metric.MICRO_F1: "F1", Metric.MACRO_F1: "macro F1", Metric.ACCURACY: "accuracy"}
-_TASKS = {Basis.HOLDOUT: "hold-out tasks", Basis.CROSS_VALIDATION: "cross-validated tasks"}
+_TASKS = {
+    Basis.HOLDOUT: "hold-out tasks",
+    Basis.CROSS_VALIDATION: "cross-validated tasks",
+    Basis.FEW_HOLDOUT: "hold-out tasks",
+    Basis.TRAINER: "tasks of its trainer's own",
+}
 
 
 def _few(holdout: int, rules: Rules) -> str:

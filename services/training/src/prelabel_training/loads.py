@@ -1,0 +1,70 @@
+"""What those who predict say about the versions they were told to load."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+from prelabel_contract import names
+from prelabel_contract.events import AnyEvent, Event, EventData, ModelLoaded
+from prelabel_runtime.service import Handler, each
+from prelabel_runtime.store.documents import Documents
+
+KIND: Final = "load"
+"""The kind of the document of a version that was loaded or refused; its key is <project>/<model>/<version>."""
+_ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """Which versions could be loaded, and which were refused. The newest word of each host counts."""
+
+    documents: Documents
+
+    def on(self) -> Mapping[type[EventData], Handler]:
+        """Which event goes where."""
+        return {ModelLoaded: each(self.loaded)}
+
+    async def loaded(self, told: Event[ModelLoaded]) -> Sequence[AnyEvent]:
+        """A process has taken up a version, or refused it."""
+        data = told.data
+        key = f"{names.model_key(data.project, data.model)}/{data.version}"
+        for _ in range(_ATTEMPTS):
+            found = await self.documents.get(KIND, key)
+            hosts: dict[str, dict[str, object]] = {} if found is None else orjson.loads(found.body)
+            known = hosts.get(data.host)
+            if known is not None and int(str(known["at_ms"])) >= told.time_ms:
+                return []
+            hosts[data.host] = {
+                "at_ms": told.time_ms,
+                "state": data.state,
+                "epoch": data.epoch,
+                "detail": data.detail[:500],
+                "memory_mib": data.memory_mib,
+                "seconds": data.seconds,
+            }
+            newest = sorted(hosts.items(), key=lambda one: int(str(one[1]["at_ms"])))[
+                -50:
+            ]  # hosts have new names daily
+            body = orjson.dumps(dict(newest)).decode()
+            if await self.documents.put(KIND, key, body, expected=found.revision if found else 0) is not None:
+                return []
+        return []  # so many hosts at once: one of them said it
+
+    async def refused(self, project: str, model: str, version: str) -> str | None:
+        """Why a version could be loaded nowhere; None where it could, or nobody has tried."""
+        return (await self.refusals(project, model, [version])).get(version)
+
+    async def refusals(self, project: str, model: str, versions: Sequence[str]) -> dict[str, str]:
+        """The same for some versions at once: those that were refused."""
+        prefix = names.model_key(project, model)
+        found = await self.documents.get_many(KIND, [f"{prefix}/{version}" for version in versions])
+        told: dict[str, str] = {}
+        for version in versions:
+            document = found.get(f"{prefix}/{version}")
+            if document is None:
+                continue
+            hosts = list(orjson.loads(document.body).values())
+            if hosts and all(one["state"] == "refused" for one in hosts):
+                told[version] = max(hosts, key=lambda one: one["at_ms"])["detail"] or "it could not be loaded"
+        return told

@@ -1,0 +1,120 @@
+"""The gate where the hold-out is too small to judge by: what decides then, in this order, and said so.
+
+1. On the few hold-out tasks that there are (five or more) the candidate scores lower by more than the margin: refused.
+2. On ten or more of them it is better beyond chance (the whole interval lies above zero): it serves, provisionally.
+   "Not worse" is not enough here: a bootstrap of so few tasks is too sure of itself.
+3. What the trainer measured on tasks that its model had not seen (a cross-validation, a part set apart; of twenty tasks
+   or more), against the same figure of the serving version, or where nobody trained that one its score on the few
+   hold-out tasks: not lower by more than the margin, and it serves, provisionally.
+4. Otherwise there is nothing to tell by: what serves goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from .gate import Basis, Comparison, Decision, Evaluation, Outcome, Reason, Rules, compare, decide
+from .scoring import Metric, Result, measure
+
+FEW = 5
+"""Hold-out tasks below which they say nothing at all."""
+SOME = 10
+"""Hold-out tasks from which a clear difference counts."""
+_ROUNDING = 1e-9
+_NAMES = {Metric.MICRO_F1: "F1", Metric.MACRO_F1: "macro F1", Metric.ACCURACY: "accuracy"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a trainer measured of its own model, by the rules' metric."""
+
+    score: float
+    """0 to 1."""
+    tasks: int
+
+
+def figure(metrics: Mapping[str, float], metric: Metric) -> Figure | None:
+    """A trainer's own figure among its metrics; None where there is none.
+
+    Under the metric's name, over `examples` tasks; or, for F1, those of a pipeline's parts (<part>_f1 over
+    <part>_scored tasks), by their weight.
+    """
+    told = metrics.get(metric)
+    if told is not None and 0 <= told <= 1 and metrics.get("examples", 0) >= 1:
+        return Figure(told, int(metrics["examples"]))
+    if metric is Metric.MACRO_F1:
+        return None
+    parts = {name.removesuffix("_f1"): score for name, score in metrics.items() if name.endswith("_f1")}
+    scored = {name: metrics.get(f"{name}_scored", 0.0) for name in parts}
+    tasks = sum(scored.values())
+    if tasks < 1:
+        return None
+    score = sum(parts[name] * scored[name] for name in parts) / tasks
+    return Figure(score, int(tasks)) if 0 <= score <= 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What is known of a version."""
+
+    holdout: Sequence[Result]
+    """On today's hold-out."""
+    trainers: Figure | None = None
+
+
+def judge(serving: Version | None, candidate: Version, rules: Rules, rng: Random) -> Decision:
+    """What becomes of a candidate; `serving` is None where nothing does. Raises NotComparable as `gate.decide`."""
+    if serving is None or len(candidate.holdout) >= rules.minimum:
+        before = None if serving is None else Evaluation(serving.holdout)
+        return decide(before, Evaluation(candidate.holdout), rules, rng)
+    found = compare(serving.holdout, candidate.holdout, rules, rng) if len(candidate.holdout) >= FEW else None
+    if found is not None and found.difference < -rules.margin - _ROUNDING:
+        return _by_few(found, Outcome.REFUSE, Reason.WORSE, rules)
+    if found is not None and found.tasks >= SOME and found.lower > 0:
+        return _by_few(found, Outcome.PROVISIONAL, Reason.BETTER, rules)
+    mine = candidate.trainers
+    if mine is not None and mine.tasks >= rules.minimum_cross_validated:
+        theirs = _theirs(serving, found, rules)
+        if theirs is not None:
+            return _by_trainers(mine, *theirs, len(candidate.holdout), rules)
+    return decide(Evaluation(serving.holdout), Evaluation(candidate.holdout), rules, rng)
+
+
+def _theirs(serving: Version, found: Comparison | None, rules: Rules) -> tuple[Figure, str] | None:
+    if serving.trainers is not None and serving.trainers.tasks >= rules.minimum_cross_validated:
+        return serving.trainers, "of its trainer's own"
+    if found is None:
+        return None
+    score = measure(rules.metric, serving.holdout)
+    return Figure(found.serving if score is None else score, found.tasks), "hold-out"
+
+
+def _by_few(found: Comparison, outcome: Outcome, reason: Reason, rules: Rules) -> Decision:
+    began = "Promoted provisionally" if outcome is Outcome.PROVISIONAL else "Not promoted"
+    told = (
+        f"{100 * rules.confidence:g} % sure that it is at least {found.lower:.3f} better"
+        if reason is Reason.BETTER
+        else f"{-found.difference:.3f} worse, and {rules.margin:g} is allowed"
+    )
+    text = (
+        f"{began}: {_few(found.tasks, rules)}, and what there is decides: {_NAMES[rules.metric]} {found.candidate:.3f} "
+        f"against {found.serving:.3f} of the serving version, {told}."
+    )
+    return Decision(outcome, reason, Basis.FEW_HOLDOUT, found.tasks, found.candidate, found, rules, text)
+
+
+def _by_trainers(mine: Figure, theirs: Figure, whose: str, holdout: int, rules: Rules) -> Decision:
+    worse = theirs.score - mine.score
+    passes = worse <= rules.margin + _ROUNDING
+    outcome = Outcome.PROVISIONAL if passes else Outcome.REFUSE
+    reason = Reason.WORSE if not passes else Reason.NOT_WORSE
+    text = (
+        f"{'Promoted provisionally' if passes else 'Not promoted'}: {_few(holdout, rules)}, so what its trainer "
+        f"measured decides: {_NAMES[rules.metric]} {mine.score:.3f} on {mine.tasks} tasks that it had not seen, "
+        f"against {theirs.score:.3f} of the serving version on {theirs.tasks} tasks ({whose}), no test of chance."
+    )
+    return Decision(outcome, reason, Basis.TRAINER, mine.tasks, mine.score, None, rules, text)
+
+
+def _few(holdout: int, rules: Rules) -> str:
+    return f"{holdout} hold-out tasks are too few to judge by ({rules.minimum} are needed)"

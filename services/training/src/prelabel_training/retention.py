@@ -1,0 +1,95 @@
+"""Which artifacts stay: of each model what serves, what served before, and the newest versions; nothing that is young.
+
+What a training in progress needs is young, or its base, which serves or is among the newest. A version whose artifact
+went stays on record, with its figures and its verdict; it cannot be promoted any more.
+"""
+
+from typing import Final
+
+from prelabel_contract.events import ProjectChanged
+from prelabel_provider.models import Line, Models, kept
+from prelabel_provider.trainings import Trainings
+from prelabel_runtime import log
+from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.retry import backoff
+from prelabel_runtime.run import Runtime
+from prelabel_runtime.service import Part
+from prelabel_runtime.tables import Table
+
+from .registry import Registry
+from .versions import Versions
+
+_UNDER_WAY: Final = 5
+"""A model's newest trainings that are looked at for what they need."""
+_log = log.get("prelabel.retention")
+
+
+class Retention(Part):
+    """Removes artifacts that nobody needs."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        models: Models,
+        projects: Table[ProjectChanged],
+        registry: Registry,
+        versions: Versions,
+        trainings: Trainings,
+        *,
+        keep: int,
+        every: float,
+        grace: float,
+    ) -> None:
+        """`keep`: newest versions of each model; `every`, `grace`: seconds between two looks, and of youth."""
+        self._runtime = runtime
+        self._models = models
+        self._projects = projects
+        self._registry = registry
+        self._versions = versions
+        self._trainings = trainings
+        self._keep = keep
+        self._every = every
+        self._grace = grace
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+
+    async def stop(self) -> None:
+        """Let go of the model store's threads."""
+        self._models.stop()
+
+    async def run(self) -> None:
+        """Look again and again."""
+        waits = backoff(5.0, 300.0, self._runtime.rng)
+        while True:
+            await self._runtime.clock.sleep(self._every)
+            try:
+                await self.look()
+            except Unavailable:
+                await self._runtime.clock.sleep(next(waits))
+            else:
+                waits = backoff(5.0, 300.0, self._runtime.rng)
+
+    async def look(self) -> list[str]:
+        """Remove what is not to be kept; the artifacts that went."""
+        now = self._runtime.clock.now_ms()
+        await self._projects.catch_up()
+        lines = [
+            await self._line(row.project.id, spec.name)
+            for row in list(self._projects.rows().values())
+            if not row.deleted
+            for spec in row.project.models
+        ]
+        gone = await self._models.retain(kept(lines, self._keep), now - round(self._grace * 1000))
+        if gone:
+            _log.info("artifacts removed", count=len(gone))
+        return gone
+
+    async def _line(self, project: str, model: str) -> Line:
+        pointer = await self._registry.pointer(project, model)
+        needed = set() if pointer is None else {pointer.artifact, pointer.previous_artifact}
+        for record in await self._trainings.of(project, model, limit=_UNDER_WAY):
+            if not record.state.final or await self._versions.get(project, model, record.number) is None:
+                needed |= {record.artifact or "", record.base or "", record.serving_artifact}
+        newest = await self._versions.page(project, model, limit=self._keep)
+        return Line(serving=frozenset(needed - {""}), versions=[one.artifact for one in newest])

@@ -1,0 +1,81 @@
+"""The registry's part of the training service: the gate, the pointer, what follows from a change of it, and routes."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from prelabel_contract import names
+from prelabel_contract.events import ModelServing, ProjectChanged
+from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.trainings import Trainings
+from prelabel_provider.workspace import Workspaces
+from prelabel_runtime.run import Runtime
+from prelabel_runtime.service import Batching, Part, Subscription
+from prelabel_runtime.tables import Table
+
+from . import api_models
+from .announcing import Announcer
+from .gatekeeper import GROUP, Gatekeeper
+from .loads import Loads
+from .reevaluation import Reevaluations
+from .registry import Registry
+from .retention import Retention
+from .settings import TrainingSettings
+from .versions import Versions
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """What a service runs."""
+
+    subscriptions: tuple[Subscription, ...]
+    routers: tuple[APIRouter, ...]
+    parts: tuple[Part, ...]
+
+
+def wired(
+    runtime: Runtime,
+    settings: TrainingSettings,
+    kept: ModelsSettings,
+    projects: Table[ProjectChanged],
+    models: Table[ModelServing],
+    workspaces: Workspaces,
+) -> Wired:
+    """All of it. `models`: what the topic says that serves."""
+    documents, clock = runtime.store.documents, runtime.clock
+    store = kept.store(runtime.random_bytes)
+    registry, versions, loads = Registry.of(documents, runtime.bus, clock), Versions(documents), Loads(documents)
+    trainings = Trainings(documents, clock)
+    gate = Gatekeeper(
+        trainings=trainings,
+        workspaces=workspaces,
+        store=runtime.store,
+        versions=versions,
+        registry=registry,
+        reevaluations=Reevaluations(documents),
+        projects=projects,
+        clock=clock,
+    )
+    retention = Retention(
+        runtime,
+        store,
+        projects,
+        registry,
+        versions,
+        trainings,
+        keep=kept.models_keep,
+        every=settings.retention_seconds,
+        grace=settings.grace_hours * 3600,
+    )
+    desk = api_models.Desk(projects, registry, versions, loads, store)
+    return Wired(
+        subscriptions=(
+            Subscription(
+                group=GROUP,
+                topics=(names.LEARNING,),
+                batching=Batching(records=16, linger=0.02),
+                on={**gate.on(), **loads.on()},
+            ),
+        ),
+        routers=(api_models.routes(desk),),
+        parts=(Announcer(runtime, registry, models, settings.announce_seconds), retention),
+    )
