@@ -139,6 +139,38 @@ class Metrics:
             "prelabel_worker_seconds", "Model workers at inputs (busy), or without any (idle)", ["provider", "state"],
             registry=r,
         )  # fmt: skip
+        self.swaps = Counter(
+            "prelabel_model_swaps", "Serving versions taken up, by how that ended", ["provider", "result"], registry=r
+        )
+        self.swap_seconds = Histogram(
+            "prelabel_model_load_seconds", "Fetching, loading and trying a version beside what serves", ["provider"],
+            buckets=_SECONDS, registry=r,
+        )  # fmt: skip
+        self.serving = Gauge(
+            "prelabel_models_serving", "Models of which the promoted version serves here (current), or not (behind)",
+            ["provider", "state"], registry=r,
+        )  # fmt: skip
+        self.serving_epoch = Gauge(
+            "prelabel_serving_epoch", "Greatest epoch of a serving pointer that is served here", ["provider"],
+            registry=r,
+        )  # fmt: skip
+
+        # Trainings.
+        self.trainings_requested = Counter(
+            "prelabel_trainings_requested", "Trainings asked for, by why", ["provider", "reason"], registry=r
+        )
+        self.trainings_cancelled = Counter(
+            "prelabel_trainings_cancelled", "Trainings whose end was asked for", ["provider"], registry=r
+        )
+        self.trainings_ended = Counter(
+            "prelabel_trainings_ended", "Trainings that have ended, by how", ["provider", "end"], registry=r
+        )
+        self.examples_left_out = Counter(
+            "prelabel_examples_left_out", "Annotated tasks that a training was not given", ["reason"], registry=r
+        )
+        self.training_look_seconds = Histogram(
+            "prelabel_training_look_seconds", "Deriving what there is to learn", buckets=_SECONDS, registry=r
+        )
 
         # Services that are called.
         self.remote_calls = Counter(
