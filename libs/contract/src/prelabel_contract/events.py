@@ -413,6 +413,12 @@ class _OfSuggestion(_ByProject):
     """The prediction that was shown."""
     annotator: Name
     annotation: str | None = None
+    """What was handed in of it."""
+    model: Slug | None = None
+    """Whose prediction it was."""
+    provider: Slug | None = None
+    version: str | None = None
+    """The model version that had predicted it."""
 
     @property
     def topic(self) -> str:

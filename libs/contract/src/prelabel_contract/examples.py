@@ -376,9 +376,11 @@ def _annotations() -> Iterator[EventData]:
         ground_truth=True,
     )
     yield AnnotationDeleted(project=PROJECT.id, task=TASK, annotation=ANNOTATION, annotator=person)
-    yield SuggestionAccepted(project=PROJECT.id, task=TASK, request=REQUEST, annotator=person)
-    yield SuggestionCorrected(project=PROJECT.id, task=TASK, request=REQUEST, annotator=person, annotation=ANNOTATION)
-    yield SuggestionRejected(project=PROJECT.id, task=TASK, request=REQUEST, annotator=person)
+    shown = {"task": TASK, "request": REQUEST, "annotator": person}
+    whose = {"model": "names", "provider": "spacy", "version": "2-9f86d081884c"}
+    yield SuggestionAccepted(project=PROJECT.id, **shown, **whose, annotation=ANNOTATION)
+    yield SuggestionCorrected(project=PROJECT.id, **shown, **whose, annotation=ANNOTATION)
+    yield SuggestionRejected(project=PROJECT.id, **shown, **whose)
 
 
 def _runs() -> Iterator[EventData]:

@@ -69,8 +69,9 @@ TRAFFIC: tuple[Traffic, ...] = (
         ),
         # A trace looks up when a door took a task in, and how far behind a provider is.
         follows=("projects", "providers", "access", "submitted", "requests"),
-        # A replay goes to the retry topic of whatever group gave the record up; what a re-label replaces is told here.
-        writes=("runs", "access", "audit", "retry", "predictions"),
+        # A replay goes to the retry topic of whatever group gave the record up; what a re-label replaces is told here,
+        # and what became of suggestions, among the annotations.
+        writes=("runs", "access", "audit", "retry", "predictions", "annotations"),
         watches=("inference-{provider}-{lane}",),
     ),
     Traffic(

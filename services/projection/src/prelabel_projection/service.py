@@ -14,7 +14,7 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table
 
-from . import api, api_audit, api_dead_letters, api_overview, api_rebuilds, api_trace
+from . import api, api_audit, api_dead_letters, api_overview, api_rebuilds, api_suggestions, api_trace
 from .activity import Activity
 from .api_dead_letters import Letters
 from .auditing import Auditor
@@ -29,12 +29,14 @@ from .replays import Replays
 from .runs import Looks, RunWatcher
 from .settings import ProjectionSettings
 from .streams import Streams
+from .suggestions import Suggestions
 from .trace import Tracing
 
 
 def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     """What writes the store and reads it out."""
     projection = Projection(runtime.store)
+    suggestions = Suggestions(runtime.store, runtime.blobs)
     auditor = Auditor(runtime.store)
     projects = Table(runtime.bus, names.PROJECTS, ProjectChanged, rng=runtime.rng)
     providers = Table(runtime.bus, names.PROVIDERS, ProviderAnnounced, rng=runtime.rng)
@@ -60,6 +62,7 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
         name="projection",
         routers=(
             api.routes(reading, streams),
+            api_suggestions.routes(reading, runtime.bus),
             api_trace.routes(Tracing(reading, runtime.bus)),
             api_dead_letters.routes(Letters(runtime.store, runtime.bus), replays, settings, runtime.new_id),
             api_rebuilds.routes(rebuilds, runtime.store),
@@ -74,7 +77,7 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
                 topics=TOPICS,
                 # A write costs the store about the same for one record as for two hundred.
                 batching=Batching(records=settings.records, linger=0.02, pace=0.25),
-                on={**activity.watching(projection.on()), **projection.decisions()},
+                on={**activity.watching(suggestions.telling(projection.on())), **projection.decisions()},
             ),
             Subscription(
                 group="audit",

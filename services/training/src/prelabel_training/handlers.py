@@ -12,6 +12,8 @@ from prelabel_runtime.service import Reply
 from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_runtime.store.base import Examples
 
+from .verdicts import Verdicts
+
 DONE: Reply = ()
 
 
@@ -20,13 +22,16 @@ class Learner:
     """Keeps what people said, for training."""
 
     examples: Examples
+    verdicts: Verdicts
 
     async def annotations(self, batch: Sequence[Event[AnnotationSubmitted | AnnotationDeleted]]) -> Sequence[Reply]:
         """Annotations, changed and withdrawn ones included."""
         await self.examples.put([stored_annotation(e) for e in batch])
+        await self.verdicts.annotations(batch)
         return [DONE] * len(batch)
 
     async def tasks_deleted(self, batch: Sequence[Event[TaskDeleted]]) -> Sequence[Reply]:
         """What is deleted is not learned from."""
         await self.examples.forget([e.data.task for e in batch])
+        await self.verdicts.tasks_deleted(batch)
         return [DONE] * len(batch)

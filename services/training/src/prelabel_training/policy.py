@@ -16,11 +16,10 @@ given change nothing, and neither do their old versions.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 import orjson
+from prelabel_contract.answers import answer
 from prelabel_contract.base import Json
-from prelabel_contract.names import canonical
 from prelabel_runtime.store.base import StoredAnnotation
 
 
@@ -73,20 +72,6 @@ def derive(annotations: Iterable[StoredAnnotation], policy: Policy) -> Derived |
     return Derived(chosen, because, sum(given == answer(_regions(chosen)) for given in answers.values()), len(votes))
 
 
-def answer(regions: Iterable[Mapping[str, Json]]) -> bytes:
-    """What regions (as JSON) say, in one form: the same in another order, under other ids or with other scores.
-
-    The words that a span covers are left out too, since its offsets say them; so is the size of the picture.
-    """
-    bare = sorted((_bare(one, {}), str(one.get("id") or "")) for one in regions)
-    # Ids are anybody's choice, but relations name regions by them: so they are numbered in the order of what they say.
-    numbers: dict[str, str] = {}
-    for _, name in bare:
-        if name:
-            numbers.setdefault(name, str(len(numbers)))
-    return b"\n".join(sorted(_bare(one, numbers) for one in regions))
-
-
 def _usable(annotations: Iterable[StoredAnnotation]) -> Sequence[StoredAnnotation]:
     """The newest version of each annotation that answers, in the order of the log."""
     newest: dict[str, StoredAnnotation] = {}
@@ -124,20 +109,3 @@ def _chosen(
 def _regions(one: StoredAnnotation) -> Sequence[Mapping[str, Json]]:
     regions: Sequence[Mapping[str, Json]] = orjson.loads(one.body).get("regions", ())
     return regions
-
-
-_SAYS_NOTHING: Final = frozenset(("id", "score", "below_threshold", "picture"))
-_COVERING: Final = frozenset(("span", "html_span", "paragraph_span"))
-_POINTERS: Final = frozenset(("id", "from_id", "to_id", "of"))
-
-
-def _bare(region: Mapping[str, Json], numbers: Mapping[str, str]) -> bytes:
-    """A region without what says nothing; ids, and what points to them, by their numbers, if there are any."""
-    said: dict[str, Json] = {}
-    for key, value in region.items():
-        if key in _POINTERS:
-            if isinstance(value, str) and value in numbers:
-                said[key] = numbers[value]
-        elif key not in _SAYS_NOTHING and not (key == "text" and region.get("kind") in _COVERING):
-            said[key] = sorted(value, key=str) if key == "labels" and isinstance(value, list) else value
-    return canonical(said)

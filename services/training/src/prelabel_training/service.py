@@ -6,6 +6,9 @@ from prelabel_contract.events import (
     AnnotationSubmitted,
     AnnotationUpdated,
     ProjectChanged,
+    SuggestionAccepted,
+    SuggestionCorrected,
+    SuggestionRejected,
     TaskDeleted,
 )
 from prelabel_runtime.run import Runtime
@@ -15,11 +18,12 @@ from prelabel_runtime.tables import Table
 from . import api
 from .handlers import Learner
 from .settings import TrainingSettings
+from .verdicts import Verdicts
 
 
 def build(runtime: Runtime, settings: TrainingSettings) -> Service:
     """What listens to annotators."""
-    learner = Learner(runtime.store.examples)
+    learner = Learner(runtime.store.examples, Verdicts(runtime.store.documents))
     projects = Table(runtime.bus, names.PROJECTS, ProjectChanged, rng=runtime.rng)
     return Service(
         name="training",
@@ -35,6 +39,9 @@ def build(runtime: Runtime, settings: TrainingSettings) -> Service:
                     AnnotationUpdated: learner.annotations,
                     AnnotationDeleted: learner.annotations,
                     TaskDeleted: learner.tasks_deleted,
+                    **dict.fromkeys(
+                        (SuggestionAccepted, SuggestionCorrected, SuggestionRejected), learner.verdicts.told
+                    ),
                 },
             ),
         ),
