@@ -77,7 +77,6 @@ def test_a_text_that_is_too_long_fails_alone() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
         {"path": "a", "pipeline": "b"},
         {"blank": "en"},
         {"path": "a", "patterns": [{"label": "X", "pattern": "x"}]},

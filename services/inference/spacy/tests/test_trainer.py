@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from prelabel_contract.projects import Label, Question
 from prelabel_contract.regions import Choice, Region, Span
 from prelabel_inference_spacy.provider import SpacyProvider
 from prelabel_inference_spacy.trainer import SpacyTrainer
-from prelabel_provider.base import Input, Predicted
+from prelabel_provider.base import BadSettings, Input, Predicted
 from prelabel_provider.manifest import Rules
 from prelabel_provider.scanned import scan
 from prelabel_provider.trainer import CannotTrain, Example, Job, Progress, Trained
@@ -252,3 +253,27 @@ def test_a_base_that_is_no_pipeline_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotTrain) as refused:
         _train(tmp_path / "m", _named(20), WHO, base=tmp_path)
     assert refused.value.reason == "base"
+
+
+def test_the_base_is_what_the_models_settings_name_and_an_empty_pipeline_is_none(
+    entities: tuple[Path, Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = SpacyTrainer()
+    package = tmp_path / "own_pipeline"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError")
+    shutil.copytree(entities[0], package / "own_pipeline-1.0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert trainer.base_of({"path": str(entities[0]), "batch_size": 8}) == entities[0]
+    assert trainer.base_of({"pipeline": "own_pipeline"}) == package / "own_pipeline-1.0"
+    assert trainer.base_of({"blank": "en"}) is None
+    assert trainer.base_of({}) is None
+    for name in ("no_such_pipeline", "own_pipeline.config", "os"):
+        with pytest.raises(CannotTrain) as refused:
+            trainer.base_of({"pipeline": name})
+        assert refused.value.reason == "base"
+
+
+def test_without_a_pipeline_there_is_no_model_yet() -> None:
+    with pytest.raises(BadSettings, match="no model yet"):
+        SpacyProvider.load(SpacyProvider.Settings())

@@ -7,6 +7,7 @@ import spacy
 from prelabel_provider.trainer import CannotTrain
 from thinc.api import Config
 
+from .folders import CONFIG, FolderRefused, SpacyLimits, check
 from .lessons import SPANS_KEY, Lessons
 from .trainer_settings import SpacyTrainerSettings
 
@@ -45,9 +46,13 @@ def component(nlp: Any, lessons: Lessons, settings: SpacyTrainerSettings) -> tup
 
 
 def _continued(base: Path) -> Any:
+    try:
+        check(base, SpacyLimits().trusted)
+    except (FolderRefused, OSError) as error:
+        raise CannotTrain("base", f"the base cannot be loaded: {error}") from error
     # What is excluded is not even built: a base's other components would say what the label set does not have.
     try:
-        parts = Config().from_disk(base / "config.cfg", interpolate=False)["components"]
+        parts = Config().from_disk(base / CONFIG, interpolate=False)["components"]
         factories = {name: part["factory"] for name, part in parts.items()}
         others = [name for name, factory in factories.items() if factory not in _CONTINUED | {_SHARED}]
         nlp = spacy.load(base, exclude=others)

@@ -9,6 +9,7 @@ import spacy
 from prelabel_contract.names import content_hash
 from prelabel_provider.base import BadSettings
 
+from .folders import CONFIG, FolderRefused, SpacyLimits, check
 from .settings import Emit, SpacySettings
 
 MAKES: dict[Emit, frozenset[str]] = {
@@ -72,8 +73,10 @@ def _blank(settings: SpacySettings) -> Any:
 
 def _saved(settings: SpacySettings) -> Any:
     name = settings.pipeline or settings.path or ""
-    if settings.path is not None and not (Path(settings.path) / "config.cfg").is_file():
-        raise BadSettings(f"path: {settings.path!r} is no folder of a spaCy pipeline: it has no config.cfg")
+    if not name:
+        raise BadSettings("path: there is no model yet: train one, or name a pipeline")
+    if settings.path is not None:
+        _check_folder(settings.path)
     try:
         return spacy.load(name if settings.path is None else Path(settings.path))
     except MemoryError:
@@ -81,6 +84,17 @@ def _saved(settings: SpacySettings) -> Any:
     except Exception as error:  # spaCy and its parts raise whatever a half-written folder makes them raise
         what = "pipeline" if settings.path is None else "path"
         raise BadSettings(f"{what}: {name!r} cannot be loaded by spaCy {spacy.__version__}: {_line(error)}") from error
+
+
+def _check_folder(path: str) -> None:
+    if not (Path(path) / CONFIG).is_file():
+        raise BadSettings(f"path: {path!r} is no folder of a spaCy pipeline: it has no {CONFIG}")
+    try:
+        check(Path(path), SpacyLimits().trusted)
+    except FolderRefused as error:
+        raise BadSettings(f"path: {path!r} cannot be loaded: {error}") from error
+    except OSError as error:
+        raise BadSettings(f"path: {path!r} cannot be read: {error.strerror}") from error
 
 
 def _emitted(settings: SpacySettings, factories: frozenset[str]) -> tuple[Emit, ...]:

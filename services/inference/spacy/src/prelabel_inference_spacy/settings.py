@@ -17,7 +17,7 @@ class Pattern(ProviderSettings):
 
 
 class SpacySettings(ProviderSettings):
-    """Which pipeline, and what of it. Exactly one of `pipeline`, `path` and `blank` says which."""
+    """Which pipeline, and what of it. One of `pipeline`, `path` and `blank` says which; none: what is trained."""
 
     pipeline: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+$")] | None = None
     """An installed package, such as en_core_web_sm."""
@@ -40,8 +40,8 @@ class SpacySettings(ProviderSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         given = [name for name in ("pipeline", "path", "blank") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of pipeline, path and blank is needed, not {' and '.join(given) or 'none'}")
+        if len(given) > 1:
+            raise ValueError(f"one of pipeline, path and blank says which pipeline, not {' and '.join(given)}")
         if (self.blank is None) != (not self.patterns):
             raise ValueError("blank and patterns have an effect together only")
         if self.blank is not None and self.emit not in ((), ("entity_ruler",)):

@@ -1,9 +1,11 @@
 """Training spaCy pipelines: entities, spans that overlap, categories."""
 
+import importlib.util
 import random
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,16 @@ import spacy
 import thinc
 from prelabel_contract.projects import Question
 from prelabel_provider.trainer import CannotTrain, Job, Progress, Trained, Trainer
+from pydantic import JsonValue
 from spacy.util import fix_random_seed
 
 from .components import component, pipeline
 from .fitting import Fitted, Pace, fit
+from .folders import FILES
 from .lessons import Lessons, lessons
 from .trainer_settings import SpacyTrainerSettings
+
+_PACKAGE = re.compile(r"[A-Za-z0-9_]+")
 
 
 class SpacyTrainer(Trainer[SpacyTrainerSettings]):
@@ -29,13 +35,19 @@ class SpacyTrainer(Trainer[SpacyTrainerSettings]):
     name = "spacy"
     kinds = frozenset({"span", "choice"})
     Settings = SpacyTrainerSettings
-    writes = frozenset(
-        {".json", ".cfg", ".jsonl", ".bin", "model", "cfg", "moves", "tokenizer", "vectors", "key2row", "patterns"}
-    )
+    writes = FILES
+    source_settings = frozenset({"pipeline", "path", "blank", "patterns", "emit", "spans_key"})
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` tells seconds, from any moment on."""
         self._clock = clock
+
+    def base_of(self, settings: Mapping[str, JsonValue]) -> Path | None:
+        """The folder of the pipeline that a model's settings name; None: it is empty, and there is nothing to train."""
+        path, package = settings.get("path"), settings.get("pipeline")
+        if isinstance(path, str):
+            return Path(path)
+        return _installed(package) if isinstance(package, str) else None
 
     def train(self, job: Job, report: Callable[[Progress], None]) -> Trained:
         """Train and save a pipeline."""
@@ -68,6 +80,15 @@ class SpacyTrainer(Trainer[SpacyTrainerSettings]):
             metrics={name: float(value) for name, value in metrics.items()},
             libraries={"spacy": spacy.__version__, "thinc": thinc.__version__},
         )
+
+
+def _installed(package: str) -> Path:
+    """Where an installed pipeline's files lie; its code is its operator's, and is not run. Raises `CannotTrain`."""
+    found = importlib.util.find_spec(package) if _PACKAGE.fullmatch(package) else None
+    for place in (found.submodule_search_locations or ()) if found is not None else ():
+        for config in sorted(Path(place).glob("*/config.cfg")):
+            return config.parent
+    raise CannotTrain("base", f"there is no pipeline {package[:100]!r} here")
 
 
 def _questions(label_set: Sequence[Question]) -> tuple[Question, ...]:
