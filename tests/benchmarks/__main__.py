@@ -6,32 +6,26 @@ not be started, or there is no such case; 130 interrupted, the report holds what
 """
 
 import argparse
-import json
 import logging
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from tests.benchmarks import documents, estimates, plots, report
+from tests.benchmarks import documents, estimates, plots, session
 from tests.benchmarks.case import FULL, QUICK, TINY, Case, Sizes
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.folders import own_folder
-from tests.benchmarks.markdown import markdown
-from tests.benchmarks.processes import machine
 from tests.benchmarks.progress import Shown
 from tests.benchmarks.run import Found, measure
+from tests.benchmarks.session import wanted
 from tests.benchmarks.stage import Stage
 
 OUT = Path("out")
 SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
-INTERRUPTED = 130
 
 
 def main() -> int:
@@ -63,29 +57,12 @@ def main() -> int:
         except KeyboardInterrupt:
             interrupted = True
             found.failed["the rest"] = "interrupted"
-    said = _report(found, stage)
-    drawn = plots.draw(said, kept)
-    (OUT / "bench.json").write_text(json.dumps(said, indent=2) + "\n")
-    (OUT / "bench.md").write_text(
-        "# Prelabel's benchmarks\n\n" + markdown(said, [(title, f"bench/{file}") for title, file in drawn])
-    )
+    said = session.as_json(found, stage, "python -m tests.benchmarks")
+    session.write(said, OUT, "bench", "# Prelabel's benchmarks", plots.PLOTS)
     if arguments.write_docs:
         documents.write_results(said)
-    _print(console, found, said)
-    if interrupted:
-        return INTERRUPTED
-    return 2 if found.without_server else int(bool(found.failed))
-
-
-def wanted(only: Sequence[str], skipped: Sequence[str] = ()) -> Callable[[str], bool]:
-    """Whether a figure, or one whose name goes on after this one, is to be measured."""
-
-    def wants(name: str) -> bool:
-        if not only and any(f"{name}.".startswith(f"{one}.") for one in skipped):
-            return False
-        return not only or any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in only)
-
-    return wants
+    session.show(console, found, said, OUT / "bench.md")
+    return session.exit_code(found, interrupted=interrupted)
 
 
 def chosen(wants: Callable[[str], bool], named: Sequence[str]) -> list[Case]:
@@ -105,36 +82,6 @@ def _listed(cases: Sequence[Case], sizes: Sizes) -> str:
         lines += (f"  {figure.name:34} {figure.what}" for figure in case.figures)
     total = estimates.said(sum(estimates.seconds(case, sizes) for case in cases))
     return "\n".join([*lines, f"all of it: about {total} on two quiet cores, once its models are there"])
-
-
-def _report(found: Found, stage: Stage) -> dict[str, Any]:
-    return report.as_json(
-        report.results(found.figures, found.rounds),
-        machine=machine(),
-        command="python -m tests.benchmarks" + "".join(f" {word}" for word in sys.argv[1:]),
-        date=datetime.now(UTC).date().isoformat(),
-        commit=_commit(),
-        texts=stage.sizes.texts,
-        warnings=found.warnings,
-        failed=found.failed,
-        rounds=found.rounds,
-        cpu_us_per_task=stage.costs(),
-        seconds=found.seconds,
-        details=stage.details,
-    )
-
-
-def _commit() -> str:
-    """Of the checkout, with a plus where something has changed since."""
-    asked = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"
-
-
-def _print(console: Console, found: Found, said: dict[str, Any]) -> None:
-    console.print(report.table(report.results(found.figures, found.rounds)))
-    for name, reason in found.failed.items():
-        console.print(f"[red]not measured: {name}[/red]: {reason}", highlight=False)
-    console.print(f"{said['machine']}; {OUT / 'bench.md'} holds it all", highlight=False)
 
 
 def _parser() -> argparse.ArgumentParser:

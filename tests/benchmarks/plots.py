@@ -50,15 +50,15 @@ class Plot:
     """Draws on matplotlib's axes; False where the report has nothing for it."""
 
 
-def draw(report: Report, folder: Path) -> list[tuple[str, str]]:
-    """Write the pictures that the report has something for; the title and the file's name of each."""
+def draw(report: Report, folder: Path, pictures: Sequence[Plot] | None = None) -> list[tuple[str, str]]:
+    """Write the pictures (None: all of `PLOTS`) that the report has something for; title and file's name of each."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for plot in PLOTS:
+    for plot in PLOTS if pictures is None else pictures:
         with rc_context(_STYLE):
             figure = Figure(figsize=(7.2, 3.2), layout="constrained")
             FigureCanvasSVG(figure)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.benchmarks.__main__ import chosen, wanted
+from tests.benchmarks.__main__ import chosen
 from tests.benchmarks.case import FULL, QUICK, Case, Figure, Sizes
 from tests.benchmarks.cases import CASES, ner
 from tests.benchmarks.estimates import ESTIMATES, said, seconds
+from tests.benchmarks.session import wanted
 
 MINUTE = 60
 

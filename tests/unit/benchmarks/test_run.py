@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from deploy.local.errors import ServerError
-from tests.benchmarks.__main__ import chosen, wanted
+from tests.benchmarks.__main__ import chosen
 from tests.benchmarks.case import TINY, Case, Figure, Lost, Sizes, Start, Turn, Values
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.run import Found, measure
+from tests.benchmarks.session import wanted
 from tests.benchmarks.stage import Stage
 
 SIZES = Sizes(**{**{name: getattr(TINY, name) for name in Sizes.__slots__}, "rounds": 3, "long_rounds": 2})
