@@ -264,6 +264,15 @@ def announced(state: TriggerState, training: Training) -> TriggerState:
     return replace(state, last=replace(last, announced=True))
 
 
+def given(state: TriggerState, number: int, facts: Facts) -> TriggerState:
+    """A training was given these examples: what was stored after it had been decided is in it, and is not new."""
+    last = state.last
+    if last is None or last.number != number:
+        return state
+    last = replace(last, cut=facts.cut, fingerprint=facts.fingerprint, examples=facts.examples)
+    return replace(state, last=last)
+
+
 def cancelled(state: TriggerState, number: int, now_ms: int) -> TriggerState:
     """Somebody wants no more of a training. One that has ended, or is not the last, stays what it is."""
     last = state.last
