@@ -192,3 +192,18 @@ async def test_the_files_are_for_their_owner_only(tmp_path: Path) -> None:
 
 def _rights(folder: Path) -> set[int]:
     return {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+async def test_a_file_of_an_earlier_version_gets_the_columns_that_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    before = outcome("p", "t", "q1", state=State.CREATED, at_ms=1, score=0.25)
+    async with running(SqliteStore(path)) as store:
+        await store.outcomes.put([before])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE outcomes DROP COLUMN uncertainty")
+        connection.commit()
+    for _ in range(2):
+        async with running(SqliteStore(path)) as store:
+            told = outcome("p", "t", "q2", state=State.CREATED, at_ms=1, uncertainty=0.75)
+            await store.outcomes.put([told])
+            assert await store.outcomes.of_tasks(["t"]) == {"t": [before, told]}

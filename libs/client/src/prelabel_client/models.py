@@ -90,6 +90,8 @@ class Prediction(Result):
     request: str | None = None
     version: str | None = None
     score: float | None = None
+    uncertainty: float | None = None
+    """How much the model doubts it, 0 to 1; None where it gave nothing to tell by."""
     regions: tuple[Region, ...] = ()
     reason: str | None = None
     detail: str | None = None

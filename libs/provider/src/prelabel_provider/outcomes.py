@@ -24,6 +24,7 @@ from prelabel_runtime.clock import Clock
 from prelabel_runtime.metrics import Metrics
 
 from .align import Aligned
+from .uncertainty import Measure, of_score
 from .unchecked import unchecked
 
 MANY = 200
@@ -107,10 +108,16 @@ def created(
     values["regions"] = aligned.regions
     values["regions_blob"] = None
     values["score"] = aligned.min_score
+    values["uncertainty"] = _doubt(aligned)
     values["label_set"] = label_set
     values["threshold"] = threshold
     values["dropped"] = dict(aligned.dropped) if aligned.dropped else {}
     return unchecked(PredictionCreated, values, _CREATED)
+
+
+def _doubt(aligned: Aligned) -> float | None:
+    """How unsure the model is of it: `uncertainty` of its regions, whose most unsure is the one of the lowest score."""
+    return None if aligned.min_score is None else of_score(aligned.min_score, Measure.LEAST_CONFIDENCE)
 
 
 def failed(

@@ -211,9 +211,11 @@ def _pending(data: TaskAccepted) -> Sequence[StoredOutcome]:
 
 def _outcome(event: Event[PredictionCreated | PredictionFailed]) -> StoredOutcome:
     data = event.data
-    state, score = State.CREATED, None
+    state, score, uncertainty, beside = State.CREATED, None, None, _KEPT_BESIDE
     if isinstance(data, PredictionCreated):
-        score = data.score
+        score, uncertainty = data.score, data.uncertainty
+        if not data.generation:  # as those look that were told before there were any
+            beside = _KEPT_BESIDE | {"generation"}
     else:
         # An end of a later version is not a prediction: it counts as failed here, and its body still tells.
         known = data.outcome in (State.FAILED, State.CANCELLED, State.EXPIRED)
@@ -231,14 +233,15 @@ def _outcome(event: Event[PredictionCreated | PredictionFailed]) -> StoredOutcom
         at_ms=event.time_ms,
         version=data.version,
         score=score,
-        body=data.model_dump_json(exclude_none=True, exclude=_KEPT_BESIDE),
+        body=data.model_dump_json(exclude_none=True, exclude=beside),
         run=data.run,
+        uncertainty=uncertainty,
     )
 
 
 _KEPT_BESIDE = {
     *("project", "task", "request", "id", "revision", "model", "provider", "lane", "run", "meta"),
-    *("correlation", "accepted_ms", "version", "score"),
+    *("correlation", "accepted_ms", "version", "score", "uncertainty"),
 }
 
 

@@ -169,6 +169,7 @@ def shown_outcome(outcome: StoredOutcome, task: StoredTask) -> dict[str, Any]:
         "outcome": str(outcome.state),
         "version": outcome.version,
         "score": outcome.score,
+        "uncertainty": outcome.uncertainty,
         "revision": outcome.revision,
         "at_ms": outcome.at_ms or None,
         "superseded_by": superseded,

@@ -23,6 +23,8 @@ class Outcome(Shown):
     """The model version."""
     score: float | None = None
     """The lowest score of the regions that have one."""
+    uncertainty: float | None = None
+    """How much the model doubts it, 0 to 1; null where it gave nothing to tell by."""
     regions: Regions = ()
     """Of one that was created."""
     regions_blob: BlobRef | None = None
@@ -37,6 +39,8 @@ class Outcome(Shown):
     """Content hash of the project as it was."""
     input_hash: str | None = None
     """Content hash of the fields that the model read."""
+    generation: str = ""
+    """Why the same was asked again: <model>/<epoch> after a promotion. Empty for what was asked first."""
     reason: str | None = None
     """Of one that was not created: a word for machines."""
     detail: str | None = None

@@ -105,6 +105,21 @@ class StoredOutcome:
     run: str | None = None
     """Writing: the run it was requested for, added to its runs. Reading: None."""
     superseded_by: str | None = None
+    uncertainty: float | None = None
+    """How unsure the model was, 0 to 1; None where it gave nothing to tell by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A created outcome without what it says: enough to order tasks by, and to see which one is the newest."""
+
+    task: str
+    model: str
+    request: str
+    revision: int
+    offset: int
+    uncertainty: float | None
+    superseded_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,16 @@ class Tasks(ABC):
         """
 
     @abstractmethod
+    async def unannotated(
+        self, project: str, *, scan: int, after: PageKey | None = None
+    ) -> tuple[Sequence[str], PageKey | None]:
+        """Uids of tasks that nobody annotated (skipped is annotated, withdrawn is not), as they were accepted.
+
+        Of the next `scan` (1 or more) tasks after a place, whoever annotated them; and the place to go on from, None at
+        the end. No body is read: the price is that of `scan` places in indexes.
+        """
+
+    @abstractmethod
     async def newest(self, project: str, *, limit: int) -> Sequence[StoredTask]:
         """The tasks of a project that were accepted last, newest first."""
 
@@ -250,6 +275,10 @@ class Outcomes(ABC):
     @abstractmethod
     async def of_tasks(self, tasks: Sequence[str]) -> Mapping[str, Sequence[StoredOutcome]]:
         """All outcomes of some tasks, by task, ordered by (model, at_ms, request)."""
+
+    @abstractmethod
+    async def doubts(self, tasks: Sequence[str]) -> Mapping[str, Sequence[Doubt]]:
+        """The created outcomes of some tasks without bodies, by task, ordered by (model, revision, offset, request)."""
 
     @abstractmethod
     async def counts(self, project: str) -> Mapping[str, Mapping[State, int]]:

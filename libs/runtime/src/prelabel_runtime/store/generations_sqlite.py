@@ -87,7 +87,7 @@ _ROWS: Final[Mapping[str, tuple[str, str, str]]] = {
         "outcomes",
         "request",
         "request, project, task, revision, model, provider, task_ms, rank, state, offset, at_ms, version, score, body, "
-        + _RUNS_OF.format("outcome_runs", "request", "request"),
+        "uncertainty, " + _RUNS_OF.format("outcome_runs", "request", "request"),
     ),
     "superseded": ("superseded", "request", "request, successor"),
     "lines": ("lines", "key", "key, project, run, line, task, at_ms, refused, body"),

@@ -39,6 +39,7 @@ from prelabel_runtime.store import (
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
+    Doubt,
     Examples,
     LineCounts,
     Lines,
@@ -204,6 +205,23 @@ class _MongoTasks(Tasks):
             after = places[-1]
         return page[:limit]
 
+    async def unannotated(
+        self, project: str, *, scan: int, after: PageKey | None = None
+    ) -> tuple[Sequence[str], PageKey | None]:
+        found = await self._database.find(
+            "tasks",
+            {"project": project, **later(("first_ms", "_id"), after)},
+            fields=("first_ms",),
+            sort=[("first_ms", ASCENDING), ("_id", ASCENDING)],
+            limit=scan,
+        )
+        said = self._database.find_in(
+            "annotations", "best.task", [one["_id"] for one in found], fields=("best.task", "best.deleted")
+        )
+        annotated = {one["best"]["task"] async for one in said if not one["best"]["deleted"]}
+        last = PageKey(found[-1]["first_ms"], found[-1]["_id"]) if len(found) == scan else None
+        return [one["_id"] for one in found if one["_id"] not in annotated], last
+
     async def newest(self, project: str, *, limit: int) -> Sequence[StoredTask]:
         found = await self._database.find(
             "tasks", {"project": project}, sort=[("first_ms", DESCENDING), ("_id", DESCENDING)], limit=limit
@@ -271,6 +289,21 @@ class _MongoOutcomes(Outcomes):
             outcomes.sort(key=lambda one: (one.model, one.at_ms, one.request))
         return by_task
 
+    async def doubts(self, tasks: Sequence[str]) -> Mapping[str, Sequence[Doubt]]:
+        kept = ("task", "model", "revision", "best.state", "best.order", "best.uncertainty", "superseded_by")
+        by_task: dict[str, list[Doubt]] = {}
+        async for one in self._database.find_in("outcomes", "task", tasks, fields=kept):
+            best = one["best"]
+            if best["state"] == State.CREATED:
+                doubt = Doubt(
+                    one["task"], one["model"], one["_id"], one["revision"], -best["order"], best.get("uncertainty"),
+                    one.get("superseded_by"),
+                )  # fmt: skip
+                by_task.setdefault(doubt.task, []).append(doubt)
+        for doubts in by_task.values():
+            doubts.sort(key=lambda one: (one.model, one.revision, one.offset, one.request))
+        return by_task
+
     async def counts(self, project: str) -> Mapping[str, Mapping[State, int]]:
         found = await self._database.groups(
             "outcomes",
@@ -307,6 +340,8 @@ def _put_outcome(one: StoredOutcome) -> UpdateOne:
         "rank": RANK.get(one.state, 1), "order": -one.offset, "state": one.state.value, "at_ms": one.at_ms,
         "body": one.body, "version": one.version, "score": one.score,
     }  # fmt: skip
+    if one.uncertainty is not None:  # those that were written before there was such a thing lack it, too
+        best["uncertainty"] = one.uncertainty
     change: Document = {
         "$set": {"project": one.project, "task": one.task, "model": one.model, "provider": one.provider},
         "$max": {"best": best, "revision": one.revision},
@@ -334,6 +369,7 @@ def _outcome(one: Document) -> StoredOutcome:
         score=best["score"],
         body=best["body"],
         superseded_by=one.get("superseded_by"),
+        uncertainty=best.get("uncertainty"),
     )
 
 

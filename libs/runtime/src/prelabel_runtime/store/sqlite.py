@@ -35,6 +35,7 @@ from prelabel_runtime.store import (
 from prelabel_runtime.store.base import (
     RANK,
     Annotations,
+    Doubt,
     Examples,
     LineCounts,
     Lines,
@@ -92,7 +93,7 @@ CREATE TABLE IF NOT EXISTS outcomes (
     n INTEGER PRIMARY KEY, request TEXT NOT NULL UNIQUE, project TEXT NOT NULL, task TEXT NOT NULL,
     revision INTEGER NOT NULL, model TEXT NOT NULL, provider TEXT NOT NULL, task_ms INTEGER NOT NULL,
     rank INTEGER NOT NULL, state TEXT NOT NULL, offset INTEGER NOT NULL, at_ms INTEGER NOT NULL, version TEXT,
-    score TEXT, body TEXT NOT NULL
+    score TEXT, body TEXT NOT NULL, uncertainty TEXT
 );
 CREATE TABLE IF NOT EXISTS outcome_runs (
     run TEXT NOT NULL, state TEXT NOT NULL, task_ms INTEGER NOT NULL, task TEXT NOT NULL, model TEXT NOT NULL,
@@ -146,7 +147,7 @@ _INDEXES: Final = {
 _SCHEMA: Final = functools.reduce(
     operator.add,
     (
-        Schema(_TABLES, _INDEXES),
+        Schema(_TABLES, _INDEXES, {("outcomes", "uncertainty"): "TEXT"}),
         generations_sqlite.SCHEMA,
         dead_letters_sqlite.SCHEMA,
         dead_letters_sqlite.CLAIMS,
@@ -242,6 +243,27 @@ class _SqliteTasks(Tasks):
         found = await self._file.rows(f"place, {self._COLUMNS}", _listing(run, model, state), values)
         return [(PageKey(row[0], row[1]), StoredTask(*row[1:])) for row in found]
 
+    async def unannotated(
+        self, project: str, *, scan: int, after: PageKey | None = None
+    ) -> tuple[Sequence[str], PageKey | None]:
+        start = after or _START
+        values = {"project": project, "ms": start.ms, "id": start.id, "scan": scan}
+        behind = "FROM tasks WHERE project = :project AND (first_ms, uid) > (:ms, :id) ORDER BY first_ms, uid"
+        # In one statement, so that both are of one moment: the open ones, and the place to go on from.
+        found = await self._file.rows(
+            "kind, ms, uid",
+            f"""
+            SELECT * FROM (
+                SELECT 0 AS kind, first_ms AS ms, uid FROM (SELECT first_ms, uid {behind} LIMIT :scan) AS t
+                WHERE NOT EXISTS (SELECT 1 FROM annotations AS a WHERE a.task = t.uid AND NOT a.deleted)
+            ) UNION ALL SELECT * FROM (SELECT 1 AS kind, first_ms AS ms, uid {behind} LIMIT 1 OFFSET :scan - 1)
+            """,
+            values,
+        )
+        found.sort()
+        last = PageKey(*found.pop()[1:]) if found and found[-1][0] else None
+        return [row[2] for row in found], last
+
     async def newest(self, project: str, *, limit: int) -> Sequence[StoredTask]:
         found = await self._file.rows(
             self._COLUMNS,
@@ -286,15 +308,19 @@ def _listing(run: str | None, model: str | None, state: State | None) -> str:
 
 class _SqliteOutcomes(Outcomes):
     _COLUMNS = (
-        "request, project, task, revision, model, provider, task_ms, rank, state, offset, at_ms, version, score, body"
+        "request, project, task, revision, model, provider, task_ms, rank, state, offset, at_ms, version, score, body, "
+        "uncertainty"
     )
     _PUT = upsert(
         "outcomes",
         _COLUMNS,
         "request",
         keep_greatest(
-            ("rank", "state", "offset", "at_ms", "version", "score", "body"),
-            ("{}rank", "-{}offset", "{}state", "{}at_ms", "{}body"),
+            ("rank", "state", "offset", "at_ms", "version", "score", "body", "uncertainty"),
+            (
+                *("{}rank", "-{}offset", "{}state", "{}at_ms", "{}body"),
+                *(f"coalesce({{}}{name}, '')" for name in ("version", "score", "uncertainty")),
+            ),
             also={"revision": "max", "task_ms": "min"},
         ),
     )
@@ -317,7 +343,7 @@ class _SqliteOutcomes(Outcomes):
             (
                 o.request, o.project, o.task, o.revision, o.model, o.provider, o.task_ms,
                 RANK.get(o.state, 1), o.state, o.offset, o.at_ms, o.version,
-                None if o.score is None else repr(o.score), o.body,
+                _kept(o.score), o.body, _kept(o.uncertainty),
             )
             for o in kept
         ]  # fmt: skip
@@ -367,6 +393,23 @@ class _SqliteOutcomes(Outcomes):
             outcomes.sort(key=lambda one: (one.model, one.at_ms, one.request))
         return by_task
 
+    async def doubts(self, tasks: Sequence[str]) -> Mapping[str, Sequence[Doubt]]:
+        if not tasks:
+            return {}
+        found = await self._file.rows(
+            "task, model, request, revision, offset, uncertainty, successor",
+            f"SELECT o.*, s.successor FROM outcomes AS o LEFT JOIN superseded AS s USING (request) "
+            f"WHERE o.task IN {GIVEN} AND o.state = 'created'",
+            [ids(tasks)],
+        )
+        by_task: dict[str, list[Doubt]] = {}
+        for task, model, request, revision, offset, uncertainty, successor in found:
+            one = Doubt(task, model, request, revision, offset, _float(uncertainty), successor)
+            by_task.setdefault(task, []).append(one)
+        for doubts in by_task.values():
+            doubts.sort(key=lambda one: (one.model, one.revision, one.offset, one.request))
+        return by_task
+
     async def counts(self, project: str) -> Mapping[str, Mapping[State, int]]:
         found = await self._file.rows(
             "model, state, n",
@@ -414,13 +457,22 @@ def _outcome(row: Sequence[Any]) -> StoredOutcome:
         version,
         score,
         body,
+        uncertainty,
         by,
     ) = row
     return StoredOutcome(
         request, project, task, revision, model, provider, task_ms, State(state), offset, at_ms, version,
-        # Kept as text, since SQLite's JSON would round it to 15 digits.
-        None if score is None else float(score), body, superseded_by=by,
+        _float(score), body, superseded_by=by, uncertainty=_float(uncertainty),
     )  # fmt: skip
+
+
+def _kept(value: float | None) -> str | None:
+    """As text: SQLite's JSON would round it to 15 digits."""
+    return None if value is None else repr(value)
+
+
+def _float(kept: str | None) -> float | None:
+    return None if kept is None else float(kept)
 
 
 class _SqliteLines(Lines):

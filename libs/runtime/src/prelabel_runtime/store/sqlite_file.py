@@ -11,7 +11,7 @@ import queue
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,9 +43,11 @@ class Schema:
 
     tables: str
     indexes: Mapping[str, str]
+    later: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Columns that files of an earlier version lack: their type, by table and name. Such a file gets them empty."""
 
     def __add__(self, other: "Schema") -> "Schema":
-        return Schema(self.tables + other.tables, {**self.indexes, **other.indexes})
+        return Schema(self.tables + other.tables, {**self.indexes, **other.indexes}, {**self.later, **other.later})
 
 
 class File:
@@ -137,6 +139,7 @@ class File:
                 if version not in (0, _FORMAT):
                     raise Refused(f"{self._path} has format {version}, this version reads {_FORMAT}: update Prelabel")
                 connection.executescript(self._schema.tables)
+                _add_columns(connection, self._schema.later)
                 for name, columns in self._schema.indexes.items():
                     unique = "UNIQUE" if name.endswith("_once") else ""
                     connection.execute(f"CREATE {unique} INDEX IF NOT EXISTS {name} ON {columns}")
@@ -173,6 +176,13 @@ class File:
             connection.close()
             raise
         return connection
+
+
+def _add_columns(connection: sqlite3.Connection, later: Mapping[tuple[str, str], str]) -> None:
+    for (table, column), kind in later.items():
+        there = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        if column not in there:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
 # ------------------------------------------------------------------------------------------------- statements

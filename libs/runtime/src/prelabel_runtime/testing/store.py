@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.store.base import (
+    Doubt,
     LineCounts,
     RunState,
     State,
@@ -133,6 +134,7 @@ _GIVEN = st.one_of(
         lambda **values: Given("outcome", values),
         task=_SMALL, request=_SMALL, state=st.sampled_from(list(State)), offset=st.integers(0, 3),
         at_ms=st.integers(0, 3), body=_BODY, run=_RUN, score=st.sampled_from([None, 0.1, 0.25]),
+        uncertainty=st.sampled_from([None, 0.1, 0.75]),
         version=st.sampled_from([None, "v1"]), revision=st.integers(1, 2), task_ms=st.integers(1, 3),
     ),
     st.builds(
@@ -182,7 +184,7 @@ async def _write_outcomes(store: Store, names: Names, many: Sequence[dict[str, A
         of = one.pop("task")
         number = one.pop("request")
         if one["state"] is State.PENDING:
-            one |= {"offset": 0, "at_ms": 0, "body": "{}", "score": None, "version": None}
+            one |= {"offset": 0, "at_ms": 0, "body": "{}", "score": None, "version": None, "uncertainty": None}
         written.append(outcome(names.project, of, f"{of}:{number}", model=f"m{number}", **one))
     await store.outcomes.put(written)
 
@@ -255,6 +257,8 @@ async def everything(store: Store, names: Names) -> dict[str, Any]:
         "failed of m1": await store.tasks.page(names.project, limit=10, state=State.FAILED, model="m1"),
         "created in run": await store.tasks.page(names.project, limit=10, state=State.CREATED, run=names.runs[0]),
         "outcomes": {one: list(outcomes[one]) for one in sorted(outcomes)},
+        "open": await store.tasks.unannotated(names.project, scan=10),
+        "doubts": [(await store.outcomes.doubts(names.tasks)).get(one, ()) for one in names.tasks],
         "counts": {model: dict(of) for model, of in (await store.outcomes.counts(names.project)).items()},
         "counts of runs": [dict(await store.outcomes.counts_of_run(run)) for run in names.runs],
         "annotations": {one: list(annotations[one]) for one in sorted(annotations)},
@@ -659,6 +663,58 @@ class StoreTests:
         await store.outcomes.put([outcome(project, uid, request)])
         (found,) = (await store.outcomes.of_tasks([uid]))[uid]
         assert (found.superseded_by, found.model) == ("the newer one", "ner")
+
+    async def test_an_uncertainty_comes_back_exactly_and_none_is_not_zero(self, store: Store, project: str) -> None:
+        uid = fresh("task")
+        told = {f"{uid}a": 0.1 + 0.2, f"{uid}b": None, f"{uid}c": 0.0, f"{uid}d": 1.0}
+        await store.outcomes.put(
+            [outcome(project, uid, name, state=State.CREATED, at_ms=1, uncertainty=u) for name, u in told.items()]
+        )
+        found = (await store.outcomes.of_tasks([uid]))[uid]
+        assert {one.request: one.uncertainty for one in found} == told
+
+    async def test_doubts_are_of_what_was_created_in_the_order_of_the_log(self, store: Store, project: str) -> None:
+        uid, other = fresh("task"), fresh("task")
+        await store.outcomes.put(
+            [
+                outcome(project, uid, f"{uid}new", state=State.CREATED, offset=9, at_ms=1, uncertainty=0.3),
+                outcome(project, uid, f"{uid}old", state=State.CREATED, offset=4, at_ms=5, uncertainty=0.7),
+                outcome(project, uid, f"{uid}next", state=State.CREATED, offset=2, at_ms=1, revision=2),
+                outcome(project, uid, f"{uid}a", state=State.CREATED, offset=5, at_ms=1, model="a"),
+                outcome(project, uid, f"{uid}failed", state=State.FAILED, offset=3, at_ms=1),
+                outcome(project, uid, f"{uid}pending"),
+            ]
+        )
+        await store.outcomes.supersede({f"{uid}old": f"{uid}new"})
+        found = await store.outcomes.doubts([uid, other])
+        assert found == {
+            uid: [
+                Doubt(uid, "a", f"{uid}a", 1, 5, None, None),
+                Doubt(uid, "ner", f"{uid}old", 1, 4, 0.7, f"{uid}new"),
+                Doubt(uid, "ner", f"{uid}new", 1, 9, 0.3, None),
+                Doubt(uid, "ner", f"{uid}next", 2, 2, None, None),
+            ]
+        }
+        assert await store.outcomes.doubts([]) == {}
+
+    async def test_unannotated_tasks_are_found_in_steps_that_leave_none_out(self, store: Store, project: str) -> None:
+        uids = [f"{project}{n:02}" for n in range(23)]
+        await store.tasks.put([task(project, uid, first_ms=1000 + n // 3) for n, uid in enumerate(uids)])
+        await store.tasks.put([task(fresh("another"), fresh("task"))])
+        said = [annotation(project, uid, "one", offset=5, skipped=n % 2 == 0) for n, uid in enumerate(uids[5:15])]
+        await store.annotations.put([*said, annotation(project, uids[20], "one", offset=6)])
+        await store.annotations.put([annotation(project, uids[20], "one", offset=7, deleted=True)])
+        for scan in (1, 4, 10, 23, 100):
+            found: list[str] = []
+            after: PageKey | None = None
+            steps = 0
+            while steps == 0 or after is not None:
+                step, after = await store.tasks.unannotated(project, scan=scan, after=after)
+                assert len(step) <= scan
+                found += step
+                steps += 1
+            assert found == uids[:5] + uids[15:]
+            assert steps == len(uids) // scan + 1, "each step looks at as many as it was told to"
 
     async def test_outcomes_of_a_deleted_task_stay_deleted(self, store: Store, project: str) -> None:
         uid, run = fresh("task"), fresh("run")

@@ -1,0 +1,44 @@
+"""What a created outcome says beside its regions."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prelabel_contract.events import PredictionCreated, PredictionRequested
+from prelabel_contract.examples import examples
+from prelabel_contract.regions import Span
+from prelabel_provider.align import Aligned
+from prelabel_provider.outcomes import created
+from prelabel_provider.uncertainty import uncertainty
+
+REQUEST = next(one.data for one in examples() if isinstance(one.data, PredictionRequested))
+
+
+def predicted(*scores: float | None, **request: Any) -> PredictionCreated:
+    """A prediction of spans with these scores."""
+    regions = tuple(
+        Span(question="names", field="text", start=n, end=n + 1, labels=("PER",), score=score)
+        for n, score in enumerate(scores)
+    )
+    least = min((score for score in scores if score is not None), default=None)
+    asked = REQUEST.model_copy(update=request)
+    return created(asked, Aligned(regions, {}, least), version="1", label_set="l", threshold=None)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=5))
+def test_the_uncertainty_that_is_told_is_that_of_the_regions(scores: list[float | None]) -> None:
+    made = predicted(*scores)
+    assert made.uncertainty == uncertainty(made.regions)
+    assert PredictionCreated.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_model_without_scores_is_not_called_sure() -> None:
+    assert predicted(None, None).uncertainty is None
+    assert predicted().uncertainty is None
+    assert predicted(1.0).uncertainty == 0.0
+
+
+@pytest.mark.parametrize("generation", ["", "names/7"])
+def test_a_prediction_says_why_the_same_was_asked_again(generation: str) -> None:
+    assert predicted(0.5, generation=generation).generation == generation
