@@ -21,6 +21,7 @@ from prelabel_contract import names
 from prelabel_contract.topics import Deployment, resolve
 from prelabel_ingestion.settings import IngestionSettings, Source
 from prelabel_projection.settings import ProjectionSettings
+from prelabel_provider.models_settings import ModelsSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.bus.base import Reader
 from prelabel_runtime.bus.sqlite import SqliteBus
@@ -42,7 +43,7 @@ BUILD: Mapping[str, Callable[[Runtime], Service]] = {
         runtime, IngestionSettings(inbound={"crm": Source(projects=("mails",))})
     ),
     "projection": lambda runtime: prelabel_projection.service.build(runtime, ProjectionSettings()),
-    "training": lambda runtime: prelabel_training.service.build(runtime, TrainingSettings()),
+    "training": lambda runtime: prelabel_training.service.build(runtime, TrainingSettings(), ModelsSettings()),
     "webhooks": lambda runtime: prelabel_webhooks.service.build(runtime, WebhooksSettings(keys=(SecretStr(KEY),))),
     "inference-echo": lambda runtime: prelabel_provider.service.build(runtime, "echo", InferenceSettings()),
 }

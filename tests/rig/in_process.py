@@ -20,6 +20,7 @@ from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import AnyEvent, EventData
 from prelabel_ingestion.settings import IngestionSettings, Share, Source
 from prelabel_projection.settings import ProjectionSettings
+from prelabel_provider.models_settings import ModelsSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.blobs import open_blobs
 from prelabel_runtime.bus.base import Record
@@ -215,7 +216,11 @@ async def prelabel_here(
                 runtime, IngestionSettings(inbound=dict(inbound), share=share or Share(), wait_seconds=60)
             ),
             prelabel_projection.service.build(runtime, ProjectionSettings(watch_seconds=0.1)),
-            prelabel_training.service.build(runtime, TrainingSettings()),
+            prelabel_training.service.build(
+                runtime,
+                TrainingSettings(),
+                ModelsSettings(models=str(folder / "models"), models_cache=folder / "models-cache"),
+            ),
             prelabel_webhooks.service.build(runtime, webhooks or quick_webhooks()),
             *(prelabel_provider.service.build(runtime, name, InferenceSettings()) for name in ("rules", "echo")),
         ]

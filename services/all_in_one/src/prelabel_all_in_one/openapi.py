@@ -20,6 +20,7 @@ import prelabel_training.service
 import prelabel_training.settings
 import prelabel_webhooks.service
 import prelabel_webhooks.settings
+from prelabel_provider.models_settings import ModelsSettings
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.http.app import application
 from prelabel_runtime.metrics import Metrics
@@ -77,7 +78,7 @@ def _services() -> Sequence[Service]:
     return [
         prelabel_ingestion.service.build(runtime, prelabel_ingestion.settings.IngestionSettings()),
         prelabel_projection.service.build(runtime, prelabel_projection.settings.ProjectionSettings()),
-        prelabel_training.service.build(runtime, prelabel_training.settings.TrainingSettings()),
+        prelabel_training.service.build(runtime, prelabel_training.settings.TrainingSettings(), ModelsSettings()),
         prelabel_webhooks.service.build(runtime, prelabel_webhooks.settings.WebhooksSettings(keys=(_NO_KEY,))),
     ]
 

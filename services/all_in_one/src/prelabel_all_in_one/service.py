@@ -31,7 +31,9 @@ def build(runtime: Runtime, settings: AllInOneSettings) -> Sequence[Service]:
         return [
             prelabel_ingestion.service.build(runtime, prelabel_ingestion.settings.IngestionSettings()),
             prelabel_projection.service.build(runtime, prelabel_projection.settings.ProjectionSettings()),
-            prelabel_training.service.build(runtime, prelabel_training.settings.TrainingSettings()),
+            prelabel_training.service.build(
+                runtime, prelabel_training.settings.TrainingSettings(), settings.models_kept()
+            ),
             prelabel_webhooks.service.build(runtime, webhooks),
             *(prelabel_provider.service.build(runtime, provider, inference) for provider in providers),
         ]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from prelabel_contract.base import Slug
+from prelabel_provider.models_settings import ModelsSettings
 from prelabel_runtime.settings import RuntimeSettings
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -46,3 +47,9 @@ class AllInOneSettings(RuntimeSettings):
         if self.api_key is None and self.api_key_file is None:
             object.__setattr__(self, "api_key_file", folder / "api-key")
         return self
+
+    def models_kept(self) -> ModelsSettings:
+        """Where trained models are: in the data folder, unless it is said elsewhere."""
+        said = ModelsSettings()
+        folders = {"models": str(self.data / "models"), "models_cache": self.data / "models-cache"}
+        return said.model_copy(update={name: one for name, one in folders.items() if name not in said.model_fields_set})

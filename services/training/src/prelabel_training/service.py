@@ -5,30 +5,36 @@ from prelabel_contract.events import (
     AnnotationDeleted,
     AnnotationSubmitted,
     AnnotationUpdated,
+    ModelServing,
     ProjectChanged,
     SuggestionAccepted,
     SuggestionCorrected,
     SuggestionRejected,
     TaskDeleted,
 )
+from prelabel_provider.models_settings import ModelsSettings
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table
 
 from . import api
 from .handlers import Learner
+from .serving import wired
 from .settings import TrainingSettings
 from .verdicts import Verdicts
 
 
-def build(runtime: Runtime, settings: TrainingSettings) -> Service:
-    """What listens to annotators."""
+def build(runtime: Runtime, settings: TrainingSettings, kept: ModelsSettings) -> Service:
+    """What listens to annotators, and decides which model serves. `kept`: where models are."""
     learner = Learner(runtime.store.examples, Verdicts(runtime.store.documents))
     projects = Table(runtime.bus, names.PROJECTS, ProjectChanged, rng=runtime.rng)
+    models = Table(runtime.bus, names.MODELS, ModelServing, rng=runtime.rng)
+    workspaces = kept.workspaces(runtime.random_bytes)
+    gate = wired(runtime, settings, kept, projects, models, workspaces)
     return Service(
         name="training",
-        routers=(api.routes(runtime, projects),),
-        parts=(projects,),
+        routers=(api.routes(runtime, projects), *gate.routers),
+        parts=(projects, models, *gate.parts),
         subscriptions=(
             Subscription(
                 group="training",
@@ -44,5 +50,6 @@ def build(runtime: Runtime, settings: TrainingSettings) -> Service:
                     ),
                 },
             ),
+            *gate.subscriptions,
         ),
     )
