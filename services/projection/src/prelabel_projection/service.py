@@ -30,6 +30,7 @@ from .runs import Looks, RunWatcher
 from .settings import ProjectionSettings
 from .streams import Streams
 from .suggestions import Suggestions
+from .superseding import Superseding
 from .trace import Tracing
 
 
@@ -37,6 +38,7 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     """What writes the store and reads it out."""
     projection = Projection(runtime.store)
     suggestions = Suggestions(runtime.store, runtime.blobs)
+    superseding = Superseding(runtime.store)
     auditor = Auditor(runtime.store)
     projects = Table(runtime.bus, names.PROJECTS, ProjectChanged, rng=runtime.rng)
     providers = Table(runtime.bus, names.PROVIDERS, ProviderAnnounced, rng=runtime.rng)
@@ -77,7 +79,10 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
                 topics=TOPICS,
                 # A write costs the store about the same for one record as for two hundred.
                 batching=Batching(records=settings.records, linger=0.02, pace=0.25),
-                on={**activity.watching(suggestions.telling(projection.on())), **projection.decisions()},
+                on={
+                    **activity.watching(superseding.telling(suggestions.telling(projection.on()))),
+                    **projection.decisions(),
+                },
             ),
             Subscription(
                 group="audit",
