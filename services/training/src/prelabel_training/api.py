@@ -3,30 +3,25 @@
 from fastapi import APIRouter
 from prelabel_contract.events import ProjectChanged
 from prelabel_runtime.http.access import READERS, allow
-from prelabel_runtime.http.described import Shown, gives
+from prelabel_runtime.http.described import gives
 from prelabel_runtime.http.problems import not_found
-from prelabel_runtime.run import Runtime
 from prelabel_runtime.tables import Table
 
-
-class ExampleCounts(Shown):
-    """Examples of a project."""
-
-    project: str
-    examples: int
-    """Tasks with a usable annotation."""
+from .answers import ExampleCounts
+from .counting import Counting
 
 
-def routes(runtime: Runtime, projects: Table[ProjectChanged]) -> APIRouter:
+def routes(counting: Counting, projects: Table[ProjectChanged]) -> APIRouter:
     """Reading examples, over HTTP."""
     router = APIRouter(prefix="/v1/projects/{project}", tags=["training"])
 
     @router.get("/examples", dependencies=[allow("example.count", READERS)])
     @gives(ExampleCounts)
     async def examples(project: str) -> ExampleCounts:
-        """How many tasks of a project a model could learn from now."""
-        if await projects.find(project) is None:
+        """What the models of a project could learn from now, what is held out, and what is left out and why."""
+        row = await projects.find(project)
+        if row is None or row.deleted:
             raise not_found("project", project)
-        return ExampleCounts(project=project, examples=await runtime.store.examples.count(project))
+        return await counting.of(row.project)
 
     return router

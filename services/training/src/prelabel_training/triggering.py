@@ -58,11 +58,12 @@ class Triggering(Part):
         for project in projects:
             self._agenda.want(project, now)
 
-    async def decided(self, project: str) -> None:
-        """Look at a project now, and wait until somebody has looked."""
+    async def decided(self, project: str, seconds: float) -> None:
+        """Look at a project now, and wait until some look has ended, or so many seconds."""
         async with self._moved:
             self._agenda.hurry(project, self._clock.monotonic())
-            await self._moved.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), seconds)
 
     async def run(self) -> None:
         """Look at what is due, again and again."""

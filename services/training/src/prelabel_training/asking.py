@@ -1,0 +1,97 @@
+"""What people ask of trainings: start one, cancel one, show them. Deciding is the trigger's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prelabel_contract.base import READING
+from prelabel_provider.trainings import KIND, TrainingRecord, Trainings, key_of
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.http.problems import Problem
+from prelabel_runtime.store.documents import Documents
+from prelabel_runtime.store.paging import PageKey
+
+from .settings import TrainingSettings
+from .states import ShownWhy, States
+from .trigger import Trigger
+from .triggering import Triggering
+
+_DECIDING: Final = ShownWhy(reason="deciding", sentence="It has not been decided yet; look at the trainings later.")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of a wish so far."""
+
+    record: TrainingRecord | None
+    why: ShownWhy
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The door to trainings."""
+
+    documents: Documents
+    trainings: Trainings
+    states: States
+    trigger: Trigger
+    triggering: Triggering
+    settings: TrainingSettings
+    clock: Clock
+
+    async def ask(self, project: str, model: str) -> Asked:
+        """Ask for a training, and wait a little for what is decided. Raises a problem where it is refused."""
+        wish = await self.trigger.ask(project, model)
+        until = self.clock.monotonic() + self.settings.ask_seconds
+        while (seen := await self._seen(project, model, wish)) is None:
+            left = until - self.clock.monotonic()
+            if left <= 0:
+                return Asked(None, _DECIDING)
+            await self.triggering.decided(project, left)
+        return seen
+
+    async def cancel(self, record: TrainingRecord) -> TrainingRecord:
+        """Cancel a training, and wait a little until its trainer has been told."""
+        until = self.clock.monotonic() + self.settings.ask_seconds
+        if await self.trigger.cancel(record.project, record.model, record.number):
+            while not ((now := await self._again(record)).cancel or now.state.final):
+                left = until - self.clock.monotonic()
+                if left <= 0:
+                    break
+                await self.triggering.decided(record.project, left)
+        else:
+            await self.trainings.cancel(record.training)  # a state that forgot it: its record is what trainers look at
+        return await self._again(record)
+
+    async def page(
+        self, project: str, model: str | None, limit: int, after: PageKey | None
+    ) -> Sequence[TrainingRecord]:
+        """Trainings of a project, or of one model, by model, newest first; `after`: (number, model) of the last."""
+        found = await self.documents.page(
+            KIND,
+            prefix=f"{project}/" if model is None else f"{project}/{model}/",
+            limit=limit,
+            after=None if after is None else key_of(project, after.id, after.ms),
+            newest=True,
+        )
+        return [TrainingRecord.model_validate_json(one.body, context=dict(READING)) for one in found]
+
+    async def _again(self, record: TrainingRecord) -> TrainingRecord:
+        return await self.trainings.get(record.project, record.model, record.number) or record
+
+    async def _seen(self, project: str, model: str, wish: int) -> Asked | None:
+        """What was decided about a wish; None: nothing yet."""
+        kept = await self.states.get(project, model)
+        if kept is None:
+            return None
+        remembered, state = kept.remembered, kept.remembered.state
+        if state.served < wish:
+            waits = state.under_way is not None and remembered.why is not None
+            return Asked(None, remembered.why) if waits and remembered.why else None
+        done = remembered.wish
+        if done is None:
+            return None
+        if done.number is None:
+            raise Problem(409, str(done.why.reason), done.why.sentence)
+        record = await self.trainings.get(project, model, done.number)
+        return None if record is None else Asked(record, done.why)

@@ -1,0 +1,75 @@
+"""The trigger's part of the training service: what there is to learn, when a training starts, and routes."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from prelabel_contract.events import ProjectChanged
+from prelabel_provider.workspace import Workspaces
+from prelabel_runtime.run import Runtime
+from prelabel_runtime.service import Part
+from prelabel_runtime.tables import Table
+
+from . import api, api_trainings
+from .asking import Asking
+from .counting import Counting
+from .heard import Hearing
+from .preparing import Preparing
+from .registry import Registry
+from .settings import TrainingSettings
+from .shares import Shares
+from .states import States
+from .survey import Survey
+from .trigger import Trigger
+from .triggering import Triggering
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """What a service runs, and what its listener tells."""
+
+    hearing: Hearing
+    triggering: Triggering
+    trigger: Trigger
+    routers: tuple[APIRouter, ...]
+    parts: tuple[Part, ...]
+
+
+def wired(
+    runtime: Runtime, settings: TrainingSettings, projects: Table[ProjectChanged], workspaces: Workspaces
+) -> Starting:
+    """All of it."""
+    documents, clock = runtime.store.documents, runtime.clock
+    hearing, states, shares = Hearing(documents), States(documents), Shares(documents, clock)
+    survey = Survey(runtime.store, shares)
+    preparing = Preparing(
+        runtime.store,
+        runtime.blobs,
+        workspaces,
+        hearing,
+        shares,
+        Registry.of(documents, runtime.bus, clock),
+        clock,
+        runtime.metrics,
+    )
+    trigger = Trigger(
+        bus=runtime.bus,
+        clock=clock,
+        metrics=runtime.metrics,
+        settings=settings,
+        projects=projects,
+        states=states,
+        hearing=hearing,
+        survey=survey,
+        preparing=preparing,
+        holder=runtime.new_id(),
+    )
+    triggering = Triggering(trigger, states, projects, settings, clock, runtime.metrics)
+    asking = Asking(documents, preparing.trainings, states, trigger, triggering, settings, clock)
+    counting = Counting(runtime.store, survey, shares, states, clock)
+    return Starting(
+        hearing=hearing,
+        triggering=triggering,
+        trigger=trigger,
+        routers=(api.routes(counting, projects), api_trainings.routes(asking, projects)),
+        parts=(triggering,),
+    )
