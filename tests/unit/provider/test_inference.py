@@ -218,4 +218,4 @@ async def test_a_portion_is_measured_by_the_models_own_time_and_not_by_what_it_w
     os.kill(inference.predictor.pid, signal.SIGCONT)
     await asked
     [prepared] = inference.prepared.values()
-    assert len(inference.portions.of(prepared.settings_key, range(LEAST + 1))) == 1
+    assert len(inference.portions.of(prepared.served.key, range(LEAST + 1))) == 1

@@ -83,6 +83,10 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     kinds: list[str]
     settings_schema: bytes
     """JSON."""
+    writes: list[str] = []
+    """What files a trained version may have (`trainer.Trainer.writes`); none: no trainer that could be loaded."""
+    sources: list[str] = []
+    """Settings in whose place a trained version's `path` comes (`trainer.Trainer.source_settings`)."""
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
@@ -108,6 +112,8 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     kinds: list[str]
     labels: dict[str, list[str]]
     runs_on: str = ""
+    held: list[str] = []
+    """Keys of all models that are loaded now, least recently used first; it changes by loading only."""
 
 
 class Unloaded(msgspec.Struct, frozen=True, tag="unloaded"):

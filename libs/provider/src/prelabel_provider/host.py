@@ -127,7 +127,6 @@ class Host:
             model = self._provider.load(settings)
             said = model.describe()
             labels = {kind: list(values) for kind, values in said.labels.items()}
-            answer = Loaded(question.id, said.version, sorted(said.kinds), labels, said.runs_on)
             _warm(model)
         except ValidationError as error:
             wrong = field_errors(error)
@@ -140,7 +139,7 @@ class Host:
             return Raised(question.id, f"{type(error).__name__}: {line(error)}")
         self._models[question.key] = model
         _settle()
-        return answer
+        return Loaded(question.id, said.version, sorted(said.kinds), labels, said.runs_on, list(self._models))
 
     def _predict(self, question: Predict, job: Job, idle: float) -> bool:
         if question.key not in self._models:

@@ -31,7 +31,8 @@ from .base import BadSettings, Failed, Input
 from .joined import Alike, Joined
 from .lanes import Portions
 from .outcomes import Outcomes, created, failed, same_for
-from .predictor import CannotLoad, CannotStart, Predictor, Told, key_of
+from .predictor import CannotLoad, CannotStart, Predictor, Told
+from .served import CANARY, Line, Release, Served, Versions, served
 from .worth import Worth
 
 Requested = Event[PredictionRequested]
@@ -50,13 +51,16 @@ BLOB_RETRY_SECONDS = 1.0
 """Then 2, then 4: the fourth attempt is beyond that patience, and the retry policy would allow a fifth."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Prepared:
     """A model of a configuration, ready to be asked."""
 
     model: ModelSpec
+    line: Line
+    release: Release | None
+    """Of the line, when `served` was made."""
+    served: Served
     asked: Sequence[Question]
-    settings_key: str
     label_set: str
     aligner: Aligner
     fields: dict[frozenset[str], str] = field(default_factory=dict)
@@ -69,12 +73,21 @@ class _Prepared:
             known = self.fields[kinds] = next(fitting, self.asked[0].field)
         return known
 
+    def now(self) -> Served:
+        """How the model is asked by what its line serves now."""
+        if self.release is not self.line.release:
+            self.release = self.line.release
+            self.served = served(self.model.settings, self.release)
+        return self.served
+
 
 class _Job(NamedTuple):
     """A request on its way."""
 
     request: PredictionRequested
     prepared: _Prepared
+    served: Served
+    """The version that it began with, and ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,7 @@ class Inference:
     blobs: Blobs
     clock: Clock
     metrics: Metrics
+    versions: Versions = field(default_factory=Versions)
     prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict)
     load_failures: dict[str, int] = field(default_factory=dict)
     counted: dict[str, float] = field(default_factory=dict)
@@ -170,18 +184,24 @@ class Inference:
     def _portions(self, jobs: Mapping[int, _Job], same: Sequence[int]) -> Sequence[Sequence[int]]:
         """Requests to one model as they are asked: backfill so that who comes meanwhile does not wait for long."""
         first = jobs[same[0]]
-        return self.portions.of(first.prepared.settings_key, same) if first.request.lane == Lane.BACKFILL else [same]
+        return self.portions.of(first.served.key, same) if first.request.lane == Lane.BACKFILL else [same]
 
     async def _job(self, data: PredictionRequested) -> _Job | PredictionFailed:
         if data.deadline_ms is not None and self.clock.now_ms() > data.deadline_ms:
             return failed(data, "deadline", "nobody waits for it any more", outcome="expired")
         prepared = await self._prepare(data)
-        return prepared if isinstance(prepared, PredictionFailed) else _Job(data, prepared)
+        if isinstance(prepared, PredictionFailed):
+            return prepared
+        while (settle := prepared.line.cold) is not None:
+            await settle()
+        return _Job(data, prepared, prepared.now())
 
     def _known(self, data: PredictionRequested) -> _Job | None:
         """A request that is in time, to a model that is known."""
         prepared = self.prepared.get((data.config, data.model))
-        return _Job(data, prepared) if prepared is not None and data.deadline_ms is None else None
+        if prepared is None or data.deadline_ms is not None or prepared.line.cold is not None:
+            return None
+        return _Job(data, prepared, prepared.now())
 
     async def _prepare(self, data: PredictionRequested) -> _Prepared | PredictionFailed:
         if (known := self.prepared.get((data.config, data.model))) is not None:
@@ -194,39 +214,45 @@ class Inference:
             return failed(data, "unknown_model", f"the project has no model {data.model!r}")
         while len(self.prepared) >= MAX_PREPARED:
             del self.prepared[next(iter(self.prepared))]
+        line = self.versions.line(config.project.id, model.name)
+        line.asked_with(model.settings)
         prepared = self.prepared[data.config, data.model] = _Prepared(
             model=model,
+            line=line,
+            release=line.release,
+            served=served(model.settings, line.release),
             asked=config.project.questions_of(model),
-            settings_key=key_of(model.settings),
             label_set=config.project.label_set_hash,
             aligner=Aligner(config.project, model),
         )
         return prepared
 
     async def _predict(self, jobs: Sequence[_Job]) -> Sequence[Outcome]:
-        """Requests to one model: the same settings, perhaps of several projects."""
-        first = jobs[0].prepared
+        """Requests to one version of a model: the same settings, perhaps of several projects."""
+        asked = jobs[0].served
         async with self.predictor.turn(Lane(jobs[0].request.lane), len(jobs)):
             started = self.clock.monotonic()
             try:
-                kinds = (await self.predictor.load(first.model.settings)).kinds
+                kinds = (await self.predictor.load(asked.settings)).kinds
                 inputs = [_input(job, kinds) for job in jobs]
                 said = await self._said(jobs, inputs)
             except BadSettings as error:
-                return [failed(job.request, "settings", str(error)) for job in jobs]
+                return self._refused(jobs, error)
             except CannotLoad as error:
                 return self._unloadable(jobs, error)
             except CannotStart as error:
                 raise Unavailable(f"worker of {self.provider}: {error}") from error
             finally:
                 self._count(len(jobs))
-            self.load_failures.pop(first.settings_key, None)
-            version = self.predictor.description(first.settings_key).version
+            self.load_failures.pop(asked.key, None)
+            version = asked.version or self.predictor.description(asked.key).version
             took = self.clock.monotonic() - started
             self.metrics.predict_seconds.labels(self.provider).observe(took)
             # Where it is known, without the wait for those that were asked before: else a portion shrinks by its place.
-            own = self.predictor.seconds_each(first.settings_key)
-            self.portions.took(first.settings_key, len(jobs), took if own is None else own * len(jobs))
+            own = self.predictor.seconds_each(asked.key)
+            self.portions.took(asked.key, len(jobs), took if own is None else own * len(jobs))
+            if not any(job.request.blobs for job in jobs[-CANARY:]):  # large ones are not kept in memory
+                self.versions.remember(jobs[0].prepared.line, inputs, said)
         await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
 
@@ -246,7 +272,7 @@ class Inference:
 
     async def _said(self, jobs: Sequence[_Job], inputs: Sequence[Input]) -> Sequence[bytes | Told | Failed]:
         """What the model says, asked once about equal inputs; it is not asked what nobody waits for any more."""
-        now, key = self.clock.now_ms(), jobs[0].prepared.settings_key
+        now, key = self.clock.now_ms(), jobs[0].served.key
         lane = Lane(jobs[0].request.lane)
         wanted = [place for place, one in enumerate(inputs) if one.deadline_ms is None or now <= one.deadline_ms]
         urgent = lane is Lane.INTERACTIVE
@@ -263,16 +289,38 @@ class Inference:
         self.metrics.joined.labels(self.provider).inc(len(questions) - len(asked))
         return [said.get(place, _LATE) for place in range(len(inputs))]
 
+    def _refused(self, jobs: Sequence[_Job], error: BadSettings) -> Sequence[Outcome]:
+        """Settings that make no sense fail what asks with them."""
+        self._doubt(jobs, error)
+        return [failed(job.request, "settings", str(error)) for job in jobs]
+
+    def _doubt(self, jobs: Sequence[_Job], error: Exception) -> None:
+        """A version that was loaded before, and cannot be loaded any more, is settled anew. Raises `Unavailable`."""
+        asked = jobs[0].served
+        if asked.version is None or not self._was_loaded(asked.key):
+            return
+        for line in {job.prepared.line for job in jobs}:
+            if line.release is not None and line.release.version == asked.version:
+                line.doubt()
+        raise Unavailable(f"version {asked.version}: {error}") from error
+
+    def _was_loaded(self, key: str) -> bool:
+        try:
+            return bool(self.predictor.description(key).version)
+        except KeyError:
+            return False
+
     def _unloadable(self, jobs: Sequence[_Job], error: CannotLoad) -> Sequence[Outcome]:
         """A model that takes its process with it is tried a few times; then it must not hold up the others."""
-        key = jobs[0].prepared.settings_key
+        key = jobs[0].served.key
         self.load_failures[key] = self.load_failures.get(key, 0) + 1
         if self.load_failures[key] < LOAD_ATTEMPTS:
             raise Unavailable(f"worker of {self.provider}: {error}") from error
+        self._doubt(jobs, error)
         return [failed(job.request, "model_cannot_load", str(error)) for job in jobs]
 
     def _outcome(self, job: _Job, said: bytes | Told | Failed, version: str) -> Outcome:
-        data, prepared = job
+        data, prepared, _ = job
         if isinstance(said, Told):
             version = said.version
             said = said.regions
@@ -312,5 +360,5 @@ def _portions(batch: Sequence[Requested]) -> Iterator[list[int]]:
 def _by_model(jobs: Mapping[int, _Job]) -> Mapping[str, list[int]]:
     groups: dict[str, list[int]] = {}
     for place, job in jobs.items():
-        groups.setdefault(job.prepared.settings_key, []).append(place)
+        groups.setdefault(job.served.group, []).append(place)
     return groups

@@ -41,6 +41,10 @@ class ProviderInfo:
     kinds: frozenset[str]
     settings_schema: Mapping[str, JsonValue]
     """JSON Schema of one model's settings."""
+    writes: frozenset[str] = frozenset()
+    """What files a trained version may have; none: nothing is trained for it here."""
+    sources: frozenset[str] = frozenset()
+    """Settings in whose place a trained version's `path` comes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,8 @@ class Process:
         self._watch: asyncio.TimerHandle | None = None
         self.worked = False
         """Whether a model has answered here."""
+        self.held: tuple[str, ...] = ()
+        """Keys of the models that are loaded, least recently used first as of the last one."""
 
     @classmethod
     async def start(cls, launch: Launch, counts: WorkerCounts) -> "tuple[Process, ProviderInfo]":
@@ -218,7 +220,8 @@ class Process:
         match said:
             case Ready(protocol=protocol) if protocol == PROTOCOL:
                 schema = json.loads(said.settings_schema)
-                return ProviderInfo(self._launch.provider, said.package, frozenset(said.kinds), schema)
+                trained = frozenset(said.writes), frozenset(said.sources)
+                return ProviderInfo(self._launch.provider, said.package, frozenset(said.kinds), schema, *trained)
             case Ready(protocol=protocol):
                 detail = f"its environment speaks protocol {protocol}, this one {PROTOCOL}: install our version"
             case Broken():
@@ -233,6 +236,17 @@ class Process:
         """Take questions. `on_end` is called once, before anybody who asked is told."""
         self._on_end = on_end
         self._listener = asyncio.create_task(self._listen())
+
+    def hand_over(self, on_end: Callable[["Process", End], None], counts: WorkerCounts) -> None:
+        """It is another's from now on, who is told of its end."""
+        self._on_end = on_end
+        self._counts = counts
+
+    async def answered(self) -> None:
+        """Wait until nobody waits for an answer of it any more. Nothing more may be asked then."""
+        while self._pending:
+            await asyncio.wait([asked.done for asked in self._pending.values()])
+            await asyncio.sleep(0)  # who gives up does so in a step of its own
 
     @property
     def pid(self) -> int:
@@ -319,6 +333,8 @@ class Process:
                 self.worked = True
             case Loaded() | Refused() | Raised() | Unloaded():
                 _conclude(asked, word)
+                if isinstance(word, Loaded):
+                    self.held = tuple(word.held)
                 self.worked = self.worked or bool(asked.lost)
         if asked.refused is not None or (asked.begun is None and not asked.left):
             self._done(asked)

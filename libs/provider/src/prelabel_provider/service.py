@@ -1,5 +1,6 @@
 """Inference, as a table: one provider, its lanes, its worker."""
 
+import socket
 from dataclasses import replace
 
 from prelabel_contract import names
@@ -12,10 +13,14 @@ from prelabel_runtime.tables import Table
 from .announced import Announced
 from .catalog import Catalog
 from .inference import Inference
+from .models_settings import ModelsSettings
 from .predictor import Predictor
 from .remote.build import caller
 from .remote.settings import RemoteSettings
+from .served import Versions
+from .serving import Serving
 from .settings import InferenceSettings
+from .swap import Swap
 from .weight import LARGE, weight
 from .worker import ModelWorker
 from .worth import Worth
@@ -25,11 +30,21 @@ def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Servi
     """One provider's inference."""
     predictor, remote = _predictor(runtime, provider, settings)
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
-    inference = Inference(provider, predictor, configs, runtime.blobs, runtime.clock, runtime.metrics)
+    serving = _serving(runtime, provider, settings, predictor, configs)
+    inference = Inference(
+        provider,
+        predictor,
+        configs,
+        runtime.blobs,
+        runtime.clock,
+        runtime.metrics,
+        versions=Versions() if serving is None else serving.versions,
+    )
     return Service(
         name=f"inference-{provider}",
         parts=(
             configs,
+            *(() if serving is None else (serving,)),
             Announced(predictor, runtime.bus, runtime.clock, runtime.new_id, every=settings.heartbeat_seconds),
         ),
         subscriptions=tuple(
@@ -51,6 +66,27 @@ def _predictor(runtime: Runtime, provider: str, settings: InferenceSettings) -> 
         return ModelWorker(provider, python=catalog.python(provider), limits=settings.limits()), None
     remote = RemoteSettings()
     return caller(runtime, point.load(), remote), remote
+
+
+def _serving(
+    runtime: Runtime,
+    provider: str,
+    settings: InferenceSettings,
+    predictor: Predictor,
+    configs: Table[ConfigPublished],
+) -> Serving | None:
+    """What follows the serving pointers, where models live here: none is trained for a service that is called."""
+    if not isinstance(predictor, ModelWorker):
+        return None
+    return Serving(
+        runtime,
+        Swap(predictor, settings.models, settings.canary_seconds),
+        ModelsSettings().store(runtime.random_bytes),
+        configs,
+        provider=provider,
+        host=runtime.settings.instance or socket.gethostname(),
+        again_seconds=settings.refused_seconds,
+    )
 
 
 def _calling(lane: Lane, remote: RemoteSettings) -> Batching:

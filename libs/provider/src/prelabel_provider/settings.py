@@ -53,6 +53,10 @@ class InferenceSettings(Frozen):
     """Threads of the model's numerical libraries."""
     models: Annotated[int, Field(ge=1)] = 4
     """Models kept loaded at once."""
+    canary_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """For the last few inputs that a model answered, when a new version of it is tried before it serves."""
+    refused_seconds: Annotated[float, Field(ge=1)] = 60.0
+    """Until a version that could not be had or loaded is tried again: then ever more seldom, up to 60 times as long."""
     heartbeat_seconds: Annotated[float, Field(ge=1, le=3600)] = 20.0
     """How often a provider says that it runs. One that is silent for three times as long counts as gone."""
     environments: dict[Slug, str] = Field(default_factory=dict)

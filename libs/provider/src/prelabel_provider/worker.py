@@ -150,6 +150,8 @@ class ModelWorker(Predictor):
         self._starting = asyncio.Lock()
         self._loading = asyncio.Lock()
         self._process: Process | None = None
+        self._leaving: dict[Process, asyncio.Task[None]] = {}
+        """Whose place others took, until they have answered and gone."""
         self._info: ProviderInfo | None = None
         self._failures = 0
         self._calls = 0
@@ -198,8 +200,10 @@ class ModelWorker(Predictor):
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._quiet.wait()
-        if (process := self._process) is not None:
-            await process.retire(min(grace, 2.0))
+        for process in (self._process, *self._leaving):
+            if process is not None:
+                await process.retire(min(grace, 2.0))
+        await asyncio.gather(*self._leaving.values(), return_exceptions=True)
 
     async def load(self, settings: Mapping[str, JsonValue]) -> Description:
         """Load a model, or tell what is known of it. Its key is `key_of(settings)`. After a restart, or
@@ -214,9 +218,20 @@ class ModelWorker(Predictor):
             async with self._loading:
                 if (known := self._models.get(key)) is not None:
                     return known.description
-                written = json.dumps(dict(settings), ensure_ascii=False).encode()
+                written = _written(settings)
                 model = self._models[key] = _Model(written, await self._load(key, written))
                 return model.description
+
+    async def reload(self, settings: Mapping[str, JsonValue]) -> Description:
+        """Load a model whatever is known of it. Raises `BadSettings` and `CannotStart`: then it stays as it was."""
+        key = key_of(settings)
+        written = _written(settings)
+        with self._call():
+            async with self._loading:
+                said = await self._load(key, written)
+                model = self._models.setdefault(key, _Model(written, said))
+                model.description = said
+                return said
 
     def description(self, key: str) -> Description:
         """A model as it was loaded last: a reload from a folder that changed has another version.
@@ -233,9 +248,10 @@ class ModelWorker(Predictor):
     async def unload(self, key: str) -> None:
         """Forget a model."""
         with self._call():
-            if self._models.pop(key, None) is not None and self._process is not None and self.running:
+            if self._models.pop(key, None) is not None and (process := self._process) is not None and self.running:
                 asked = self._asked()
-                await self._process.ask(pack(Unload(asked.id, key)), asked)
+                await process.ask(pack(Unload(asked.id, key)), asked)
+                process.held = tuple(one for one in process.held if one != key)
 
     async def predict(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Failed]:
         """Per input of a batch its regions as JSON, or why there are none.
@@ -273,6 +289,57 @@ class ModelWorker(Predictor):
                         self.counts.repeated += len(some)
                         suspects.append(([places[place] for place in some], 1 if most else isqrt(len(some))))
         return [said[place] for place in range(len(inputs))]
+
+    # --------------------------------------------------------------------------------------------- another one
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Keys of the models that its process has loaded, least recently used first as of the last one loaded."""
+        return () if self._process is None else self._process.held
+
+    def settings(self, key: str) -> dict[str, JsonValue]:
+        """What a model was loaded with. Raises KeyError for one that never was."""
+        settings: dict[str, JsonValue] = json.loads(self._models[key].settings)
+        return settings
+
+    def another(self) -> "ModelWorker":
+        """A second worker of the same provider, to get models ready beside this one. Its maker stops it."""
+        return ModelWorker(
+            self._provider,
+            python=self._python,
+            limits=self._limits,
+            environment=self._environment,
+            backoff=self._backoff,
+            sleep=self._sleep,
+        )
+
+    async def take_over(self, other: "ModelWorker") -> None:
+        """Go on with another's process and the models in it; its maker still stops it.
+
+        What is under way is answered where it began, what follows is asked of the new process: nothing is asked twice
+        and nobody waits. The old process ends when it has answered. Raises `CannotStart` if the other's has ended.
+        """
+        async with self._starting:  # one that is being started is replaced too
+            process = other._process
+            if self._stopped or process is None or not process.running:
+                raise CannotStart("the process that was to take over has ended")
+            other._process = None
+            process.hand_over(self._ended, self.counts)
+            before, self._process, self._info = self._process, process, other._info
+            for key, model in other._models.items():
+                if (known := self._models.get(key)) is not None:
+                    known.description = model.description
+                else:
+                    self._models[key] = model
+        if before is not None:
+            self._leaving[before] = asyncio.create_task(self._dismiss(before))
+
+    async def _dismiss(self, process: Process) -> None:
+        try:
+            await process.answered()
+            await process.retire(2.0)
+        finally:
+            del self._leaving[process]
 
     # ---------------------------------------------------------------------------------------------- questions
 
@@ -403,6 +470,10 @@ class ModelWorker(Predictor):
         variables.update(dict.fromkeys(_THREADS, str(self._limits.threads)))
         variables["TOKENIZERS_PARALLELISM"] = "true" if self._limits.threads > 1 else "false"
         return variables | self._environment
+
+
+def _written(settings: Mapping[str, JsonValue]) -> bytes:
+    return json.dumps(dict(settings), ensure_ascii=False).encode()
 
 
 def _raise_if_not_loaded(asked: Asked) -> None:

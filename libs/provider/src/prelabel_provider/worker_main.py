@@ -36,6 +36,7 @@ from .frames import (
     unpack_question,
 )
 from .host import Host, Jobs, line
+from .trainer import ENTRY_POINTS as TRAINERS
 
 OUT_OF_MEMORY = 77
 """Exit code: the memory limit is reached. What a failed allocation leaves behind is not worth trusting."""
@@ -118,7 +119,7 @@ def _serve(name: str, models: int, connection: socket.socket, jobs: Jobs) -> Non
     except BaseException as error:  # an import can raise anything, SystemExit too; all of it is the parent's to tell
         connection.sendall(pack(Broken(f"{type(error).__name__}: {line(error)}")))
         raise SystemExit(1) from error
-    connection.sendall(pack(Ready(PROTOCOL, package, sorted(provider.kinds), schema)))
+    connection.sendall(pack(Ready(PROTOCOL, package, sorted(provider.kinds), schema, *_trained(name))))
     host = Host(provider, models, Voice(connection).say)
     while True:
         job = jobs.take()
@@ -176,6 +177,19 @@ def _find(name: str) -> tuple[type[Provider[Any]], str]:
     if not (isinstance(provider, type) and issubclass(provider, Provider)):
         raise TypeError(f"{found.value} is no Provider")
     return provider, found.dist.version if found.dist is not None else version("prelabel-provider")
+
+
+def _trained(name: str) -> tuple[list[str], list[str]]:
+    """What a trained version's files may be, and which settings it stands for; nothing where none can be trained."""
+    try:
+        found = next(iter(entry_points(group=TRAINERS, name=name)), None)
+        trainer = found.load() if found is not None else None
+        return (sorted(trainer.writes), sorted(trainer.source_settings)) if trainer is not None else ([], [])
+    except MemoryError:
+        raise
+    except BaseException as error:  # models as their settings say are served also where nothing can be trained
+        sys.stderr.write(f"no trainer: {type(error).__name__}: {line(error)}\n")
+        return [], []
 
 
 if __name__ == "__main__":

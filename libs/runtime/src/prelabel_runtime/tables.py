@@ -92,7 +92,7 @@ class Table(Part, Generic[T]):
     def _take(self, records: Sequence[Record]) -> None:
         for record in records:
             if record.value is None:
-                self._rows.pop((record.key or b"").decode(errors="replace"), None)
+                self.drop((record.key or b"").decode(errors="replace"))
                 continue
             try:
                 event: AnyEvent | None = cloudevents.decode(
@@ -107,3 +107,7 @@ class Table(Part, Generic[T]):
     def accept(self, read: Event[T]) -> None:
         """Keep what was read."""
         self._rows[read.key] = read.data
+
+    def drop(self, key: str) -> None:
+        """Forget a key that was taken back."""
+        self._rows.pop(key, None)

@@ -37,6 +37,11 @@ class LedgerProvider(Provider[LedgerSettings]):
     @classmethod
     def load(cls, settings: LedgerSettings) -> Self:
         """Open the ledger."""
+        try:
+            settings = settings.whole()
+        except (OSError, ValueError) as error:
+            raise BadSettings(f"path: {type(error).__name__}") from error
+        _work(settings.load_seconds)
         if settings.die_on_load:
             os.abort()
         path = settings.ledger or os.environ.get(LEDGER)
@@ -99,6 +104,12 @@ class LedgerProvider(Provider[LedgerSettings]):
 
 def _has(one: Input, marker: str | None) -> bool:
     return marker is not None and isinstance(one.data.get(one.field), str) and marker in one.text
+
+
+def _work(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        content_hash([until])
 
 
 def _eat() -> None:

@@ -1,6 +1,8 @@
 """Settings of a ledger model."""
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import Annotated, Self
 
 from prelabel_provider.base import ProviderSettings
 from pydantic import Field
@@ -13,6 +15,10 @@ class LedgerSettings(ProviderSettings):
 
     ledger: str | None = None
     """The file. Without: the environment's PRELABEL_LEDGER; without that: no ledger."""
+    path: str | None = None
+    """The folder of a trained version: the settings in its `ledger.json` go before those here."""
+    load_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """That loading takes, of which the processor works as much as it gets."""
     seconds_per_task: Annotated[float, Field(ge=0)] = 0.0
     label: str = "FIRST"
     """Of the span on the first word."""
@@ -36,3 +42,10 @@ class LedgerSettings(ProviderSettings):
     """Written to standard output and to standard error before every batch."""
     die_on_load: bool = False
     """The process aborts while it loads."""
+
+    def whole(self) -> Self:
+        """With what the folder says. Raises ValueError and OSError where there is none, or no settings in it."""
+        if self.path is None:
+            return self
+        said = json.loads((Path(self.path) / "ledger.json").read_bytes())
+        return type(self).model_validate({**self.model_dump(exclude={"path"}), **said})

@@ -1,0 +1,121 @@
+"""Getting a version ready beside what serves, in a second process of the provider, which then takes over.
+
+The worker does one thing at a time: a model that it loads keeps all others from answering for as long. So a version is
+loaded, tried and warmed where nobody waits for it, together with the models that are loaded already, and the process
+that has them all takes the first one's place between two questions. For that time there are two of them in memory.
+A version that crashes, hangs or eats memory does so there.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .base import BadSettings, Failed, Input
+from .predictor import CannotLoad
+from .process import WorkerError
+from .served import Served
+from .worker import ModelWorker
+
+_MIB = 1 << 20
+
+
+class CanaryFailed(Exception):
+    """A version loads, but does not answer what the one before it answered."""
+
+    def __init__(self, detail: str, *, again: bool = False) -> None:
+        """`again`: another time it may go better."""
+        super().__init__(detail)
+        self.again = again
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of the model's processes, resident, in MiB; None: not known here."""
+
+    before: float | None = None
+    """The one that served."""
+    beside: float | None = None
+    """Both together, while there were two."""
+    after: float | None = None
+    """The one that serves now, with what is kept for a rollback."""
+
+
+def resident_mib(pid: int | None) -> float | None:
+    """Memory of a process that is in use, in MiB; None where the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / _MIB, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """Puts versions into a worker."""
+
+    worker: ModelWorker
+    models: int
+    """Models that its process keeps loaded, 1 or more."""
+    canary_seconds: float
+    """For the inputs that a version is tried on."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One second process at a time: each holds every model that is in use."""
+
+    async def load(self, wanted: Served, canary: Sequence[Input], serving: Callable[[], set[str]]) -> Memory:
+        """Get a version ready and let its process take over. `serving`: keys of the models that are in use.
+
+        Raises `BadSettings`, `CannotLoad` and `CanaryFailed` for the version, `CannotStart` for no fault of its.
+        """
+        async with self.turn:
+            if wanted.key in self.worker.held:  # it was in use before, and answered
+                return Memory(after=resident_mib(self.worker.pid))
+            left_out: set[str] = set()
+            while True:
+                others = self._others(wanted.key, serving(), left_out)
+                other = self.worker.another()
+                try:
+                    await other.load(wanted.settings)
+                    await self._try(other, wanted.key, canary)
+                    if (bad := await self._bring(other, others)) is not None:
+                        left_out.add(bad)
+                        continue
+                    before, after = resident_mib(self.worker.pid), resident_mib(other.pid)
+                    await self.worker.take_over(other)
+                    return Memory(before, (before or 0.0) + after if after is not None else None, after)
+                finally:
+                    await other.stop(grace=1.0)
+
+    def _others(self, wanted: str, serving: set[str], left_out: set[str]) -> list[str]:
+        """The models that come along: those in use first, then the latest that were. The latest is loaded last."""
+        latest = [key for key in reversed(self.worker.held) if key != wanted and key not in left_out]
+        latest.sort(key=lambda key: key not in serving)
+        return latest[: self.models - 1][::-1]
+
+    async def _bring(self, other: ModelWorker, keys: Sequence[str]) -> str | None:
+        """Load more models; the key of one that took the process with it."""
+        for key in keys:
+            try:
+                with contextlib.suppress(BadSettings):  # it will be refused when it is asked, as before
+                    await other.load(self.worker.settings(key))
+            except CannotLoad:
+                return key
+        return None
+
+    async def _try(self, other: ModelWorker, key: str, canary: Sequence[Input]) -> None:
+        if not canary:  # it was warmed as it was loaded, on its provider's own input
+            return
+        try:
+            async with asyncio.timeout(self.canary_seconds):
+                said = await other.predict(key, canary)
+        except TimeoutError:
+            raise CanaryFailed(
+                f"{len(canary)} inputs were not answered within {self.canary_seconds:g} s", again=True
+            ) from None
+        except WorkerError as error:
+            raise CanaryFailed(f"at inputs that were answered before: {error}", again=True) from error
+        if failed := [one for one in said if isinstance(one, Failed)]:
+            what = f"{len(failed)} of {len(canary)} inputs that were answered before: {failed[0].reason}"
+            raise CanaryFailed(f"it fails at {what}")
