@@ -11,6 +11,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_LONG = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+"""Seconds."""
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
@@ -170,6 +172,21 @@ class Metrics:
         )
         self.training_look_seconds = Histogram(
             "prelabel_training_look_seconds", "Deriving what there is to learn", buckets=_SECONDS, registry=r
+        )
+
+        # Trainers.
+        self.trainer_ended = Counter(
+            "prelabel_trainer_ended", "Trainings ended here: trained, or why not", ["provider", "reason"], registry=r
+        )
+        self.trainer_attempts = Counter(
+            "prelabel_trainer_attempts", "Processes started to train", ["provider"], registry=r
+        )
+        self.trainer_seconds = Histogram(
+            "prelabel_trainer_seconds", "A process that trains, whole", ["provider"], buckets=_LONG, registry=r
+        )
+        self.trainer_running = Gauge("prelabel_trainer_running", "Trainings held here", ["provider"], registry=r)
+        self.trainer_lost = Counter(
+            "prelabel_trainer_lost", "Trainings that others took over from here", ["provider"], registry=r
         )
 
         # Services that are called.
