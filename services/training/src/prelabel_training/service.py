@@ -17,24 +17,25 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table
 
-from . import api
+from . import api_quality, serving, starting
 from .handlers import Learner
-from .serving import wired
 from .settings import TrainingSettings
 from .verdicts import Verdicts
 
 
 def build(runtime: Runtime, settings: TrainingSettings, kept: ModelsSettings) -> Service:
     """What listens to annotators, and decides which model serves. `kept`: where models are."""
-    learner = Learner(runtime.store.examples, Verdicts(runtime.store.documents))
+    verdicts = Verdicts(runtime.store.documents)
     projects = Table(runtime.bus, names.PROJECTS, ProjectChanged, rng=runtime.rng)
     models = Table(runtime.bus, names.MODELS, ModelServing, rng=runtime.rng)
     workspaces = kept.workspaces(runtime.random_bytes)
-    gate = wired(runtime, settings, kept, projects, models, workspaces)
+    gate = serving.wired(runtime, settings, kept, projects, models, workspaces)
+    begins = starting.wired(runtime, settings, projects, workspaces)
+    learner = Learner(runtime.store.examples, verdicts, begins.hearing, begins.triggering.wake)
     return Service(
         name="training",
-        routers=(api.routes(runtime, projects), *gate.routers),
-        parts=(projects, models, *gate.parts),
+        routers=(*begins.routers, api_quality.wired(runtime, projects), *gate.routers),
+        parts=(projects, models, *begins.parts, *gate.parts),
         subscriptions=(
             Subscription(
                 group="training",

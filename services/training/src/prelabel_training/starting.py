@@ -30,6 +30,7 @@ class Starting:
     hearing: Hearing
     triggering: Triggering
     trigger: Trigger
+    counting: Counting
     routers: tuple[APIRouter, ...]
     parts: tuple[Part, ...]
 
@@ -70,6 +71,7 @@ def wired(
         hearing=hearing,
         triggering=triggering,
         trigger=trigger,
+        counting=counting,
         routers=(api.routes(counting, projects), api_trainings.routes(asking, projects)),
         parts=(triggering,),
     )

@@ -115,10 +115,11 @@ class Trigger:
         self._metrics = metrics
         self._settings = settings
         self._projects = projects
-        self._states = states
+        self.states = states
         self._hearing = hearing
         self._survey = survey
         self._preparing = preparing
+        self.trainings = preparing.trainings
         self._holder = holder
 
     # ------------------------------------------------------------------------------------------------- what is told
@@ -129,21 +130,21 @@ class Trigger:
             kept = await self._kept(project, model)
             wish = kept.remembered.state.asked + 1
             wanted = kept.remembered.model_copy(update={"state": asked(kept.remembered.state, wish)})
-            if await self._states.put(project, model, kept, wanted) is not None:
+            if await self.states.put(project, model, kept, wanted) is not None:
                 return wish
         raise Unavailable("the trigger's state")
 
     async def cancel(self, project: str, model: str, number: int) -> bool:
         """Somebody wants no more of a training. False: it has ended already, or is not the last one."""
         for _ in range(_ROUNDS):
-            kept = await self._states.get(project, model)
+            kept = await self.states.get(project, model)
             if kept is None:
                 return False
             state = cancelled(kept.remembered.state, number, self._clock.now_ms())
             last = state.last
             if state is kept.remembered.state:
                 return last is not None and last.number == number and last.phase is Phase.CANCELLING
-            if await self._states.put(project, model, kept, kept.remembered.model_copy(update={"state": state})):
+            if await self.states.put(project, model, kept, kept.remembered.model_copy(update={"state": state})):
                 return True
         raise Unavailable("the trigger's state")
 
@@ -151,7 +152,7 @@ class Trigger:
 
     async def look(self, project: str) -> Look:
         """Look at all models of a project, and do what is to be done."""
-        known = await self._states.of(project)
+        known = await self.states.of(project)
         row = self._projects.get(project)
         if row is None or row.deleted:
             return Look()
@@ -175,14 +176,14 @@ class Trigger:
         return Kept(Remembered(state=TriggerState(since_ms=self._clock.now_ms())))
 
     async def _kept(self, project: str, model: str) -> Kept:
-        return await self._states.get(project, model) or self._made()
+        return await self.states.get(project, model) or self._made()
 
     async def _end_of(self, project: str, model: str, kept: Kept) -> _End | None:
         """How the training under way has ended, by its record; None: it has not."""
         under_way = kept.remembered.state.under_way
         if under_way is None or not under_way.announced:
             return None
-        record = await self._preparing.trainings.get(project, model, under_way.number)
+        record = await self.trainings.get(project, model, under_way.number)
         if record is None:
             return _End(under_way.number, Phase.FAILED, "unknown")  # somebody removed it
         phase = ENDS.get(record.state)
@@ -250,7 +251,7 @@ class Trigger:
                 if kept.remembered.claimed_by_another(self._holder, now):
                     return Looked(kept, kept.remembered.claim_until_ms)
                 remembered = claimed(remembered, self._holder, now + round(self._settings.claim_seconds * 1000))
-            written = await self._states.put(row.project.id, model.name, kept, remembered)
+            written = await self.states.put(row.project.id, model.name, kept, remembered)
             if written is None:
                 return Looked(kept, now)  # another was faster: everything anew
             if end is not None:
@@ -308,22 +309,20 @@ class Trigger:
             under_way = kept.remembered.state.under_way
             if under_way is None or row.project.model(name) is not None:
                 continue
-            record = await self._preparing.trainings.cancel(training_id(project, name, under_way.number))
+            record = await self.trainings.cancel(training_id(project, name, under_way.number))
             if record is not None:
                 await self._tell_cancelled(record, under_way.phase_ms)
             now = self._clock.now_ms()
             state = ended(
                 cancelled(kept.remembered.state, under_way.number, now), under_way.number, Phase.CANCELLED, now
             )
-            await self._states.put(
-                project, name, kept, kept.remembered.model_copy(update={"state": state, "claim": ""})
-            )
+            await self.states.put(project, name, kept, kept.remembered.model_copy(update={"state": state, "claim": ""}))
 
     # --------------------------------------------------------------------------------------------------- doing
 
     async def _start(self, row: ProjectChanged, model: ModelSpec, kept: Kept, decision: Start) -> Looked:
         claim = Claim(
-            self._states,
+            self.states,
             self._clock,
             project=row.project.id,
             model=model.name,
@@ -379,7 +378,7 @@ class Trigger:
                 facts = Facts(record.examples, record.fingerprint, record.cut, 0)
                 state = given(state, record.number, facts)
             told = free(kept.remembered).model_copy(update={"state": state, "until_ms": self._clock.now_ms()})
-            written = await self._states.put(row.project.id, model.name, kept, told)
+            written = await self.states.put(row.project.id, model.name, kept, told)
             if written is not None:
                 return Looked(written, self._clock.now_ms())
         raise Unavailable("the trigger's state")
