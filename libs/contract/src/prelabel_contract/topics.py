@@ -79,6 +79,8 @@ TRAFFIC: tuple[Traffic, ...] = (
         groups=(Group("training", ("annotations", "tasks")), Group("training-gate", ("learning",))),
         follows=("projects", "configs", "providers", "access", "models"),
         writes=("training", "learning", "models", "requests", "access", "audit"),
+        # Asked again after a promotion: only while few requests wait.
+        watches=("inference-{provider}-{lane}",),
     ),
     Traffic(
         "webhooks",

@@ -1,13 +1,12 @@
 """What those who predict say about the versions they were told to load."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 from prelabel_contract import names
-from prelabel_contract.events import AnyEvent, Event, EventData, ModelLoaded
-from prelabel_runtime.service import Handler, each
+from prelabel_contract.events import AnyEvent, Event, ModelLoaded
 from prelabel_runtime.store.documents import Documents
 
 KIND: Final = "load"
@@ -20,10 +19,6 @@ class Loads:
     """Which versions could be loaded, and which were refused. The newest word of each host counts."""
 
     documents: Documents
-
-    def on(self) -> Mapping[type[EventData], Handler]:
-        """Which event goes where."""
-        return {ModelLoaded: each(self.loaded)}
 
     async def loaded(self, told: Event[ModelLoaded]) -> Sequence[AnyEvent]:
         """A process has taken up a version, or refused it."""

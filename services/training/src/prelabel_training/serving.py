@@ -1,15 +1,16 @@
 """The registry's part of the training service: the gate, the pointer, what follows from a change of it, and routes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter
 from prelabel_contract import names
-from prelabel_contract.events import ModelServing, ProjectChanged
+from prelabel_contract.events import AnyEvent, Event, ModelLoaded, ModelServing, ProjectChanged
 from prelabel_provider.models_settings import ModelsSettings
 from prelabel_provider.trainings import Trainings
 from prelabel_provider.workspace import Workspaces
 from prelabel_runtime.run import Runtime
-from prelabel_runtime.service import Batching, Part, Subscription
+from prelabel_runtime.service import Batching, Part, Subscription, each
 from prelabel_runtime.tables import Table
 
 from . import api_models
@@ -18,6 +19,7 @@ from .gatekeeper import GROUP, Gatekeeper
 from .loads import Loads
 from .reevaluation import Reevaluations
 from .registry import Registry
+from .repredict import Pace, Repredicting, Wanting
 from .retention import Retention
 from .settings import TrainingSettings
 from .versions import Versions
@@ -66,6 +68,13 @@ def wired(
         every=settings.retention_seconds,
         grace=settings.grace_hours * 3600,
     )
+    wanting = Wanting(documents, registry, projects)
+
+    async def loaded(told: Event[ModelLoaded]) -> Sequence[AnyEvent]:
+        await loads.loaded(told)
+        return await wanting.loaded(told)
+
+    pace = Pace(queue=settings.repredict_queue, seconds=settings.repredict_seconds)
     desk = api_models.Desk(projects, registry, versions, loads, store)
     return Wired(
         subscriptions=(
@@ -73,9 +82,13 @@ def wired(
                 group=GROUP,
                 topics=(names.LEARNING,),
                 batching=Batching(records=16, linger=0.02),
-                on={**gate.on(), **loads.on()},
+                on={**gate.on(), ModelLoaded: each(loaded)},
             ),
         ),
         routers=(api_models.routes(desk),),
-        parts=(Announcer(runtime, registry, models, settings.announce_seconds), retention),
+        parts=(
+            Announcer(runtime, registry, models, settings.announce_seconds),
+            Repredicting(runtime, registry, projects, pace),
+            retention,
+        ),
     )

@@ -1,0 +1,307 @@
+"""After a promotion: the new version is asked about every open task, the most doubtful first, without a rush.
+
+One record per model says for which epoch that is done, and how far it is; a newer epoch takes an older one's place.
+What is to be asked is listed once, in the order of the doubt there was (`listing.py`), and asked from front to back: a
+process that takes over goes on where the last one was. Whatever is asked twice has the same id, and one outcome.
+
+Requests go into the bulk lane, under a generation of their own (<model>/<epoch>), and only while few wait there:
+whatever people submit meanwhile waits behind no more than that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from prelabel_contract import names
+from prelabel_contract.base import READING, Count, Milliseconds, Model, Slug
+from prelabel_contract.blobs import BlobRef, hashed
+from prelabel_contract.events import (
+    AnyEvent,
+    Event,
+    ModelLoaded,
+    PredictionRequested,
+    ProjectChanged,
+    event,
+)
+from prelabel_contract.names import Lane
+from prelabel_contract.projects import ModelSpec
+from prelabel_runtime import log
+from prelabel_runtime.bus.base import Bus
+from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.loop import messages
+from prelabel_runtime.retry import backoff
+from prelabel_runtime.run import Runtime
+from prelabel_runtime.service import Part
+from prelabel_runtime.store.base import Store, StoredTask
+from prelabel_runtime.store.documents import Document, Documents
+from prelabel_runtime.tables import Table
+
+from .listing import Listing
+from .registry import Registry
+
+KIND: Final = "repredict"
+"""The kind of the record; its key is <project>/<model>."""
+SOURCE: Final = "/training/repredict"
+_PAGE: Final = 500
+_log = log.get("prelabel.repredict")
+
+
+class Work(Model):
+    """How far a model's open pool is asked again."""
+
+    project: Slug
+    model: Slug
+    provider: Slug
+    epoch: Count
+    version: str
+    state: str = "listing"
+    """listing, asking, done, overtaken (something else serves), off (the project does not want it any more)."""
+    total: Count = 0
+    """Open tasks when it began."""
+    place: Count = 0
+    """So many of them were looked at."""
+    asked: Count = 0
+    """So many of those were asked; the others were annotated or deleted meanwhile."""
+    holder: str = ""
+    until_ms: Milliseconds = 0
+    began_ms: Milliseconds = 0
+    ended_ms: Milliseconds | None = None
+
+    @property
+    def key(self) -> str:
+        """Where it stands."""
+        return names.model_key(self.project, self.model)
+
+    @property
+    def generation(self) -> str:
+        """What tells its requests from those that asked the same before."""
+        return f"{self.model}/{self.epoch}"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be done."""
+        return self.state not in ("listing", "asking")
+
+    def but(self, **changes: Any) -> "Work":
+        """The same with other values."""
+        return self.model_copy(update=changes)
+
+
+def read(document: Document) -> Work:
+    """As it stands in the store."""
+    return Work.model_validate_json(document.body, context=dict(READING))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much waits at once, and how often is looked."""
+
+    queue: int = 200
+    """Requests that may wait in a provider's bulk lane before nothing is added, 1 or more."""
+    batch: int = 100
+    """Asked at once, at most."""
+    seconds: float = 0.5
+    """Between two looks."""
+    lease: float = 30.0
+    """Seconds after which somebody else goes on with what a process left."""
+
+
+class Lost(Exception):
+    """Somebody else goes on with it."""
+
+
+class Wanting:
+    """Begins to ask again when a version has been loaded somewhere."""
+
+    def __init__(self, documents: Documents, registry: Registry, projects: Table[ProjectChanged]) -> None:
+        self._documents = documents
+        self._registry = registry
+        self._projects = projects
+
+    async def loaded(self, told: Event[ModelLoaded]) -> Sequence[AnyEvent]:
+        """A version answers now: it is to answer what is open, too."""
+        data = told.data
+        if data.state != "serving" or data.epoch < 1:
+            return []
+        pointer = await self._registry.pointer(data.project, data.model)
+        row = await self._projects.find(data.project)
+        if pointer is None or pointer.epoch != data.epoch or not _wanted(row, data.model, data.provider):
+            return []
+        work = Work(
+            project=data.project,
+            model=data.model,
+            provider=data.provider,
+            epoch=data.epoch,
+            version=data.version,
+            began_ms=told.time_ms,
+        )
+        while True:
+            found = await self._documents.get(KIND, work.key)
+            if found is not None and read(found).epoch >= work.epoch:
+                return []
+            body = work.model_dump_json()
+            if await self._documents.put(KIND, work.key, body, expected=found.revision if found else 0) is not None:
+                _log.info("asking again", project=work.project, model=work.model, epoch=work.epoch)
+                return []
+
+
+class Repredicting(Part):
+    """Asks again what is open, a little at a time."""
+
+    def __init__(
+        self, runtime: Runtime, registry: Registry, projects: Table[ProjectChanged], pace: Pace = Pace()
+    ) -> None:
+        self._runtime = runtime
+        self._documents = runtime.store.documents
+        self._registry = registry
+        self._projects = projects
+        self._pace = pace
+        self._listing = Listing(runtime.store)
+        self._holder = runtime.new_id()
+
+    async def start(self) -> None:
+        """Nothing to get ready."""
+
+    async def stop(self) -> None:
+        """Nothing to let go: what is under way is taken up when its lease is over."""
+
+    async def run(self) -> None:
+        """Look again and again."""
+        waits = backoff(1.0, 30.0, self._runtime.rng)
+        while True:
+            try:
+                await self.look()
+            except Unavailable:
+                await self._runtime.clock.sleep(next(waits))
+                continue
+            waits = backoff(1.0, 30.0, self._runtime.rng)
+            await self._runtime.clock.sleep(self._pace.seconds)
+
+    async def look(self) -> None:
+        """One step for every model that has something to be asked."""
+        after: str | None = None
+        while page := await self._documents.page(KIND, limit=_PAGE, after=after):
+            for document in page:
+                if not read(document).over:
+                    try:
+                        await self._step(document)
+                    except Lost:
+                        continue
+            after = page[-1].key
+
+    # ------------------------------------------------------------------------------------------------------- a step
+
+    async def _step(self, document: Document) -> None:
+        now = self._runtime.clock.now_ms()
+        work = read(document)
+        if work.holder not in ("", self._holder) and work.until_ms > now:
+            return
+        held = await self._save(document, work)
+        row = await self._projects.find(work.project)
+        pointer = await self._registry.pointer(work.project, work.model)
+        if pointer is None or pointer.epoch != work.epoch:
+            await self._end(held, "overtaken")
+        elif row is None or not _wanted(row, work.model, work.provider):
+            await self._end(held, "off")
+        elif work.state == "listing":
+            await self._list(held)
+        else:
+            await self._ask(held, row)
+
+    async def _list(self, held: Document) -> None:
+        work = read(held)
+
+        async def alive() -> None:
+            nonlocal held
+            held = await self._save(held, work)
+
+        total = await self._listing.write(work.project, work.model, work.generation, alive)
+        await self._save(held, work.but(state="asking", total=total))
+
+    async def _ask(self, held: Document, row: ProjectChanged) -> None:
+        work = read(held)
+        spec = row.project.model(work.model)
+        waiting = await waits_for(self._runtime.bus, work.provider)
+        room = min(self._pace.batch, self._pace.queue - waiting)
+        if spec is None or room < 1:
+            return
+        uids = await self._listing.read(work.project, work.generation, work.place, room)
+        if not uids:
+            await self._end(held, "done")
+            return
+        tasks = await still_open(self._runtime.store, work.project, uids)
+        now = self._runtime.clock.now_ms()
+        asked = [request(one, row, spec, work.generation, now) for one in tasks]
+        if asked:
+            await self._runtime.bus.publish(messages(asked))
+        await self._save(held, work.but(place=work.place + len(uids), asked=work.asked + len(asked)))
+
+    async def _end(self, held: Document, state: str) -> None:
+        work = read(held)
+        await self._save(held, work.but(state=state, ended_ms=self._runtime.clock.now_ms()))
+        _log.info(
+            "asked again", project=work.project, model=work.model, epoch=work.epoch, state=state, tasks=work.asked
+        )
+
+    async def _save(self, document: Document, work: Work) -> Document:
+        until = self._runtime.clock.now_ms() + round(self._pace.lease * 1000)
+        body = work.but(holder=self._holder, until_ms=until).model_dump_json()
+        written = await self._documents.put(KIND, document.key, body, expected=document.revision)
+        if written is None:
+            raise Lost
+        return written
+
+
+def _wanted(row: ProjectChanged | None, model: str, provider: str) -> bool:
+    if row is None or row.deleted or row.project.learning.repredict != "open":
+        return False
+    spec = row.project.model(model)
+    return spec is not None and spec.provider == provider
+
+
+async def waits_for(bus: Bus, provider: str) -> int:
+    """Requests that wait in a provider's bulk lane."""
+    topic = names.requests(provider, Lane.BULK)
+    ends = await bus.offsets([topic], "end")
+    begins = await bus.offsets([topic], "beginning")
+    done = await bus.committed(names.inference_group(provider, Lane.BULK), [topic])
+    return sum(end - max(done.get(place, 0), begins.get(place, 0)) for place, end in ends.items())
+
+
+async def still_open(store: Store, project: str, uids: Sequence[str]) -> list[StoredTask]:
+    """Those of the tasks that are there and that nobody has annotated meanwhile, in their order."""
+    tasks = await store.tasks.get_many(uids)
+    annotated = await store.annotations.of_tasks(uids)
+    return [
+        task
+        for uid in uids
+        if (task := tasks.get(uid)) is not None and task.project == project and not annotated.get(uid)
+    ]
+
+
+def request(task: StoredTask, row: ProjectChanged, spec: ModelSpec, generation: str, now_ms: int) -> AnyEvent:
+    """A model is asked about a task once more."""
+    body = orjson.loads(task.body)
+    fields = {name for question in row.project.questions_of(spec) for name in question.fields}
+    data = {name: value for name, value in body["data"].items() if name in fields}
+    blobs = {name: BlobRef.model_validate(ref) for name, ref in body.get("blobs", {}).items() if name in fields}
+    input_hash = names.content_hash(hashed(data, blobs))
+    asked = PredictionRequested(
+        project=task.project,
+        task=task.uid,
+        request=names.request_id(task.uid, input_hash, spec.name, row.config, generation),
+        id=task.id,
+        revision=task.revision,
+        model=spec.name,
+        provider=spec.provider,
+        lane=Lane.BULK,
+        meta=body.get("meta") or {},
+        accepted_ms=task.first_ms,
+        config=row.config,
+        input_hash=input_hash,
+        data=data,
+        blobs=blobs,
+        generation=generation,
+    )
+    return event(asked, id=asked.request, source=SOURCE, time_ms=now_ms)
