@@ -49,12 +49,14 @@ class NotRunning(Exception):
 class PrelabelProcess:
     """One process of Prelabel: its ports, its variables and its log stay the same over every start."""
 
-    def __init__(self, name: str, module: str, variables: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, module: str, variables: Mapping[str, str], folder: Path, arguments: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self.port = self.health_port = 0
         self.log = folder / f"{name}.log"
-        self._command = [sys.executable, "-m", module]
-        self._of = (module, variables, folder)
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._of = (module, variables, folder, arguments)
         self._variables = {
             **_inherited(),
             "PRELABEL_INSTANCE": name,
@@ -94,8 +96,7 @@ class PrelabelProcess:
 
     def twin(self, name: str) -> "PrelabelProcess":
         """One more of the same service, with a name, ports and a log of its own; not started."""
-        module, variables, folder = self._of
-        return PrelabelProcess(name, module, variables, folder)
+        return PrelabelProcess(name, *self._of)
 
     def tell(self, variables: Mapping[str, str]) -> bool:
         """Variables for its next start; False if it has them already."""
@@ -216,9 +217,13 @@ class Prelabel:
         kafka: str,
         mongo: str,
         providers: Sequence[str] = ("ledger",),
+        trainers: Sequence[str] = (),
         environment: Mapping[str, str] = _NOTHING,
     ) -> Self:
-        """Every service its own process, logs in `folder`; `kafka` HOST:PORT, `mongo` mongodb://HOST:PORT."""
+        """Every service its own process, logs in `folder`; `kafka` HOST:PORT, `mongo` mongodb://HOST:PORT.
+
+        `trainers`: providers whose trainer runs too, as `trainer-<provider>`.
+        """
         folder = folder.resolve()
         key = _new_key()
         own = f"t{secrets.token_hex(5)}"
@@ -232,11 +237,17 @@ class Prelabel:
             "PRELABEL_WEBHOOKS_KEYS": json.dumps([base64.b64encode(secrets.token_bytes(32)).decode()]),
             "PRELABEL_EGRESS_ALLOW": '["127.0.0.0/8"]',
             "PRELABEL_API_KEY": key,
+            "PRELABEL_MODELS": str(folder / "models"),
+            "PRELABEL_MODELS_CACHE": str(folder / "models-cache"),
             **environment,
         }
         modules = {name: f"prelabel_{name}" for name in SERVICES}
         modules |= {name: f"prelabel_inference_{name}" for name in providers}
         processes = [PrelabelProcess(name, module, variables, folder) for name, module in modules.items()]
+        processes += [
+            PrelabelProcess(f"trainer-{name}", f"prelabel_inference_{name}", variables, folder, ("trainer",))
+            for name in trainers
+        ]
         processes.append(PrelabelProcess(GATEWAY, "prelabel_gateway", {}, folder))  # it knows no key and no server
         return cls(processes, bus=bus, store=store, prefix=prefix, key=key)
 
