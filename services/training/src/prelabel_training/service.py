@@ -17,8 +17,9 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table
 
-from . import api_quality, serving, starting
+from . import api_leases, api_quality, serving, starting
 from .handlers import Learner
+from .lending import Lending
 from .settings import TrainingSettings
 from .verdicts import Verdicts
 
@@ -32,9 +33,11 @@ def build(runtime: Runtime, settings: TrainingSettings, kept: ModelsSettings) ->
     gate = serving.wired(runtime, settings, kept, projects, models, workspaces)
     begins = starting.wired(runtime, settings, projects, workspaces)
     learner = Learner(runtime.store.examples, verdicts, begins.hearing, begins.triggering.wake)
+    lending = Lending.of(runtime)
+    leases = api_leases.routes(lending, projects, gate.curves.points)
     return Service(
         name="training",
-        routers=(*begins.routers, api_quality.wired(runtime, projects), *gate.routers),
+        routers=(*begins.routers, api_quality.wired(runtime, projects), leases, *gate.routers),
         parts=(projects, models, *begins.parts, *gate.parts),
         subscriptions=(
             Subscription(
@@ -45,7 +48,7 @@ def build(runtime: Runtime, settings: TrainingSettings, kept: ModelsSettings) ->
                     AnnotationSubmitted: learner.annotations,
                     AnnotationUpdated: learner.annotations,
                     AnnotationDeleted: learner.annotations,
-                    TaskDeleted: learner.tasks_deleted,
+                    TaskDeleted: lending.leases.forgetting(learner.tasks_deleted),
                     **dict.fromkeys(
                         (SuggestionAccepted, SuggestionCorrected, SuggestionRejected), learner.verdicts.told
                     ),

@@ -1,0 +1,132 @@
+"""Routes of leases: take open tasks, keep them longer, give them back; and whether it is worth going on."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from prelabel_contract.base import Model, Slug
+from prelabel_contract.errors import InvalidEvent
+from prelabel_contract.events import ProjectChanged
+from prelabel_contract.projects import Project
+from prelabel_runtime.http.access import ANNOTATORS, READERS, allow, caller_of
+from prelabel_runtime.http.answers import answer
+from prelabel_runtime.http.bodies import inline, json_of
+from prelabel_runtime.http.described import gives, gives_nothing
+from prelabel_runtime.http.problems import Problem, not_found
+from prelabel_runtime.tables import Table
+from pydantic import Field, ValidationError
+
+from .lease_answers import LeasedTasks, RenewedLease, StopSignal
+from .lending import LONGEST, SHORTEST, LeaseWish, Lending, lease_id, parsed, shown
+from .stopping import Point, StopRules, signal
+
+Curve = Callable[[Project, str], Awaitable[Sequence[Point]]]
+"""The learning curve of a project's model: its versions in the order in which they were trained."""
+LeaseName = Annotated[str, Path(description="A lease, as it was answered.")]
+OfModel = Annotated[
+    Slug | None, Query(description="The model that is to be sure. Without it the first of the project.")
+]
+_ROUTES: Final = "/v1/projects/{project}"
+Body = TypeVar("Body", bound=Model)
+
+
+class Renewal(Model):
+    """For how long a lease goes on."""
+
+    ttl: Annotated[float, Field(ge=SHORTEST, le=LONGEST)] = 600.0
+    """Seconds from now."""
+
+
+def routes(lending: Lending, projects: Table[ProjectChanged], curve: Curve) -> APIRouter:
+    """Leases, over HTTP."""
+    router = APIRouter(prefix=_ROUTES, tags=["training"])
+
+    @router.post("/leases", dependencies=[allow("lease.take", ANNOTATORS)], openapi_extra=inline(LeaseWish))
+    @gives(LeasedTasks)
+    async def post_leases(project: str, request: Request) -> Response:
+        """Take open tasks to answer: nobody else is given them until the leases end or are given back.
+
+        Tasks that have an annotation (a skipped one, too) are not open; one whose annotations were all withdrawn is.
+        Answered tasks need not be given back. Of the hold-out, and of the share that the project says, no suggestions
+        are shown (`blind`). With no task open and free the answer is an empty list.
+        """
+        spec = await _project(projects, project)
+        wish = _wish(LeaseWish, await json_of(request), "lease")
+        if wish.model is not None and spec.model(wish.model) is None:
+            raise not_found("model", wish.model)
+        lent = await lending.lend(spec, wish, wish.annotator or caller_of(request).name)
+        seen = {"open": len(lent.pool.tasks), "held": lent.held, "seen": lent.pool.seen, "whole": lent.pool.whole}
+        return answer({"leases": [shown(one) for one in lent.given], "pool": seen})
+
+    @router.post(
+        "/leases/{lease}/renewal", dependencies=[allow("lease.renew", ANNOTATORS)], openapi_extra=inline(Renewal)
+    )
+    @gives(RenewedLease)
+    async def renew_lease(project: str, lease: LeaseName, request: Request) -> Response:
+        """Keep a task longer, also late, unless it was given back or somebody else was given it: a 409 then."""
+        await _project(projects, project)
+        wish = _wish(Renewal, await json_of(request) if await request.body() else {}, "renewal")
+        task, token = _named(lease)
+        until_ms = lending.clock.now_ms() + round(wish.ttl * 1000)
+        kept = await lending.leases.renew(project, task, token, until_ms=until_ms)
+        if kept is None:
+            raise Problem(409, "lease_lost", "the task was given back, or to somebody else: take another one")
+        said = {"lease": lease_id(task, kept), "task": task, "annotator": kept.annotator, "until_ms": kept.until_ms}
+        return answer(said)
+
+    @router.delete("/leases/{lease}", status_code=204, dependencies=[allow("lease.release", ANNOTATORS)])
+    @gives_nothing(204)
+    async def release_lease(project: str, lease: LeaseName) -> Response:
+        """Give a task back, unanswered or not. The answer is the same where it is not held (any more).
+
+        It is free a few seconds later, so that an answer handed in just before is known by then.
+        """
+        await _project(projects, project)
+        task, token = _named(lease)
+        await lending.leases.release(project, task, token)
+        return Response(status_code=204)
+
+    @router.get("/stopping", dependencies=[allow("stopping.get", READERS)])
+    @gives(StopSignal)
+    async def get_stopping(project: str, model: OfModel = None) -> Response:
+        """Whether it is worth going on annotating, and why. Nothing is stopped by it."""
+        spec = await _project(projects, project)
+        if model is not None and spec.model(model) is None:
+            raise not_found("model", model)
+        names = [one.name for one in spec.models]
+        asked = model or next(iter(names), None)
+        pool = await lending.pools.read(project, names, wanted=StopRules().minimum)
+        points = await curve(spec, asked) if asked is not None else ()
+        # Nothing found in a part of the tasks does not say that nothing is left.
+        doubts = [one.uncertainty(asked) for one in pool.tasks] or ([] if pool.whole else [None])
+        found = signal(points, doubts, StopRules())
+        said = {"stop": found.stop, "reason": str(found.reason), "text": found.text}
+        return answer({**said, "open": len(pool.tasks), "whole": pool.whole})
+
+    return router
+
+
+async def no_curve(_project: Project, _model: str) -> Sequence[Point]:
+    """Where no curve is known."""
+    return ()
+
+
+async def _project(projects: Table[ProjectChanged], project: str) -> Project:
+    row = await projects.find(project)
+    if row is None or row.deleted:
+        raise not_found("project", project)
+    return row.project
+
+
+def _wish(kind: type[Body], body: Any, what: str) -> Body:
+    try:
+        return kind.model_validate(body, extra="forbid")
+    except ValidationError as error:
+        raise InvalidEvent.from_validation(error, what=what) from None
+
+
+def _named(lease: str) -> tuple[str, str]:
+    named = parsed(lease)
+    if named is None:
+        raise not_found("lease", lease)
+    return named
