@@ -12,7 +12,7 @@ from .bootstrap import Resampling
 from .gate import Decision, Rules
 from .provisional import Figure, Version, figure, judge
 from .registry import Serving
-from .scoring import Result, report, score, usual_metric
+from .scoring import Result, estimate, report, score, usual_metric
 from .versions import Compared, Figures, Judgement, figures
 
 REPORT_RESAMPLES = 500
@@ -68,13 +68,18 @@ def judged(case: Case) -> tuple[Judgement, Figures | None]:
     theirs = _scored(case, case.serving, tasks) if asked_serving else None
     before = None if theirs is None else Version(theirs, _figure(case.servings_figure, rules))
     decision = judge(before, Version(mine, figure(case.candidates_figure, rules.metric)), rules, Random(case.seed))
-    shown = report(mine, Resampling(count=REPORT_RESAMPLES), Random(case.seed)) if mine else None
-    return _judgement(decision, case), None if shown is None else figures(shown)
+    return _judgement(decision, case), _figures(mine, rules, case.seed) if mine else None
 
 
 def could_predict(answers: Answers) -> bool:
     """Whether a version said anything at all, be it that there is nothing to say."""
     return any(said is not None for said in answers.values())
+
+
+def _figures(results: Sequence[Result], rules: Rules, seed: int) -> Figures:
+    resampling = Resampling(count=REPORT_RESAMPLES)
+    overall = estimate(rules.metric, results, resampling, Random(seed))
+    return figures(report(results, resampling, Random(seed)), rules.metric, overall)
 
 
 def _figure(metrics: Mapping[str, float], rules: Rules) -> Figure | None:

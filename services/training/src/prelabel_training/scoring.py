@@ -244,6 +244,18 @@ class Estimate:
     high: float | None
 
 
+def estimate(metric: Metric, results: Sequence[Result], resampling: Resampling, rng: Random) -> Estimate:
+    """A metric of all these tasks, with the percentile interval of a bootstrap over them.
+
+    The order of the tasks changes nothing. Raises ValueError without a task.
+    """
+    layout = Layout.of(metric, results)
+    vectors = [layout.vector(result) for result in sorted(results, key=lambda result: result.task)]
+    drawn = (layout.value(summed) for summed in sums(vectors, resampling, rng))
+    whole = layout.value([sum(column) for column in zip(*vectors, strict=True)])
+    return _estimate(whole, [value for value in drawn if value is not None], resampling.tail)
+
+
 @dataclass(frozen=True, slots=True)
 class LabelReport:
     """How well one label is found."""

@@ -13,8 +13,9 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Part, Subscription, each
 from prelabel_runtime.tables import Table
 
-from . import api_models
+from . import api_curve, api_models
 from .announcing import Announcer
+from .curves import Curves
 from .gatekeeper import GROUP, Gatekeeper
 from .loads import Loads
 from .reevaluation import Reevaluations
@@ -22,6 +23,7 @@ from .registry import Registry
 from .repredict import Pace, Repredicting, Wanting
 from .retention import Retention
 from .settings import TrainingSettings
+from .verdicts import Verdicts
 from .versions import Versions
 
 
@@ -32,6 +34,7 @@ class Wired:
     subscriptions: tuple[Subscription, ...]
     routers: tuple[APIRouter, ...]
     parts: tuple[Part, ...]
+    curves: Curves
 
 
 def wired(
@@ -75,6 +78,7 @@ def wired(
         return await wanting.loaded(told)
 
     pace = Pace(queue=settings.repredict_queue, seconds=settings.repredict_seconds)
+    curves = Curves(versions)
     desk = api_models.Desk(projects, registry, versions, loads, store)
     return Wired(
         subscriptions=(
@@ -85,7 +89,11 @@ def wired(
                 on={**gate.on(), ModelLoaded: each(loaded)},
             ),
         ),
-        routers=(api_models.routes(desk),),
+        routers=(
+            api_models.routes(desk),
+            api_curve.routes(desk, curves, Verdicts(documents), documents),
+        ),
+        curves=curves,
         parts=(
             Announcer(runtime, registry, models, settings.announce_seconds),
             Repredicting(runtime, registry, projects, pace),

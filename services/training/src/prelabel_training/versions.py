@@ -47,6 +47,10 @@ class LabelFigures(Model):
 class Figures(Model):
     """How well a version did on the hold-out of the day it was judged."""
 
+    metric: str = ""
+    """What versions of this model are compared by: micro_f1, macro_f1 or accuracy."""
+    overall: Figure = Figure()
+    """By that metric."""
     tasks: Count
     tp: Count
     fp: Count
@@ -187,9 +191,11 @@ def read(document: Document) -> VersionRecord:
     return VersionRecord.model_validate_json(document.body, context=dict(READING))
 
 
-def figures(report: Report) -> Figures:
+def figures(report: Report, metric: str, overall: Estimate) -> Figures:
     """What was scored, to be kept."""
     return Figures(
+        metric=metric,
+        overall=_figure(overall),
         tasks=report.tasks,
         tp=report.counts.tp,
         fp=report.counts.fp,
