@@ -1,6 +1,7 @@
 """Everything the clients can do, declared once."""
 
 from .calls import access as _access
+from .calls import learning as _learning
 from .calls import operations as _operations
 from .calls import projects as _projects
 from .calls import runs as _runs
@@ -28,6 +29,19 @@ class Operations:
     emit = Once(_tasks.emit)
     withdraw_annotation = Once(_tasks.withdraw)
     trace = Once(_operations.trace)
+
+    train = Once(_learning.train)
+    trainings = Several(_learning.trainings)
+    training = Once(_learning.training)
+    training_log = Once(_learning.training_log)
+    cancel_training = Once(_learning.cancel_training)
+    models = Several(_learning.models)
+    versions = Several(_learning.versions)
+    version = Once(_learning.version)
+    promote = Once(_learning.promote)
+    rollback = Once(_learning.rollback)
+    quality = Once(_learning.quality)
+    reject = Once(_learning.reject)
 
     runs = Several(_runs.every)
     run = Once(_runs.one)

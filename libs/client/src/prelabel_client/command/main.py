@@ -6,22 +6,26 @@ from collections.abc import Callable
 import typer
 
 from .annotate import annotate
+from .curve import curve
 from .dead_letters import audit, deadletters, replay
 from .doctor import doctor
 from .emit import emit
 from .exits import MEANINGS, ending
 from .key import key
+from .models import models
 from .open_page import open_page
 from .predict import predict
 from .profile import profile
 from .project import project
 from .provider import provider
+from .quality import quality
 from .rebuild import rebuild
 from .status import runs, status
 from .submit import submit
 from .tasks import export, predictions, tasks
 from .topics import topics
 from .trace import trace
+from .train import train, trainings
 from .up import down, up
 from .webhook import webhook
 
@@ -41,13 +45,14 @@ def application() -> typer.Typer:
     alone: tuple[Callable[..., None], ...] = (
         *(up, down, status, doctor),
         *(submit, predict, tasks, predictions, export, runs, annotate, emit),
+        *(train, trainings, curve, quality),
         *(trace, deadletters, replay, rebuild, audit),
     )
     for command in alone:
         app.command()(command)
     app.command("open")(open_page)
     for name, group in (
-        *(("project", project), ("webhook", webhook)),
+        *(("models", models), ("project", project), ("webhook", webhook)),
         *(("provider", provider), ("topics", topics)),
         *(("key", key), ("profile", profile)),
     ):

@@ -49,7 +49,7 @@ class Out:
         """JSON, on one line."""
         if hasattr(value, "json_value"):
             value = value.json_value()
-        text = _json.dumps(value, ensure_ascii=not _speaks_unicode())
+        text = _json.dumps(value, ensure_ascii=not speaks_unicode())
         sys.stdout.write(text.translate(_IN_JSON) + "\n")
 
     def line(self, text: str = "") -> None:
@@ -142,7 +142,8 @@ def _shortened(text: str) -> str:
     return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
 
 
-def _speaks_unicode() -> bool:
+def speaks_unicode() -> bool:
+    """Whether what is printed may hold any character."""
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 

@@ -1,0 +1,206 @@
+"""`prelabel train` and `prelabel trainings`: models learn from what people submitted."""
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import NotFound, Refused
+from .exits import DATA, Ended
+from .options import Json, Limit, Profile
+from .output import Out, clean, moment, progress
+from .session import meant, session
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..models_learning import Training, Version
+
+Named = Annotated[
+    str | None,
+    typer.Argument(help="The project; else PRELABEL_PROJECT, the profile's, or the only one.", metavar="[PROJECT]"),
+]
+OfModel = Annotated[
+    str | None, typer.Option("--model", "-m", help="The model; not needed where there is only one.", metavar="NAME")
+]
+LOOK_EVERY = 0.3
+JUDGED_WITHIN = 120.0
+"""Seconds from the end of a training until the gate has surely decided about it."""
+
+
+def train(
+    project: Named = None,
+    model: OfModel = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Wait until its version is judged.")] = False,
+    profile: Profile = None,
+    json: Json = False,
+) -> None:
+    """Train a model on what people have submitted so far.
+
+    Whether the version serves is decided by the gate: only if it is not worse than what serves. While another training
+    of the model is under way this one starts after it. The exit code is 1 if it came to no version.
+
+    \b
+    Example:
+      prelabel train mails --watch
+      prelabel train mails --model topics --json
+    """
+    out = Out(json=json)
+    with session(profile) as client:
+        where = meant(client, project)
+        name = the_model(client, where, model)
+        before = _newest(client, where, name)
+        asked = client.train(where, name)
+        if not watch:
+            if json:
+                out.value(asked)
+                return
+            if asked.training is None:
+                out.line(asked.why.sentence)
+            else:
+                out.fields(_shown(asked.training))
+                out.note(f"follow it: prelabel trainings {where}; its log: prelabel trainings --log {name}/NUMBER")
+            return
+        ended = _watched(out, client, asked.training or _later(out, client, where, name, before, asked.why.sentence))
+        version = _judged(client, ended)
+    if json:
+        out.value({**ended.json_value(), "judged": None if version is None else version.json_value()})
+    else:
+        out.fields({**_shown(ended), **_decided(version)})
+    if ended.state != "trained":
+        raise Ended(DATA)
+
+
+def trainings(
+    project: Named = None,
+    model: OfModel = None,
+    log: Annotated[str | None, typer.Option("--log", help="The log of one.", metavar="MODEL/NUMBER")] = None,
+    cancel: Annotated[str | None, typer.Option("--cancel", help="Cancel one.", metavar="MODEL/NUMBER")] = None,
+    limit: Limit = 20,
+    profile: Profile = None,
+    json: Json = False,
+) -> None:
+    """List trainings, newest first; show a log, cancel one.
+
+    \b
+    Example:
+      prelabel trainings mails
+      prelabel trainings mails --log topics/3
+      prelabel trainings mails --cancel topics/4
+    """
+    out = Out(json=json)
+    with session(profile) as client:
+        where = meant(client, project)
+        if cancel is not None:
+            found = [client.cancel_training(where, *one_of(cancel))]
+        elif log is not None:
+            for line in client.training_log(where, *one_of(log)):
+                if json:
+                    out.value(line)
+                else:
+                    out.line(f"{moment(line.at_ms)}  {clean(line.line)}")
+            return
+        else:
+            found = list(islice(client.trainings(where, model=model, limit=limit), limit))
+    if json:
+        for one in found:
+            out.value(one)
+        return
+    rows = (
+        (f"{t.model}/{t.number}", _state(t), moment(t.requested_ms), t.examples, t.version, t.detail or t.reason)
+        for t in found
+    )
+    out.rows(("training", "state", "requested", "examples", "version", "why"), rows, nothing="no trainings yet")
+
+
+def the_model(client: "Client", project: str, name: str | None) -> str:
+    """The model that is meant. Raises `Refused` where that is not clear."""
+    if name is not None:
+        return name
+    known = [str(one["name"]) for one in client.project(project).models]
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise Refused(f"the project {project} has no model")
+    raise Refused(f"which model? Say --model; there are {', '.join(known[:10])}")
+
+
+def one_of(text: str) -> tuple[str, int]:
+    """A training's model and number. Raises `Refused`."""
+    model, slash, number = text.rpartition("/")
+    if not slash or not number.isdecimal():
+        raise Refused(f"{text!r} is no training: say MODEL/NUMBER, as the list shows it")
+    return model.rpartition("/")[2], int(number)
+
+
+def _newest(client: "Client", project: str, model: str) -> int:
+    return max((one.number for one in client.trainings(project, model=model, limit=1)), default=0)
+
+
+def _later(out: Out, client: "Client", project: str, model: str, before: int, why: str) -> "Training":
+    """The training that follows the one that is under way."""
+    out.note(clean(why))
+    while True:
+        for one in client.trainings(project, model=model, limit=1):
+            if one.number > before:
+                return one
+        time.sleep(LOOK_EVERY)
+
+
+def _watched(out: Out, client: "Client", training: "Training") -> "Training":
+    with progress(quiet=out.json) as bar:
+        shown = bar.add_task(training.state, total=None, said="")
+        while not training.over:
+            time.sleep(LOOK_EVERY)
+            training = client.training(training.project, training.model, training.number)
+            now = training.progress
+            bar.update(
+                shown, description=_state(training), completed=now.step, total=now.steps or None, said=_said(now)
+            )
+    return training
+
+
+def _said(now: Any) -> str:
+    told = []
+    if now.loss is not None:
+        told.append(f"loss {now.loss:.3g}")
+    if now.score is not None:
+        told.append(f"score {now.score:.2f}")
+    if now.seconds_left is not None:
+        told.append(f"{now.seconds_left:.0f} s left")
+    return ", ".join(told)
+
+
+def _state(training: "Training") -> str:
+    return "cancelling" if training.cancelling else training.state
+
+
+def _judged(client: "Client", training: "Training") -> "Version | None":
+    """Its version with the gate's verdict; None where there is none, or the gate takes too long."""
+    if training.version is None:
+        return None
+    until = time.monotonic() + JUDGED_WITHIN
+    while time.monotonic() < until:
+        try:
+            return client.version(training.project, training.model, training.version)
+        except NotFound:
+            time.sleep(LOOK_EVERY)
+    return None
+
+
+def _shown(training: "Training") -> dict[str, Any]:
+    told: dict[str, Any] = {"training": training.training, "state": _state(training), "examples": training.examples}
+    told["held out"] = training.holdout
+    if training.started_ms and training.ended_ms:
+        told["seconds"] = (training.ended_ms - training.started_ms) / 1000
+    if training.reason:
+        told["why"] = training.detail or training.reason
+    return told
+
+
+def _decided(version: "Version | None") -> dict[str, Any]:
+    if version is None:
+        return {}
+    return {"version": version.version, "verdict": version.verdict.outcome, "said": version.verdict.text} | (
+        {"serves": version.state == "serving"}
+    )
