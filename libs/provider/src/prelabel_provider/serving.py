@@ -114,6 +114,16 @@ class Serving(Part):
         self._busy: set[Line] = set()
         self._untold: deque[AnyEvent] = deque()
 
+    @property
+    def loading(self) -> bool:
+        """Whether a version is being loaded beside what serves."""
+        return self._swap.turn.locked()
+
+    def given_up(self, line: Line) -> bool:
+        """Whether the version that a line's pointer names was refused, and is not tried again."""
+        state = self._state(line)
+        return not state.current and state.again is None and line not in self._busy
+
     # ------------------------------------------------------------------------------------------------------- running
 
     async def start(self) -> None:
