@@ -210,19 +210,17 @@ async def prelabel_here(
     )
     ready, stopping = asyncio.Event(), asyncio.Event()
 
+    kept = ModelsSettings(models=str(folder / "models"), models_cache=folder / "models-cache")
+
     def build(runtime: Runtime) -> Sequence[Service]:
         return [
             prelabel_ingestion.service.build(
                 runtime, IngestionSettings(inbound=dict(inbound), share=share or Share(), wait_seconds=60)
             ),
             prelabel_projection.service.build(runtime, ProjectionSettings(watch_seconds=0.1)),
-            prelabel_training.service.build(
-                runtime,
-                TrainingSettings(),
-                ModelsSettings(models=str(folder / "models"), models_cache=folder / "models-cache"),
-            ),
+            prelabel_training.service.build(runtime, TrainingSettings(), kept),
             prelabel_webhooks.service.build(runtime, webhooks or quick_webhooks()),
-            *(prelabel_provider.service.build(runtime, name, InferenceSettings()) for name in ("rules", "echo")),
+            *(prelabel_provider.service.build(runtime, name, InferenceSettings(), kept) for name in ("rules", "echo")),
         ]
 
     async def told(_: Runtime) -> None:

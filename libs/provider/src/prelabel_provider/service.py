@@ -26,11 +26,11 @@ from .worker import ModelWorker
 from .worth import Worth
 
 
-def build(runtime: Runtime, provider: str, settings: InferenceSettings) -> Service:
-    """One provider's inference."""
+def build(runtime: Runtime, provider: str, settings: InferenceSettings, kept: ModelsSettings | None = None) -> Service:
+    """One provider's inference. `kept`: where trained models are; None: where the environment says."""
     predictor, remote = _predictor(runtime, provider, settings)
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
-    serving = _serving(runtime, provider, settings, predictor, configs)
+    serving = _serving(runtime, provider, settings, kept or ModelsSettings(), predictor, configs)
     inference = Inference(
         provider,
         predictor,
@@ -72,6 +72,7 @@ def _serving(
     runtime: Runtime,
     provider: str,
     settings: InferenceSettings,
+    kept: ModelsSettings,
     predictor: Predictor,
     configs: Table[ConfigPublished],
 ) -> Serving | None:
@@ -81,7 +82,7 @@ def _serving(
     return Serving(
         runtime,
         Swap(predictor, settings.models, settings.canary_seconds),
-        ModelsSettings().store(runtime.random_bytes),
+        kept.store(runtime.random_bytes),
         configs,
         provider=provider,
         host=runtime.settings.instance or socket.gethostname(),
