@@ -40,6 +40,9 @@ class Operations:
     version = Once(_learning.version)
     promote = Once(_learning.promote)
     rollback = Once(_learning.rollback)
+    curve = Once(_learning.curve)
+    label_curves = Once(_learning.label_curves)
+    acceptance = Once(_learning.acceptance)
     quality = Once(_learning.quality)
     reject = Once(_learning.reject)
 

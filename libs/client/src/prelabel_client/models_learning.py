@@ -139,12 +139,9 @@ class Report(Result):
     macro_f1: Figure
     accuracy: dict[str, Figure] = {}
     labels: tuple[LabelFigures, ...] = ()
-
-    def by(self, metric: str) -> Figure:
-        """The figure that a metric names: of accuracy the lowest question's."""
-        if metric == "accuracy" and self.accuracy:
-            return min(self.accuracy.values(), key=lambda one: one.value if one.value is not None else 1.0)
-        return self.macro_f1 if metric == "macro_f1" else self.f1
+    overall: Figure = Figure()
+    """By the metric that the version was judged by."""
+    metric: str = ""
 
 
 class Version(Result):
@@ -166,6 +163,76 @@ class Version(Result):
     judged_ms: int
     report: Report | None = None
     """Of a version that was asked for by its name."""
+
+
+class CurvePoint(Result):
+    """A version: what it learned from, and how good it was."""
+
+    version: str
+    examples: int
+    score: float | None = None
+    """On the hold-out of the day it was judged."""
+    low: float | None = None
+    high: float | None = None
+    metric: str = ""
+    tasks: int = 0
+    """Of the hold-out."""
+    state: str
+    provisional: bool = False
+    outcome: str = ""
+    reason: str = ""
+
+    @property
+    def served(self) -> bool:
+        """It serves, or has served."""
+        return self.state in ("serving", "served")
+
+
+class Curve(Result):
+    """The learning curve of a model."""
+
+    model: str
+    metric: str | None = None
+    serving: str
+    points: tuple[CurvePoint, ...] = ()
+    """In the order in which they were trained."""
+
+
+class LabelPoint(Result):
+    """A label in one version."""
+
+    version: str
+    examples: int = 0
+    precision: Figure
+    recall: Figure
+    f1: Figure
+
+
+class LabelCurve(Result):
+    """A label over the versions."""
+
+    question: str
+    label: str
+    points: tuple[LabelPoint, ...] = ()
+
+
+class AcceptedShare(Result):
+    """What people made of a version's suggestions."""
+
+    model: str | None = None
+    provider: str | None = None
+    version: str | None = None
+    shown: int
+    accepted: int
+    corrected: int
+    rejected: int
+
+
+class Acceptance(Result):
+    """What people made of suggestions."""
+
+    versions: tuple[AcceptedShare, ...] = ()
+    providers: tuple[AcceptedShare, ...] = ()
 
 
 class Agreed(Result):

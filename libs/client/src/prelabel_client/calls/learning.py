@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from ..models_learning import AskedTraining, LogLine, Model, Quality, Serving, Training, Version
+from ..models_learning import (
+    Acceptance,
+    AskedTraining,
+    Curve,
+    LabelCurve,
+    LogLine,
+    Model,
+    Quality,
+    Serving,
+    Training,
+    Version,
+)
 from ..streams import Many, Page, pages
 from ..wire import Call, get, path, query, send
 
@@ -79,6 +90,22 @@ def rollback(
     body = {"reason": reason, **({"version": version} if version else {})}
     where = path("projects", project, "models", model, "rollback")
     return send("POST", where, Serving.of, body, headers=headers, repeatable=version is not None)
+
+
+def curve(project: str, model: str, *, limit: int = 100) -> Call[Curve]:
+    """The learning curve of a model: examples against score, by version."""
+    return get(path("projects", project, "models", model, "curve"), Curve.of, limit=limit)
+
+
+def label_curves(project: str, model: str, *, limit: int = 20) -> Call[tuple[LabelCurve, ...]]:
+    """How well each label was found by the newest versions."""
+    where = path("projects", project, "models", model, "labels")
+    return get(where, lambda found: tuple(LabelCurve.of(one) for one in found["labels"]), limit=limit)
+
+
+def acceptance(project: str) -> Call[Acceptance]:
+    """How often people took suggestions as they were, by version and by provider."""
+    return get(path("projects", project, "acceptance"), Acceptance.of)
 
 
 def quality(project: str) -> Call[Quality]:

@@ -1,28 +1,37 @@
 """`prelabel curve`: how good a model is, over what it learned from."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from .models import figure_of
-from .options import Json, Limit, Profile
+import typer
+
+from .models import interval
+from .options import Json, Profile
 from .output import Out, speaks_unicode
 from .plot import ASCII, Point, Signs, drawn
 from .session import meant, session
 from .train import Named, OfModel, the_model
 
 if TYPE_CHECKING:
-    from ..models_learning import Version
+    from ..client import Client
+    from ..models_learning import Acceptance, Curve, CurvePoint, LabelCurve
+
+WIDEST = 100
+"""Characters of a drawing."""
 
 
 def curve(
-    project: Named = None, model: OfModel = None, limit: Limit = 40, profile: Profile = None, json: Json = False
+    project: Named = None,
+    model: OfModel = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="At most so many versions.")] = 100,
+    profile: Profile = None,
+    json: Json = False,
 ) -> None:
     """Draw a model's learning curve.
 
-    It shows the scores of its versions over the examples they learned from.
-
-    A full point serves or has served, a hollow one was kept back; bars are 95 % intervals on the hold-out; the line
-    across is what served before any of them. Below it: how well each label is found, in the newest version and in the
-    one before. In a pipe it is a table.
+    It shows the scores of its versions over the examples they learned from. A full point serves or has served, a hollow
+    one was kept back; bars are 95 % intervals on the hold-out; the line across is what served before any of them. Below
+    it: how well each label is found, in the newest version and in the one before, and how often suggestions of each
+    version were accepted. In a pipe it is a table.
 
     \b
     Example:
@@ -33,64 +42,62 @@ def curve(
     with session(profile) as client:
         where = meant(client, project)
         name = the_model(client, where, model)
-        listed = list(client.versions(where, name, limit=limit))
-        versions = [client.version(where, name, one.version) for one in reversed(listed)]
+        found, labels = client.curve(where, name, limit=limit), client.label_curves(where, name)
+        accepted = client.acceptance(where)
+        before = _before(client, where, name, found)
     if json:
-        for one in versions:
-            out.value(one)
+        listed = [one.json_value() for one in labels]
+        shares = [one.json_value() for one in accepted.versions if one.model == name]
+        out.value({**found.json_value(), "labels": listed, "acceptance": shares, "before": before})
         return
-    if not versions:
+    if not found.points:
         out.note(f"no versions yet: prelabel train {where} --model {name}")
         return
-    if out.terminal:
-        _drawn(out, versions)
-        out.line()
-        _labels(out, versions)
+    if not out.terminal:
+        rows = ((p.examples, p.version, p.state, p.score, p.low, p.high) for p in found.points)
+        out.rows(("examples", "version", "state", "score", "low", "high"), rows)
         return
-    rows = ((v.examples, v.version, v.state, f.value, f.low, f.high) for v in versions for f in (figure_of(v),))
-    out.rows(("examples", "version", "state", "score", "low", "high"), rows)
+    _draw(out, found, before)
+    _tabulate(out, labels, accepted, name)
 
 
-def _drawn(out: Out, versions: "list[Version]") -> None:
-    points = [
-        Point(
-            x=one.examples,
-            value=figure.value,
-            low=figure.value if figure.low is None else figure.low,
-            high=figure.value if figure.high is None else figure.high,
-            filled=one.state in ("serving", "served"),
-        )
-        for one in versions
-        for figure in (figure_of(one),)
-        if figure.value is not None
-    ]
-    signs = Signs() if speaks_unicode() else ASCII
-    out.line(f"{versions[-1].verdict.metric or 'score'} on the hold-out")
-    width = min(out.console.width - 12, 100)
-    for line in drawn(points, width=width, level=_before(versions), signs=signs):
-        out.line(line)
-
-
-def _before(versions: "list[Version]") -> float | None:
+def _before(client: "Client", project: str, model: str, curve: "Curve") -> float | None:
     """What served before the first of them scored when that was judged."""
-    compared = versions[0].verdict.compared
+    if not curve.points:
+        return None
+    compared = client.version(project, model, curve.points[0].version).verdict.compared
     return None if compared is None else float(compared["serving"])
 
 
-def _labels(out: Out, versions: "list[Version]") -> None:
-    reports = [one.report for one in versions if one.report is not None]
-    if not reports:
-        return
-    older = {(one.question, one.label): one.f1.value for report in reports[-2:-1] for one in report.labels}
-    rows: list[tuple[Any, ...]] = [
-        (
-            one.label,
-            one.question,
-            one.f1.value,
-            older.get((one.question, one.label)),
-            one.precision.value,
-            one.recall.value,
-        )
-        for one in reports[-1].labels
-    ]
-    out.rows(("label", "question", "f1", "before", "precision", "recall"), rows)
+def _draw(out: Out, found: "Curve", before: float | None) -> None:
+    points = [_point(one, one.score) for one in found.points if one.score is not None and one.metric == found.metric]
+    signs = Signs() if speaks_unicode() else ASCII
+    out.line(f"{found.model}: {(found.metric or 'score').replace('_', ' ')} on the hold-out; {found.serving} serves")
+    for line in drawn(points, width=min(out.console.width - 12, WIDEST), level=before, signs=signs):
+        out.line(line)
+
+
+def _point(one: "CurvePoint", score: float) -> Point:
+    low, high = (score if end is None else end for end in (one.low, one.high))
+    return Point(one.examples, score, min(low, score), max(high, score), filled=one.served)
+
+
+def _tabulate(out: Out, labels: "tuple[LabelCurve, ...]", accepted: "Acceptance", model: str) -> None:
+    if any(one.points for one in labels):
+        out.line()
+        rows = (row for one in labels if (row := _row(one)))
+        out.rows(("label", "question", "f1", "interval", "before", "precision", "recall"), rows)
+    shares = [one for one in accepted.versions if one.model == model]
+    if shares:
+        out.line()
+        said = ((s.version, s.shown, f"{s.accepted / s.shown:.0%}", s.corrected, s.rejected) for s in shares if s.shown)
+        out.rows(("version", "suggestions", "accepted", "corrected", "rejected"), said)
+
+
+def _row(one: "LabelCurve") -> tuple[Any, ...] | None:
+    if not one.points:
+        return None
+    last = one.points[-1]
+    before = one.points[-2].f1.value if len(one.points) > 1 else None
+    figures = (last.f1.value, interval(last.f1.low, last.f1.high), before, last.precision.value, last.recall.value)
+    return one.label, one.question, *figures

@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..models_learning import Figure
 from .options import Json, Limit, Profile, Project
 from .output import Out, clean, moment
 from .session import meant, session
 from .train import Named, OfModel, the_model
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..models_learning import Model, Version
+    from ..models_learning import Curve, CurvePoint, Figure, Model, Version
 
 
 class _Listing(TyperGroup):
@@ -51,42 +49,42 @@ def list_(
     with session(profile) as client:
         where = meant(client, project)
         found = [one for one in client.models(where) if model in (None, one.name)]
-        versions = {one.name: list(_whole(client, where, one.name, limit)) for one in found}
+        versions = {one.name: list(client.versions(where, one.name, limit=limit)) for one in found}
+        curves = {one.name: client.curve(where, one.name, limit=limit) for one in found}
     if json:
         for one in found:
-            out.value({**one.json_value(), "versions": [version.json_value() for version in versions[one.name]]})
+            listed = [version.json_value() for version in versions[one.name]]
+            out.value({**one.json_value(), "versions": listed, "curve": curves[one.name].json_value()})
         return
-    rows = (row for one in found for row in _rows(one, versions[one.name]))
+    rows = (row for one in found for row in _rows(one, versions[one.name], curves[one.name]))
     out.rows(("version", "model", "state", "examples", "score", "interval", "why"), rows, nothing="no models yet")
 
 
-def _whole(client: "Client", project: str, model: str, limit: int) -> "list[Version]":
-    """The newest versions of a model with their reports."""
-    return [client.version(project, model, one.version) for one in client.versions(project, model, limit=limit)]
-
-
-def _rows(model: "Model", versions: "list[Version]") -> list[tuple[Any, ...]]:
-    serving = model.serving
+def _rows(model: "Model", versions: "list[Version]", curve: "Curve") -> list[tuple[Any, ...]]:
+    points = {one.version: one for one in curve.points}
     rows: list[tuple[Any, ...]] = [
-        (one.version, model.name, one.state, one.examples, *_score(one), one.refused or one.verdict.text)
+        (one.version, model.name, one.state, one.examples, *_score(one, points.get(one.version)), why(one))
         for one in versions
     ]
-    if serving.version == "settings":
+    if model.serving.version == "settings":
         rows.append(("settings", model.name, "serving", "", "", "", f"{model.provider}, as its settings say"))
     return rows
 
 
-def _score(version: "Version") -> tuple[float | None, str]:
-    figure = figure_of(version)
-    interval = "" if figure.low is None or figure.high is None else f"{figure.low:.2f}-{figure.high:.2f}"
-    return figure.value, interval
+def _score(version: "Version", point: "CurvePoint | None") -> tuple[float | None, str]:
+    if point is None or point.score is None:
+        return version.verdict.score, ""
+    return point.score, interval(point.low, point.high)
 
 
-def figure_of(version: "Version") -> Figure:
-    """The score that a version is judged by, with its interval where there was a hold-out."""
-    if version.report is not None:
-        return version.report.by(version.verdict.metric)
-    return Figure(value=version.verdict.score)
+def why(version: "Version") -> str:
+    """What was decided about a version, in a sentence."""
+    return version.refused or version.verdict.text
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval's ends; nothing where there is none."""
+    return "" if low is None or high is None else f"{low:.2f}-{high:.2f}"
 
 
 @models.command()
@@ -111,7 +109,7 @@ def show(
             "version": found.version,
             "state": found.state,
             "verdict": f"{found.verdict.outcome} ({found.verdict.reason})",
-            "why": found.refused or found.verdict.text,
+            "why": why(found),
             "training": found.training,
             "examples": found.examples,
             "judged": moment(found.judged_ms),
@@ -126,11 +124,11 @@ def show(
         out.rows(("label", "question", "precision", "recall", "f1"), rows)
 
 
-def _of(figure: Figure) -> str:
+def _of(figure: "Figure") -> str:
     if figure.value is None:
         return ""
-    interval = "" if figure.low is None or figure.high is None else f" ({figure.low:.2f}-{figure.high:.2f})"
-    return f"{figure.value:.2f}{interval}"
+    between = interval(figure.low, figure.high)
+    return f"{figure.value:.2f} ({between})" if between else f"{figure.value:.2f}"
 
 
 @models.command()
