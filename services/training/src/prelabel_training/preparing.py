@@ -46,6 +46,14 @@ class _Written:
     left_out: Counter[str]
 
 
+StillOurs = Callable[[], Awaitable[bool]]
+"""Whether it is still ours to prepare a training: asked before anything of it is put where others find it."""
+
+
+class _NotOurs(Exception):
+    """Another has taken it up."""
+
+
 class Preparing:
     """Prepares trainings."""
 
@@ -71,7 +79,7 @@ class Preparing:
         self.trainings = Trainings(store.documents, clock)
 
     async def request(
-        self, row: ProjectChanged, model: ModelSpec, training: Training, still_ours: Callable[[], Awaitable[bool]]
+        self, row: ProjectChanged, model: ModelSpec, training: Training, still_ours: StillOurs
     ) -> TrainingRecord | None:
         """The record of a training, written if there is none yet. None: it was taken from us meanwhile."""
         project = row.project
@@ -79,8 +87,9 @@ class Preparing:
         if found is not None:
             return found
         share = await self._shares.settle(project)
-        written = await self._write(project, model, training, share)
-        if not await still_ours():
+        try:
+            written = await self._write(project, model, training, share, still_ours)
+        except _NotOurs:
             return None
         record = await self._record(row, model, training, written)
         requested = await self.trainings.request(record)
@@ -111,13 +120,15 @@ class Preparing:
 
     # -------------------------------------------------------------------------------------------------------- files
 
-    async def _write(self, project: Project, model: ModelSpec, training: Training, share: float) -> _Written:
+    async def _write(
+        self, project: Project, model: ModelSpec, training: Training, share: float, still_ours: StillOurs
+    ) -> _Written:
         """The files. Nobody of this process writes annotations meanwhile; if one of another does, again."""
         lens = Lens.of(project, model)
         async with self._hearing.still(project.id):
             for last in (*[False] * (_TRIES - 1), True):
                 before = await self._hearing.position(project.id)
-                written = await self._files(project, lens, model.name, training.number, share)
+                written = await self._files(project, lens, model.name, training.number, share, still_ours)
                 after = await self._hearing.position(project.id)
                 if before == after and before.settled:
                     written.cut = max(written.cut, before.done)
@@ -128,14 +139,18 @@ class Preparing:
                     )
         return written
 
-    async def _files(self, project: Project, lens: Lens, model: str, number: int, share: float) -> _Written:
+    async def _files(
+        self, project: Project, lens: Lens, model: str, number: int, share: float, still_ours: StillOurs
+    ) -> _Written:
         workspace = self._workspaces.of(project.id, model, number)
         examples = _Written([], 0, -1, Counter())
-        await workspace.write(EXAMPLES, self._lines(project.id, lens, share, held_out=False, written=examples))
+        lines = self._lines(project.id, lens, share, held_out=False, written=examples)
+        await workspace.write(EXAMPLES, _ending(lines, still_ours))
         holdout = _Written([], 0, -1, Counter())
-        examples.holdout = await workspace.write(
-            HOLDOUT, self._lines(project.id, lens, share, held_out=True, written=holdout)
-        )
+        lines = self._lines(project.id, lens, share, held_out=True, written=holdout)
+        examples.holdout = await workspace.write(HOLDOUT, _ending(lines, still_ours))
+        if not await still_ours():
+            raise _NotOurs
         return examples
 
     async def _lines(
@@ -194,10 +209,19 @@ class Preparing:
             requested_ms=training.requested_ms,
         )
         left = ", ".join(f"{count} {reason}" for reason, count in sorted(written.left_out.items()))
-        lines = [
-            f"{training.reason}: {record.examples} examples up to annotation {record.cut}, {record.holdout} held out"
-        ]
-        return record.told(training.requested_ms, *lines, *([f"left out: {left}"] if left else []))
+        lines = (
+            f"asked for ({training.reason}): {record.examples} examples up to annotation {record.cut}",
+            f"held out: {record.holdout}; left out: {left or 'none'}",
+        )
+        return record.told(training.requested_ms, *lines)
+
+
+async def _ending(lines: AsyncIterator[ExampleLine], still_ours: StillOurs) -> AsyncIterator[ExampleLine]:
+    """The lines, and then whether they may be put where the others' are. Raises `_NotOurs`."""
+    async for line in lines:
+        yield line
+    if not await still_ours():
+        raise _NotOurs
 
 
 def seed_of(training: str) -> int:
