@@ -258,7 +258,7 @@ class Scene:
             store=self.store,
             versions=Versions(documents),
             registry=self.registry(seam),
-            reevaluations=Reevaluations(documents),
+            reevaluations=Reevaluations(documents, Trainings(documents, self.clock)),
             projects=self.projects,
             clock=self.clock,
         )

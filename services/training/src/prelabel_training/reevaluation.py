@@ -12,7 +12,7 @@ import orjson
 from prelabel_contract import names
 from prelabel_contract.events import AnyEvent, TrainingRequested, event
 from prelabel_provider.trainings import KIND as TRAINING
-from prelabel_provider.trainings import UNENDED, TrainingRecord, TrainingState, key_of
+from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState, key_of
 from prelabel_runtime.store.documents import Documents
 
 from .registry import SOURCE, Serving
@@ -28,6 +28,7 @@ class Reevaluations:
     """Asks for evaluations anew. Each step bears repetition."""
 
     documents: Documents
+    trainings: Trainings
 
     async def ask(self, record: TrainingRecord, serving: Serving) -> AnyEvent | None:
         """The event that asks for it, after it was written down. None: it was asked for often enough."""
@@ -52,7 +53,7 @@ class Reevaluations:
 
     async def _reopen(self, record: TrainingRecord, serving: Serving) -> None:
         key = key_of(record.project, record.model, record.number)
-        await self.documents.put(UNENDED, f"{record.provider}/{key}", "{}", expected=0)
+        await self.trainings.owe(record)  # first: who was told to look finds it
         for _ in range(_ATTEMPTS):
             found = await self.documents.get(TRAINING, key)
             if found is None:
@@ -67,6 +68,7 @@ class Reevaluations:
                 serving_epoch=serving.epoch,
                 holder="",
                 lease_until_ms=0,
+                tries=0,
                 fence=stored.fence + 1,
                 ended_ms=None,
             )

@@ -56,7 +56,7 @@ def wired(
         store=runtime.store,
         versions=versions,
         registry=registry,
-        reevaluations=Reevaluations(documents),
+        reevaluations=Reevaluations(documents, trainings),
         projects=projects,
         clock=clock,
     )

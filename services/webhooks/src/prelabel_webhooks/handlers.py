@@ -13,6 +13,10 @@ from prelabel_contract.events import (
     AnnotationSubmitted,
     AnnotationUpdated,
     EventData,
+    ModelPromoted,
+    ModelRejected,
+    ModelRolledBack,
+    ModelTrained,
     PredictionCreated,
     PredictionDeleted,
     PredictionFailed,
@@ -30,6 +34,7 @@ from prelabel_contract.events import (
     TaskAccepted,
     TaskDeleted,
     TaskRejected,
+    TrainingFailed,
 )
 from prelabel_runtime.bus.base import Partition, Record
 
@@ -39,11 +44,12 @@ TOLD: tuple[type[EventData], ...] = (
     *(AnnotationSubmitted, AnnotationUpdated, AnnotationDeleted),
     *(SuggestionAccepted, SuggestionCorrected, SuggestionRejected),
     *(RunCreated, RunProgressed, RunCompleted, RunFailed, RunCancelled),
+    *(ModelTrained, ModelPromoted, ModelRejected, ModelRolledBack, TrainingFailed),
     SubscriptionDisabled,
 )
 """What subscribers are told. A type is named as in the log, without `prelabel.` and its version."""
 
-TOPICS = (names.TASKS, names.PREDICTIONS, names.ANNOTATIONS, names.RUNS, names.AUDIT)
+TOPICS = (names.TASKS, names.PREDICTIONS, names.ANNOTATIONS, names.RUNS, names.LEARNING, names.AUDIT)
 """Where that is written."""
 
 TEST = "webhook.test"
@@ -63,6 +69,7 @@ _THIN = frozenset(
     (
         *("project", "task", "id", "request", "run", "line", "revision", "model", "version", "by"),
         *("annotation", "annotator", "reason", "outcome", "subscription", "state"),
+        *("training", "epoch", "provisional"),
     )
 )
 """What a thin payload keeps: what an event is about, and how it ended."""
