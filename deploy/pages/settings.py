@@ -8,8 +8,10 @@ from prelabel_inference_huggingface.settings import HuggingFaceLimits
 from prelabel_inference_sklearn.settings import SklearnLimits
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
+from prelabel_provider.models_settings import ModelsSettings
 from prelabel_provider.remote.settings import RemoteSettings
 from prelabel_provider.settings import InferenceSettings
+from prelabel_provider.training_settings import TrainerRoleSettings
 from prelabel_runtime.credentials import KafkaCredentials, MongoCredentials
 from prelabel_runtime.egress_policy import EgressSettings
 from prelabel_runtime.http.limits import LimitsSettings
@@ -29,7 +31,9 @@ CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("The API's limits", LimitsSettings),
     ("Ingestion", IngestionSettings),
     ("Projection", ProjectionSettings),
+    ("Models, of every process that trains, judges or serves them", ModelsSettings),
     ("Inference, of any provider", InferenceSettings),
+    ("Trainers, of any provider", TrainerRoleSettings),
     ("Inference, of providers whose models are called", RemoteSettings),
     ("The provider huggingface", HuggingFaceLimits),
     ("The provider sklearn", SklearnLimits),

@@ -13,6 +13,7 @@ import prelabel_projection.service
 import prelabel_projection.settings
 import prelabel_provider.service
 import prelabel_provider.settings
+import prelabel_provider.training
 import prelabel_training.service
 import prelabel_training.settings
 import prelabel_webhooks.service
@@ -23,6 +24,7 @@ from prelabel_ingestion.settings import IngestionSettings, Source
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.models_settings import ModelsSettings
 from prelabel_provider.settings import InferenceSettings
+from prelabel_provider.training_settings import TrainerRoleSettings
 from prelabel_runtime.bus.base import Reader
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
@@ -46,6 +48,9 @@ BUILD: Mapping[str, Callable[[Runtime], Service]] = {
     "training": lambda runtime: prelabel_training.service.build(runtime, TrainingSettings(), ModelsSettings()),
     "webhooks": lambda runtime: prelabel_webhooks.service.build(runtime, WebhooksSettings(keys=(SecretStr(KEY),))),
     "inference-echo": lambda runtime: prelabel_provider.service.build(runtime, "echo", InferenceSettings()),
+    "trainer-echo": lambda runtime: prelabel_provider.training.build(
+        runtime, "echo", TrainerRoleSettings(), InferenceSettings(), ModelsSettings()
+    ),
 }
 
 
@@ -73,7 +78,7 @@ def built(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Service,
 def test_every_service_has_a_row() -> None:
     services = Path(__file__).parents[2] / "services"
     there = {path.name for path in services.iterdir() if (path / "pyproject.toml").exists()} - WITHOUT_A_BUS
-    assert there | {"inference-echo"} == set(BUILD)
+    assert there | {"inference-echo", "trainer-echo"} == set(BUILD)
     assert set(BUILD) | {"upstream-crm"} == set(ROWS)
 
 

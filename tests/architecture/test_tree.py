@@ -30,10 +30,13 @@ def test_every_service_has_the_same_files(folder: Path) -> None:
 @pytest.mark.parametrize("folder", PROVIDERS, ids=lambda f: f.name)
 def test_a_provider_is_one_folder_named_as_its_entry_point_with_a_conformance_test(folder: Path) -> None:
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    ((group, points),) = project["entry-points"].items()
-    assert group in ("prelabel.providers", "prelabel.remote_providers")
-    assert list(points) == [folder.name]
-    assert folder.name in {point.name for point in entry_points(group=group)}
+    groups = project["entry-points"]
+    assert len({"prelabel.providers", "prelabel.remote_providers"} & set(groups)) == 1
+    assert set(groups) <= {"prelabel.providers", "prelabel.remote_providers", "prelabel.trainers"}
+    for group, points in groups.items():
+        assert list(points) == [folder.name]
+        assert folder.name in {point.name for point in entry_points(group=group)}
+    assert ("prelabel.trainers" in groups) == (package_of(folder) / "trainer.py").exists()
     assert {"provider.py", "settings.py", "__main__.py"} <= {p.name for p in package_of(folder).glob("*.py")}
     assert (folder / "tests" / "test_conformance.py").exists()
 

@@ -1,10 +1,18 @@
 """Which providers there are, and whose interpreter runs them. Nothing of a provider is imported here."""
 
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from .base import ENTRY_POINTS, REMOTE_ENTRY_POINTS
+from .trainer import ENTRY_POINTS as TRAINERS
+
+_ASK = (
+    "import sys; from importlib.metadata import entry_points; "
+    f"sys.exit(0 if list(entry_points(group={TRAINERS!r}, name=sys.argv[1])) else 3)"
+)
+_ASK_SECONDS = 60.0
 
 
 class UnknownProvider(Exception):
@@ -30,6 +38,16 @@ class Catalog:
     def names(self) -> tuple[str, ...]:
         """Every provider, in alphabetical order."""
         return tuple(sorted(self._here | self._environments.keys()))
+
+    def trains(self, provider: str) -> bool:
+        """Whether a provider's interpreter has a trainer for it. Asks another interpreter by starting it."""
+        if (path := self._environments.get(provider)) is None:
+            return bool(entry_points(group=TRAINERS, name=provider))
+        try:
+            asked = subprocess.run([path, "-c", _ASK, provider], capture_output=True, timeout=_ASK_SECONDS, check=False)  # noqa: S603
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return asked.returncode == 0
 
     def remote(self, provider: str) -> EntryPoint | None:
         """Where the class of a provider is whose models are called from here; None for one with a worker."""

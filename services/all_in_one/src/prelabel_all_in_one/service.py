@@ -8,6 +8,8 @@ import prelabel_projection.service
 import prelabel_projection.settings
 import prelabel_provider.service
 import prelabel_provider.settings
+import prelabel_provider.training
+import prelabel_provider.training_settings
 import prelabel_training.service
 import prelabel_training.settings
 import prelabel_webhooks.service
@@ -21,9 +23,14 @@ from .settings import WEBHOOK_KEYS, AllInOneSettings
 
 
 def build(runtime: Runtime, settings: AllInOneSettings) -> Sequence[Service]:
-    """Every service with its own settings, and every provider that is asked for. Raises `Refused`."""
+    """Every service with its own settings, and every provider that is asked for, with its trainer where it has one.
+
+    Raises `Refused`.
+    """
     inference = prelabel_provider.settings.InferenceSettings()
-    providers = settings.providers or Catalog(inference.environments).names
+    catalog = Catalog(inference.environments)
+    providers = settings.providers or catalog.names
+    trainer = prelabel_provider.training_settings.TrainerRoleSettings()
     webhooks = WebhooksSettings()
     if not webhooks.keys and webhooks.keys_file is None:
         webhooks = WebhooksSettings(keys_file=settings.data / WEBHOOK_KEYS)
@@ -35,7 +42,15 @@ def build(runtime: Runtime, settings: AllInOneSettings) -> Sequence[Service]:
                 runtime, prelabel_training.settings.TrainingSettings(), settings.models_kept()
             ),
             prelabel_webhooks.service.build(runtime, webhooks),
-            *(prelabel_provider.service.build(runtime, provider, inference) for provider in providers),
+            *(
+                prelabel_provider.service.build(runtime, provider, inference, settings.models_kept())
+                for provider in providers
+            ),
+            *(
+                prelabel_provider.training.build(runtime, provider, trainer, inference, settings.models_kept())
+                for provider in providers
+                if catalog.trains(provider)
+            ),
         ]
     except UnknownProvider as error:
         raise Refused(f"PRELABEL_PROVIDERS: {error}") from error

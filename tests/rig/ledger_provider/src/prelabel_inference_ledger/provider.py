@@ -42,6 +42,8 @@ class LedgerProvider(Provider[LedgerSettings]):
         except (OSError, ValueError) as error:
             raise BadSettings(f"path: {type(error).__name__}") from error
         _work(settings.load_seconds)
+        while settings.load_after is not None and not os.path.exists(settings.load_after):
+            time.sleep(0.01)
         if settings.die_on_load:
             os.abort()
         path = settings.ledger or os.environ.get(LEDGER)
@@ -53,11 +55,10 @@ class LedgerProvider(Provider[LedgerSettings]):
 
     def describe(self) -> Description:
         """The package's version, and a hash of what it says."""
-        said = content_hash([self._settings.label, self._settings.choice])
-        labels = {
-            "span": (self._settings.label,),
-            "choice": (self._settings.choice,) if self._settings.choice else (),
-        }
+        settings = self._settings
+        said = content_hash([settings.label, settings.choice, *([settings.words] if settings.words else [])])
+        choices = {*settings.words.values(), *((settings.choice,) if settings.choice else ())}
+        labels = {"span": (settings.label,), "choice": tuple(sorted(choices))}
         return Description(f"ledger-{version('prelabel-inference-ledger')}+{said[:16]}", self.kinds, labels)
 
     def predict(self, batch: Sequence[Input]) -> list[Prediction]:
@@ -93,12 +94,14 @@ class LedgerProvider(Provider[LedgerSettings]):
         if _has(one, settings.fail_on):
             return Failed("told", "the text says so")
         regions: list[Region] = []
+        choice = settings.choice
         if words := text.split():
+            choice = settings.words.get(words[0], choice)
             start = text.index(words[0])
             end = start + len(words[0])
             regions.append(Span(start=start, end=end, labels=(settings.label,), text=text[start:end]))
-        if settings.choice:
-            regions.append(Choice(labels=(settings.choice,), score=0.5))
+        if choice:
+            regions.append(Choice(labels=(choice,), score=0.5))
         return Predicted(tuple(regions))
 
 

@@ -19,11 +19,15 @@ class LedgerSettings(ProviderSettings):
     """The folder of a trained version: the settings in its `ledger.json` go before those here."""
     load_seconds: Annotated[float, Field(ge=0)] = 0.0
     """That loading takes, of which the processor works as much as it gets."""
+    load_after: str | None = None
+    """A file: loading waits until it exists."""
     seconds_per_task: Annotated[float, Field(ge=0)] = 0.0
     label: str = "FIRST"
     """Of the span on the first word."""
     choice: str | None = "seen"
     """The label of the choice; null: none is given."""
+    words: dict[str, str] = Field(default_factory=dict)
+    """The choice's label by the text's first word, where it is another than `choice`."""
     abort_on: Marker = None
     """The process aborts, natively (SIGABRT)."""
     crash_on: Marker = None

@@ -1,0 +1,82 @@
+"""What a model says about the hold-out: in a process of its own, aligned as inference aligns it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from prelabel_contract.names import Lane
+from prelabel_contract.projects import ModelSpec, Project, Question
+from pydantic import JsonValue
+
+from .align import Aligner
+from .base import Failed, Input
+from .predictor import key_of
+from .uncertainty import uncertainty
+from .worker import ModelWorker, WorkerLimits
+from .workspace import AnswerLine, ExampleLine
+
+RECORDS = 256
+"""Tasks that are asked about at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Asks models of one project's configuration."""
+
+    provider: str
+    python: str
+    limits: WorkerLimits
+    nice: int
+    project: Project
+    model: ModelSpec
+
+    async def answers(
+        self, settings: Mapping[str, JsonValue], tasks: AsyncIterator[ExampleLine]
+    ) -> AsyncIterator[AnswerLine]:
+        """What the model with these settings says about tasks, in their order.
+
+        Raises `BadSettings` and `CannotStart` before the first one.
+        """
+        worker = ModelWorker(self.provider, python=self.python, limits=self.limits)
+        try:
+            await worker.start()
+            with suppress(OSError):  # it stands back as the training did
+                os.setpriority(os.PRIO_PROCESS, worker.pid or 0, self.nice)
+            kinds = (await worker.load(settings)).kinds
+            aligner, field = Aligner(self.project, self.model), self._field(kinds)
+            async for some in _portions(tasks):
+                inputs = [Input(one.task, one.data, field) for one in some]
+                said = await worker.predict_each(key_of(settings), inputs, Lane.BULK)
+                for one, answer in zip(some, said, strict=True):
+                    yield _line(aligner, one, answer)
+        finally:
+            await asyncio.shield(worker.stop(grace=1.0))
+
+    async def nothing(self, tasks: AsyncIterator[ExampleLine]) -> AsyncIterator[AnswerLine]:
+        """The answers of a model that is not to be had: none about any task."""
+        async for one in tasks:
+            yield AnswerLine(task=one.task, regions=None)
+
+    def _field(self, kinds: frozenset[str]) -> str:
+        asked: Sequence[Question] = self.project.questions_of(self.model)
+        return next((question.field for question in asked if question.kind in kinds), asked[0].field)
+
+
+def _line(aligner: Aligner, task: ExampleLine, said: bytes | Failed) -> AnswerLine:
+    if isinstance(said, Failed):
+        return AnswerLine(task=task.task, regions=None)
+    regions = aligner.align(task.data, said).regions
+    return AnswerLine(task=task.task, regions=regions, uncertainty=uncertainty(regions))
+
+
+async def _portions(tasks: AsyncIterator[ExampleLine]) -> AsyncIterator[list[ExampleLine]]:
+    some: list[ExampleLine] = []
+    async for one in tasks:
+        some.append(one)
+        if len(some) >= RECORDS:
+            yield some
+            some = []
+    if some:
+        yield some

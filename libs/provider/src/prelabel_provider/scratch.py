@@ -1,0 +1,44 @@
+"""Folders for one training each: what a killed process left in one goes with the next that is made.
+
+They hold tasks' data, which must not outlive a training by long. Whoever uses one holds a lock on it, which the kernel
+lets go of however a process ends.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PREFIX = "prelabel-training-"
+_LOCK = "lock"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """An empty folder of ours alone, gone afterwards."""
+    _clear()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        inside = folder / "work"
+        inside.mkdir(mode=0o700)
+        yield inside
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _clear() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # somebody's, or gone meanwhile
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -1,0 +1,282 @@
+"""What is done for one held training: its model is trained and published, then the hold-out is answered.
+
+Each step begins where the record says that the last one ended, so whoever takes up a training goes on with it. What a
+step needs and cannot reach (model store, workspace, topics) is waited for, under the lease.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from prelabel_contract.events import ConfigPublished
+from prelabel_contract.projects import ModelSpec, Project
+from prelabel_runtime import log
+from prelabel_runtime.clock import Clock
+from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.metrics import Metrics
+from prelabel_runtime.tables import Table
+from pydantic import JsonValue
+
+from .base import BadSettings
+from .evaluation import Evaluation
+from .held import Held
+from .manifest import ArtifactRefused, Rules
+from .models import Models, Origin
+from .predictor import CannotLoad, CannotStart
+from .scratch import scratch
+from .training_process import Gone, Launch, TrainingProcess, trained
+from .training_settings import TrainerRoleSettings
+from .training_words import JobFile, Known, Made, Refused, Stepped
+from .trainings import TrainingProgress, TrainingRecord, TrainingState, version_name
+from .worker import WorkerLimits
+from .workspace import CANDIDATE, EXAMPLES, HOLDOUT, SERVING, Workspace, Workspaces
+
+T = TypeVar("T")
+_log = log.get("prelabel.training")
+_AGAIN_SECONDS = 1.0
+"""Until what does not answer is asked again."""
+
+
+class GivenUp(Exception):
+    """There is no version, and there will be none on another try."""
+
+    def __init__(self, state: TrainingState, reason: str, detail: str) -> None:
+        """`state`: failed or refused. `reason`: a word for machines. `detail`: a sentence for people."""
+        super().__init__(detail)
+        self.state = state
+        self.reason = reason
+        self.detail = detail
+
+
+def _failed(reason: str, detail: str) -> GivenUp:
+    return GivenUp(TrainingState.FAILED, reason, detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a training's configuration says."""
+
+    project: Project
+    model: ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Everything that training looks at."""
+
+    provider: str
+    python: str
+    settings: TrainerRoleSettings
+    limits: WorkerLimits
+    """Of the processes that answer the hold-out."""
+    models: Models
+    workspaces: Workspaces
+    configs: Table[ConfigPublished]
+    clock: Clock
+    metrics: Metrics
+    on_step: Callable[[Held, TrainingProgress], None] = field(default=lambda held, progress: None)
+
+    async def done(self, held: Held, known: Known) -> TrainingRecord:
+        """Do what is left to do of a training, and write its end. Raises `GivenUp`, `Lost` and `Cancelled`."""
+        if held.record.tries > self.settings.attempts:
+            begun = held.record.tries - 1
+            raise _failed("crashed", f"whoever was at it ended {begun} times before it was done: killed, or crashed")
+        asked = await self._asked(held.record)
+        rules = Rules(self.provider, frozenset(known.writes))
+        if held.record.artifact is None:
+            await self._train(held, asked, known, rules)
+        await self._evaluate(held, asked, known, rules)
+        return await held.end(TrainingState.TRAINED)
+
+    async def _asked(self, record: TrainingRecord) -> Asked:
+        config = await self._patiently(lambda: self.configs.find(record.config))
+        if config is None:
+            raise _failed("unknown_config", "the project's configuration that it was asked for is not known")
+        model = config.project.model(record.model)
+        if model is None or model.provider != record.provider:
+            raise _failed("unknown_model", f"the project has no model {record.model!r} of {record.provider}")
+        return Asked(config.project, model)
+
+    # ------------------------------------------------------------------------------------------------------ training
+
+    async def _train(self, held: Held, asked: Asked, known: Known, rules: Rules) -> None:
+        with scratch() as folder:
+            job = await self._job(held, asked, rules, folder)
+            made = await self._made(held, job, folder)
+            origin = Origin(held.record.seed, held.record.fingerprint, made.libraries)
+            artifact = await self._published(Path(job.folder), made, origin, rules)
+        held.note(f"published as {artifact[:12]}: {len(made.files)} files")
+        await held.settled(
+            state=TrainingState.EVALUATING,
+            artifact=artifact,
+            version=version_name(held.record.number, artifact),
+            metrics={name: value for name, value in made.metrics.items() if value is not None},
+            libraries=made.libraries,
+            package=known.package,
+            tries=1,
+        )
+
+    async def _job(self, held: Held, asked: Asked, rules: Rules, folder: Path) -> JobFile:
+        record, workspace = held.record, self._workspace(held.record)
+        if record.fence == 1:
+            record = await held.settled(threads=self.settings.threads)  # whoever goes on uses as many
+        examples = folder / EXAMPLES.name
+        try:
+            await self._patiently(lambda: workspace.download(EXAMPLES, examples))
+        except FileNotFoundError:
+            raise _failed("no_examples", "its examples are not there any more") from None
+        base = await self._base(record, rules)
+        return JobFile(
+            examples=str(examples),
+            label_set=asked.project.questions_of(asked.model),
+            folder=str(folder / "artifact"),
+            seed=record.seed,
+            settings=record.settings,
+            base=None if base is None else str(base),
+            base_settings=dict(asked.model.settings) if base is None and record.start != "blank" else None,
+            threads=record.threads,
+        )
+
+    async def _base(self, record: TrainingRecord, rules: Rules) -> Path | None:
+        if record.base is None:
+            return None
+        artifact = record.base
+        try:
+            return await self._patiently(lambda: self.models.fetch(artifact, rules))
+        except ArtifactRefused as error:
+            raise _failed("base", f"what it is to go on from cannot be had: {error.detail}") from error
+
+    async def _made(self, held: Held, job: JobFile, folder: Path) -> Made:
+        """What the trainer made, in as many attempts as it takes. Raises `GivenUp`."""
+        while True:
+            said = await self._attempt(held, job, folder)
+            match said:
+                case Made():
+                    return said
+                case Refused():
+                    raise GivenUp(TrainingState.REFUSED, said.reason, said.detail)
+                case Gone(reason="crashed") if held.record.tries < self.settings.attempts:
+                    held.note(f"attempt {held.record.attempt}: {said.detail}; it is begun anew")
+                    await held.settled(attempt=held.record.attempt + 1, tries=held.record.tries + 1)
+                case Gone():
+                    raise _failed(said.reason, said.detail)
+
+    async def _attempt(self, held: Held, job: JobFile, folder: Path) -> Made | Refused | Gone:
+        await asyncio.to_thread(_emptied, folder, job)
+        record = held.record
+        launch = self.launch(record)
+        held.note(f"attempt {record.attempt}: training with seed {record.seed}")
+        self.metrics.trainer_attempts.labels(self.provider).inc()
+        began = self.clock.monotonic()
+
+        def stepped(said: Stepped) -> None:
+            progress = TrainingProgress(**{name: getattr(said, name) for name in said.__struct_fields__})
+            held.progressed(progress)
+            self.on_step(held, progress)
+
+        try:
+            async with TrainingProcess.begun(launch, folder / "job.json", held.until) as process:
+                _log.info("training begins", training=record.training, attempt=record.attempt, pid=process.pid)
+                with held.telling(process.may_go_on):
+                    await process.known()
+                    return await trained(process, stepped, record.time_seconds)
+        except Gone as error:
+            return error
+        finally:
+            self.metrics.trainer_seconds.labels(self.provider).observe(self.clock.monotonic() - began)
+
+    def launch(self, record: TrainingRecord | None = None) -> Launch:
+        """How a process is started: for a training, or to be introduced."""
+        memory = None if record is None else record.memory_mib or self.settings.memory_mib
+        return Launch(
+            provider=self.provider,
+            python=self.python,
+            threads=1 if record is None else record.threads,
+            memory_mib=memory,
+            nice=self.settings.nice,
+            start_seconds=self.settings.start_seconds,
+        )
+
+    async def _published(self, folder: Path, made: Made, origin: Origin, rules: Rules) -> str:
+        try:
+            return await self._patiently(lambda: self.models.publish(folder, made.files, origin, rules))
+        except ArtifactRefused as error:
+            raise _failed(error.reason, f"its files are refused: {error.detail}") from error
+
+    # ---------------------------------------------------------------------------------------------------- evaluating
+
+    async def _evaluate(self, held: Held, asked: Asked, known: Known, rules: Rules) -> None:
+        record, sources = held.record, frozenset(known.sources)
+        workspace = self._workspace(record)
+        evaluation = Evaluation(self.provider, self.python, self.limits, self.settings.nice, asked.project, asked.model)
+        assert record.artifact is not None  # noqa: S101 - it was published
+        try:
+            settings = await self._settings_of(record.artifact, asked.model, sources, rules)
+            count = await self._patiently(
+                lambda: workspace.write(CANDIDATE, evaluation.answers(settings, workspace.read(HOLDOUT)))
+            )
+        except FileNotFoundError:
+            raise _failed("no_holdout", "its hold-out is not there any more") from None
+        except (ArtifactRefused, BadSettings, CannotLoad) as error:
+            raise _failed("unloadable", f"the version that was made cannot be loaded: {error}") from error
+        held.note(f"answered {count} held-out tasks")
+        await self._answer_by_serving(held, asked, evaluation, sources, rules)
+
+    async def _answer_by_serving(
+        self, held: Held, asked: Asked, evaluation: Evaluation, sources: frozenset[str], rules: Rules
+    ) -> None:
+        record, workspace = held.record, self._workspace(held.record)
+        name = record.serving_version or "the model as its settings say"
+        try:
+            settings = await self._settings_of(record.serving_artifact, asked.model, sources, rules)
+            await self._patiently(
+                lambda: workspace.write(SERVING, evaluation.answers(settings, workspace.read(HOLDOUT)))
+            )
+            held.note(f"{name}, which serves, answered them too")
+        except (ArtifactRefused, BadSettings, CannotLoad) as error:
+            held.note(f"{name}, which serves, cannot be loaded, and so answers nothing: {error}")
+            await self._patiently(lambda: workspace.write(SERVING, evaluation.nothing(workspace.read(HOLDOUT))))
+
+    async def _settings_of(
+        self, artifact: str, model: ModelSpec, sources: frozenset[str], rules: Rules
+    ) -> Mapping[str, JsonValue]:
+        """The provider's settings of a version. Empty artifact: the model as its settings say."""
+        if not artifact:
+            return model.settings
+        folder = await self._patiently(lambda: self.models.fetch(artifact, rules))
+        return version_settings(model.settings, sources, folder)
+
+    # ------------------------------------------------------------------------------------------------------- helpers
+
+    def _workspace(self, record: TrainingRecord) -> Workspace:
+        return self.workspaces.of(record.project, record.model, record.number)
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What a call answers, once it does: until then the lease is kept, and cancelling works."""
+        while True:
+            try:
+                return await call()
+            except Unavailable as error:
+                _log.warning("training waits", what=error.what)
+            except CannotLoad:
+                raise
+            except CannotStart as error:
+                _log.warning("training waits for the provider's process", error=str(error))
+            await self.clock.sleep(_AGAIN_SECONDS)
+
+
+def version_settings(
+    settings: Mapping[str, JsonValue], sources: frozenset[str], folder: Path
+) -> Mapping[str, JsonValue]:
+    """A model's settings with a version's files in place of what they name."""
+    return {**{name: value for name, value in settings.items() if name not in sources}, "path": str(folder)}
+
+
+def _emptied(folder: Path, job: JobFile) -> None:
+    """Write the job's file beside an empty folder for what it makes."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    Path(job.folder).mkdir()
+    (folder / "job.json").write_text(job.model_dump_json())
