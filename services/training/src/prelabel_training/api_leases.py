@@ -106,11 +106,6 @@ def routes(lending: Lending, projects: Table[ProjectChanged], curve: Curve) -> A
     return router
 
 
-async def no_curve(_project: Project, _model: str) -> Sequence[Point]:
-    """Where no curve is known."""
-    return ()
-
-
 async def _project(projects: Table[ProjectChanged], project: str) -> Project:
     row = await projects.find(project)
     if row is None or row.deleted:
