@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 from prelabel_projection.cards import Card, Chosen, Mark, Said
+from prelabel_projection.learning import AcceptedSeen, LabelSeen, ModelLearning, TrainingSeen, VersionSeen
 from prelabel_projection.overview import ProjectSeen, ProviderSeen, Seen
 from prelabel_projection.page import entrance_page, overview_page, policy
 
@@ -42,6 +43,20 @@ def seen(text: str = "Ada met Grace", word: str = "PERSON", name: str = "mails",
         said=(Said(name, name, name, "created", None), Said("other", name, None, "failed", name)),
     )
     project = ProjectSeen(name, f"Title {name}", (word,), 3, {name: {"created": 2, "failed": 1}}, {name: name})
+    learning = ModelLearning(
+        project=name,
+        model=name,
+        serving=name,
+        metric=name,
+        versions=(
+            VersionSeen(name, 20, 0.4, 0.3, 0.5, served=False),
+            VersionSeen(name, 60, 0.6, 0.5, 0.7, served=True),
+            VersionSeen(name, 90, None, None, None, served=False),
+        ),
+        labels=(LabelSeen(word, name, 0.5, None),),
+        training=TrainingSeen(3, name, 2, 10, 12.0),
+        acceptance=(AcceptedSeen(name, 3, 1, 0),),
+    )
     made = Seen(
         at_ms=1_700_000_000_000,
         projects=(project,),
@@ -54,11 +69,12 @@ def seen(text: str = "Ada met Grace", word: str = "PERSON", name: str = "mails",
         tasks_by_slot=(0,) * 59 + (3,),
         outcomes_by_slot=(0,) * 59 + (3,),
         latest=(card,),
+        learning=(learning,),
     )
     return replace(made, **values)  # type: ignore[arg-type]
 
 
-EMPTY = seen(projects=(), providers=(), latest=(), outcomes_by_slot=(0,) * 60, tasks_by_slot=(0,) * 60)
+EMPTY = seen(projects=(), providers=(), latest=(), learning=(), outcomes_by_slot=(0,) * 60, tasks_by_slot=(0,) * 60)
 
 
 class _Elements(HTMLParser):
@@ -170,3 +186,24 @@ def test_what_is_wrong_is_said_first() -> None:
 def test_a_caller_of_some_projects_is_not_told_what_the_process_does() -> None:
     html = overview_page(seen(outcomes_by_slot=(), tasks_by_slot=()))
     assert "per second" not in html
+
+
+def test_a_learning_curve_is_a_picture_that_is_also_said_in_words() -> None:
+    page = overview_page(seen())
+    assert 'aria-label="Score on the hold-out by examples learned from: 0.40 after 20, 0.60 after 60"' in page
+    assert page.count('<circle class="served"') == 1
+    assert page.count('<circle class="kept"') == 1
+    assert "Training 3 is under way, step 2 of 10, 12 s left." in page
+    assert "75% of <code>" in page
+    assert "Learning:" not in overview_page(EMPTY)
+
+
+def test_one_version_and_equal_scores_are_a_picture_too() -> None:
+    learning = seen().learning[0]
+    for versions in (
+        (VersionSeen("1-a", 5, 1.0, 1.0, 1.0, served=True),),
+        (VersionSeen("1-a", 5, 0.0, None, None, served=False),) * 2,
+    ):
+        page = overview_page(seen(learning=(replace(learning, versions=versions),)))
+        assert page.count("<circle") == len(versions)
+        assert "nan" not in page

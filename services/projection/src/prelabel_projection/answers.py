@@ -10,6 +10,7 @@ from prelabel_runtime.http.shapes import Data, Outcome, WrongLine
 from pydantic import Field
 
 from .cards import Card
+from .learning import ModelLearning
 from .overview import ProjectSeen, ProviderSeen
 
 
@@ -268,6 +269,8 @@ class ShownOverview(Shown):
     outcomes_by_slot: list[int]
     latest: list[Card]
     """The tasks that were predicted last."""
+    learning: list[ModelLearning]
+    """Models that have learned something, or are about to."""
     totals: dict[str, int]
     """Tasks, and requests by state, of the listed projects."""
     outcomes_per_second: float

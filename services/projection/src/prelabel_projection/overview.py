@@ -18,6 +18,7 @@ from prelabel_runtime.tables import Table
 
 from .activity import SLOT_SECONDS, Activity
 from .cards import Card, card
+from .learning import LearningSeen, ModelLearning
 
 LATEST = 12
 """Cards."""
@@ -79,6 +80,8 @@ class Seen:
     """Tasks that this process has stored lately, the oldest slot first; empty for a caller of some projects only."""
     outcomes_by_slot: tuple[int, ...]
     latest: tuple[Card, ...]
+    learning: tuple[ModelLearning, ...] = ()
+    """Models that have learned something, or are about to."""
 
     @property
     def tasks(self) -> int:
@@ -124,6 +127,7 @@ class Overview:
     providers: Table[ProviderAnnounced]
     activity: Activity
     clock: Clock
+    learning: LearningSeen
     _known: dict[str, _Read] = field(default_factory=dict)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _general: tuple[float, int | None] = (float("-inf"), None)
@@ -137,6 +141,7 @@ class Overview:
         async with self._reading:
             read = [await self._project(row) for row in rows[:MOST_PROJECTS]]
             waiting_since = await self._waiting_since()
+            learning = [await self.learning.of(one.seen.project, one.seen.providers) for one in read]
         everything = caller.projects is None
         projects = tuple(one.seen for one in read)
         cards = sorted((one for some in read for one in some.cards), key=lambda one: (-one.at_ms, one.task))
@@ -153,6 +158,7 @@ class Overview:
             tasks_by_slot=tuple(slots(lambda slot: slot.tasks)) if everything else (),
             outcomes_by_slot=tuple(slots(lambda slot: slot.outcomes)) if everything else (),
             latest=tuple(cards[:LATEST]),
+            learning=tuple(one for some in learning for one in some),
         )
 
     async def _project(self, row: ProjectChanged) -> _Read:

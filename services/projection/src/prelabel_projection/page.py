@@ -17,6 +17,7 @@ from urllib.parse import quote
 from prelabel_runtime.store.base import State
 
 from .cards import Card, Mark
+from .learning_part import learning_part
 from .marks import LOOK, colour_of, pieces
 from .overview import ProjectSeen, Seen
 
@@ -40,7 +41,8 @@ def overview_page(seen: Seen) -> str:
         '<a class="skip" href="#latest">Skip to the latest predictions</a>'
         f'<div class="wide">{_header(seen)}<main>{_part("numbers", _numbers(seen))}<div class="columns">'
         f'<section aria-labelledby="latest"><h2 id="latest">Latest predictions</h2>{_part("latest", _latest(seen))}'
-        f"</section><aside>{_part('now', _now(seen))}{_part('projects', _projects(seen))}"
+        f"</section><aside>{_part('now', _now(seen))}{_part('learning', learning_part(seen.learning, _isolated))}"
+        f"{_part('projects', _projects(seen))}"
         f"{_part('providers', _providers(seen))}</aside></div></main>"
         '<p class="foot">The API describes itself at <a href="/openapi.json">/openapi.json</a>; '
         'this page as JSON is <a href="/v1/overview">/v1/overview</a>.'

@@ -19,6 +19,7 @@ from .activity import Activity
 from .api_dead_letters import Letters
 from .auditing import Auditor
 from .handlers import TOPICS, Projection
+from .learning import LearningSeen
 from .letters import is_dead_letters
 from .live import LiveGeneration
 from .log_replay import GROUP
@@ -69,7 +70,17 @@ def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
             api_dead_letters.routes(Letters(runtime.store, runtime.bus), replays, settings, runtime.new_id),
             api_rebuilds.routes(rebuilds, runtime.store),
             api_audit.routes(runtime.store),
-            api_overview.routes(Overview(runtime.store, projects, providers, activity, runtime.clock), streams),
+            api_overview.routes(
+                Overview(
+                    runtime.store,
+                    projects,
+                    providers,
+                    activity,
+                    runtime.clock,
+                    LearningSeen(runtime.store.documents, runtime.clock),
+                ),
+                streams,
+            ),
         ),
         # The live generation first: what starts after it uses the right one.
         parts=(live, projects, providers, watcher, letters, replays, rebuilds, streams),
