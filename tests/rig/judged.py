@@ -24,6 +24,7 @@ from prelabel_contract.regions import Choice
 from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState, training_id, version_name
 from prelabel_provider.workspace import CANDIDATE, FOLDER, SERVING, AnswerLine, Workspace, Workspaces
 from prelabel_runtime.bus.sqlite import SqliteBus
+from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import messages
 from prelabel_runtime.store.base import Store, StoredAnnotation, StoredTask
 from prelabel_runtime.store.documents import Document, Documents
@@ -306,7 +307,7 @@ def choice(label: str) -> Choice:
 async def scene(folder: Path, store: Store) -> AsyncIterator[Scene]:
     """Everything, started; `store` is running already."""
     clock = ManualClock()
-    bus = SqliteBus(folder / "log.db", clock=clock)
+    bus = SqliteBus(folder / "log.db", clock=SystemClock())
     await bus.start()
     topics = (names.PROJECTS, names.MODELS, names.LEARNING, names.training(PROVIDER))
     await bus.provision([topic_spec(name, 1) for name in topics])

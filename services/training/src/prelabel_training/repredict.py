@@ -239,10 +239,9 @@ class Repredicting(Part):
 
     async def _end(self, held: Document, state: str) -> None:
         work = read(held)
+        await self._listing.remove(work.project, work.generation)  # first: who goes on here finds an empty list
         await self._save(held, work.but(state=state, ended_ms=self._runtime.clock.now_ms()))
-        _log.info(
-            "asked again", project=work.project, model=work.model, epoch=work.epoch, state=state, tasks=work.asked
-        )
+        _log.info("asked again", project=work.project, model=work.model, state=state, tasks=work.asked)
 
     async def _save(self, document: Document, work: Work) -> Document:
         until = self._runtime.clock.now_ms() + round(self._pace.lease * 1000)
