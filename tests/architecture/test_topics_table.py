@@ -47,7 +47,9 @@ BUILD: Mapping[str, Callable[[Runtime], Service]] = {
     "projection": lambda runtime: prelabel_projection.service.build(runtime, ProjectionSettings()),
     "training": lambda runtime: prelabel_training.service.build(runtime, TrainingSettings(), ModelsSettings()),
     "webhooks": lambda runtime: prelabel_webhooks.service.build(runtime, WebhooksSettings(keys=(SecretStr(KEY),))),
-    "inference-echo": lambda runtime: prelabel_provider.service.build(runtime, "echo", InferenceSettings()),
+    "inference-echo": lambda runtime: prelabel_provider.service.build(
+        runtime, "echo", InferenceSettings(), ModelsSettings()
+    ),
     "trainer-echo": lambda runtime: prelabel_provider.training.build(
         runtime, "echo", TrainerRoleSettings(), InferenceSettings(), ModelsSettings()
     ),

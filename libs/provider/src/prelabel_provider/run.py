@@ -32,7 +32,7 @@ def main(provider: str, argv: Sequence[str] | None = None) -> None:
 
 
 def _inference(runtime: run.Runtime, provider: str) -> run.Service:
-    return service.build(runtime, provider, InferenceSettings())
+    return service.build(runtime, provider, InferenceSettings(), ModelsSettings())
 
 
 def _trainer(runtime: run.Runtime, provider: str) -> run.Service:

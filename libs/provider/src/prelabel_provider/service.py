@@ -26,11 +26,11 @@ from .worker import ModelWorker
 from .worth import Worth
 
 
-def build(runtime: Runtime, provider: str, settings: InferenceSettings, kept: ModelsSettings | None = None) -> Service:
-    """One provider's inference. `kept`: where trained models are; None: where the environment says."""
+def build(runtime: Runtime, provider: str, settings: InferenceSettings, kept: ModelsSettings) -> Service:
+    """One provider's inference. `kept`: where trained models are."""
     predictor, remote = _predictor(runtime, provider, settings)
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
-    serving = _serving(runtime, provider, settings, kept or ModelsSettings(), predictor, configs)
+    serving = _serving(runtime, provider, settings, kept, predictor, configs)
     inference = Inference(
         provider,
         predictor,
