@@ -96,8 +96,6 @@ def test_an_input_that_cannot_be_read_fails_alone(models: Mapping[str, Path]) ->
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"path": "a"},
         {"path": "a", "hub": "a/b", "revision": COMMIT, "task": "zero-shot", "labels": ["x"]},
         {"hub": "a/b", "task": "text-classification"},
         {"hub": "a/b", "revision": "main", "task": "text-classification"},
@@ -235,3 +233,19 @@ def test_without_torch_it_is_said_what_to_install(copied: Path) -> None:
 
 def test_it_is_reported_what_a_model_runs_on(models: Mapping[str, Path]) -> None:
     assert _load(models["tags_int8"], device="cpu").describe().runs_on == "cpu, onnx, int8"
+
+
+@pytest.mark.parametrize(
+    ("name", "made_for", "kind"),
+    [("tags", "DistilBertForTokenClassification", "span"), ("choices", "BertForSequenceClassification", "choice")],
+)
+def test_what_a_model_was_made_for_is_its_task_where_the_settings_name_none(
+    models: Mapping[str, Path], tmp_path: Path, name: str, made_for: str, kind: str
+) -> None:
+    folder = Path(shutil.copytree(models[name], tmp_path / name))
+    said = HuggingFaceProvider.Settings.model_validate({"path": str(folder)})
+    with pytest.raises(BadSettings, match="name the task"):
+        HuggingFaceProvider.load(said)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": [made_for]}))
+    assert HuggingFaceProvider.load(said).describe().kinds == {kind}

@@ -177,7 +177,8 @@ def test_progress_goes_forward_and_tells_loss_score_and_time(tmp_path: Path) -> 
     assert reports[-1].step == reports[-1].steps
     assert reports[-1].seconds_left == 0.0
     assert reports[0].loss is None
-    assert reports[0].seconds_left == 1.0 / 8 * (reports[0].steps - 8)
+    assert (reports[0].step, reports[0].seconds_left) == (0, None)
+    assert reports[1].seconds_left == 1.0 / 8 * (reports[1].steps - 8)
     assert reports[-1].loss is not None
     assert reports[-1].score is not None
 

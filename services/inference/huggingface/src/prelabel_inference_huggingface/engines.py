@@ -76,11 +76,11 @@ def load(saved: Saved, settings: HuggingFaceSettings) -> Engine:
     if name == "onnx":
         from .onnx_engine import OnnxEngine
 
-        return _checked(OnnxEngine.load(saved, settings), saved, settings.task)
+        return _checked(OnnxEngine.load(saved, settings), saved, settings.task or saved.task)
     if settings.precision == "int8":
         raise BadSettings(f"precision: int8 needs an ONNX graph, which {saved.name} has not: make it by export --int8")
     saved.weights()
-    return _checked(_torch().TorchEngine.load(saved, settings), saved, settings.task)
+    return _checked(_torch().TorchEngine.load(saved, settings), saved, settings.task or saved.task)
 
 
 def _checked(engine: Engine, saved: Saved, task: Task) -> Engine:

@@ -41,6 +41,8 @@ class HuggingFaceProvider(Provider[HuggingFaceSettings]):
     def load(cls, settings: HuggingFaceSettings) -> Self:
         """Load a model. Raises `BadSettings` for what is none, is none for this task, or must not be loaded."""
         saved = find(settings)
+        if settings.task is None:
+            settings = settings.model_copy(update={"task": saved.task})
         task, about, content = _loaded(saved, Tokens.load(saved, settings), settings)
         version = f"{saved.name}+{content[:16]}/{about.engine}-{about.precision}"
         return cls(settings, task, version, f"{about.device}, {about.engine}, {about.precision}")
@@ -75,7 +77,7 @@ def _loaded(saved: Saved, tokens: Tokens, settings: HuggingFaceSettings) -> tupl
         task = TextGeneration(saved, tokens, writer, settings)
     else:
         runs = engine = engines.load(saved, settings)
-        task = _reader(settings.task)(saved, tokens, engine, settings)
+        task = _reader(settings.task or saved.task)(saved, tokens, engine, settings)
     said = content_hash(settings.model_dump(mode="json", include=_ANSWERS)).encode()
     return task, runs.about, saved.content(runs.files, said)
 

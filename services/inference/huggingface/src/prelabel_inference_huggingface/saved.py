@@ -9,7 +9,7 @@ from typing import Any
 
 from prelabel_provider.base import BadSettings
 
-from .settings import HuggingFaceLimits, HuggingFaceSettings
+from .settings import HuggingFaceLimits, HuggingFaceSettings, Task
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -21,6 +21,10 @@ _GRAPHS = {
 }
 _POSITIONS_TAKEN = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "longformer": 2, "mpnet": 2, "xlm-roberta-xl": 2}
 """Positions that a kind of model keeps for padding, of those that its config counts."""
+_MADE_FOR: dict[str, Task] = {
+    "ForTokenClassification": "token-classification",
+    "ForSequenceClassification": "text-classification",
+}
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 _NO_LENGTH = 512
 """Tokens, for a model that says nothing."""
@@ -46,6 +50,16 @@ class Saved:
             return tuple(by_index[index] for index in range(len(by_index)))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadSettings("the model's config.json has an id2label that does not name every output") from error
+
+    @property
+    def task(self) -> Task:
+        """What the model was made for. Raises `BadSettings` where its config does not say it."""
+        said = self.config.get("architectures")
+        made = str(said[0]) if isinstance(said, list) and said else ""
+        for end, task in _MADE_FOR.items():
+            if made.endswith(end):
+                return task
+        raise BadSettings(f"task: {self.name} does not say that it is a model for tokens or for texts: name the task")
 
     @property
     def max_tokens(self) -> int:
@@ -92,6 +106,8 @@ class Saved:
 
 def find(settings: HuggingFaceSettings) -> Saved:
     """The model that the settings name; a hub's is downloaded first where that is allowed. Raises `BadSettings`."""
+    if settings.path is None and settings.hub is None:
+        raise BadSettings("path: there is no model yet: train one, or name one")
     if settings.path is not None:
         folder, name = Path(settings.path), Path(settings.path).resolve().name
         if not (folder / "config.json").is_file():

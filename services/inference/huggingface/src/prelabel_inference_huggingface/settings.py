@@ -23,7 +23,7 @@ _ONLY_WITH: dict[str, Task] = {
 
 
 class HuggingFaceSettings(ProviderSettings):
-    """Which model, what it is for, and what it runs on. Exactly one of `path` and `hub` says which."""
+    """Which model, what it is for, and what it runs on. `path` or `hub` says which; neither: what is trained."""
 
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
     """A folder with config.json, tokenizer.json and model.safetensors, model.onnx or model_int8.onnx."""
@@ -31,7 +31,8 @@ class HuggingFaceSettings(ProviderSettings):
     """The id of a model on the Hugging Face hub, as owner/name; with `revision`."""
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
     """The commit: a branch would be another model tomorrow."""
-    task: Task
+    task: Task | None = None
+    """Empty: token-classification or text-classification, whichever its config says that it was made for."""
     engine: Literal["auto"] | EngineName = "auto"
     """auto: ONNX Runtime where the model has an ONNX graph, else torch."""
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
@@ -76,8 +77,8 @@ class HuggingFaceSettings(ProviderSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.path is None) == (self.hub is None):
-            raise ValueError("exactly one of path and hub is needed")
+        if self.path is not None and self.hub is not None:
+            raise ValueError("path and hub each say which model: one of them is enough")
         if (self.hub is None) != (self.revision is None):
             raise ValueError("hub and revision have an effect together only: name the commit")
         for name, task in _ONLY_WITH.items():
@@ -85,7 +86,7 @@ class HuggingFaceSettings(ProviderSettings):
                 raise ValueError(f"{name} has an effect with {task} only")
         if (self.task == "zero-shot") != bool(self.labels):
             raise ValueError("zero-shot needs labels to choose from")
-        if self.task not in {"text-classification", "zero-shot"}:
+        if self.task not in {"text-classification", "zero-shot", None}:
             for name in sorted({"choices", "least"} & self.model_fields_set):
                 raise ValueError(f"{name} has an effect with text-classification and zero-shot only")
         return self

@@ -30,7 +30,7 @@ class TorchEngine(Engine):
     def load(cls, saved: Saved, settings: HuggingFaceSettings) -> Self:
         """Raises `BadSettings`."""
         about = _about(settings)
-        return cls(module(saved, settings.task, about.device), about, _files(saved))
+        return cls(module(saved, settings.task or saved.task, about.device), about, _files(saved))
 
     def run(self, batch: Batch) -> Floats:
         """One forward pass, in the precision of `about`."""
@@ -38,7 +38,7 @@ class TorchEngine(Engine):
         if self._takes_types:
             feeds["token_type_ids"] = batch.types
         tensors = {name: torch.from_numpy(array).to(self.about.device) for name, array in feeds.items()}
-        with torch.inference_mode(), _cast(self.about):
+        with torch.inference_mode(), cast(self.about):
             logits = self._module(**tensors).logits
         return logits.float().cpu().numpy()  # type: ignore[no-any-return]
 
@@ -57,11 +57,11 @@ class TorchWriter(Writer):
     def load(cls, saved: Saved, settings: HuggingFaceSettings) -> Self:
         """Raises `BadSettings`."""
         about = _about(settings)
-        return cls(module(saved, settings.task, about.device), about, _files(saved), saved)
+        return cls(module(saved, settings.task or saved.task, about.device), about, _files(saved), saved)
 
     def write(self, batch: Batch, new_tokens: int) -> Sequence[Sequence[int]]:
         """One search, without chance and without beams."""
-        with torch.inference_mode(), _cast(self.about):
+        with torch.inference_mode(), cast(self.about):
             written = self._module.generate(
                 input_ids=torch.from_numpy(batch.ids).to(self.about.device),
                 attention_mask=torch.from_numpy(batch.mask).to(self.about.device),
@@ -75,18 +75,19 @@ class TorchWriter(Writer):
 
 def _about(settings: HuggingFaceSettings) -> About:
     """Device and precision: what is asked for, or the best there is. Raises `BadSettings`."""
-    device = _device(settings.device)
+    device = device_of(settings.device)
     precision: str = settings.precision
     if precision == "auto":
-        precision = "fp32" if device == "cpu" else "bf16" if _able_to_bf16(device) else "fp16"
-    if precision == "bf16" and device != "cpu" and not _able_to_bf16(device):
+        precision = "fp32" if device == "cpu" else "bf16" if able_to_bf16(device) else "fp16"
+    if precision == "bf16" and device != "cpu" and not able_to_bf16(device):
         raise BadSettings(f"precision: {device} cannot compute in bf16; fp16 is the one for it")
     if precision == "fp16" and device == "cpu":
         raise BadSettings("precision: fp16 is for GPUs; a CPU takes fp32 or bf16")
     return About("torch", device, precision)
 
 
-def _device(wanted: str) -> str:
+def device_of(wanted: str) -> str:
+    """The device that is asked for, or the best there is. Raises `BadSettings`."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted == "auto":
         return "cuda:0" if count else "cpu"
@@ -98,12 +99,13 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _able_to_bf16(device: str) -> bool:
+def able_to_bf16(device: str) -> bool:
+    """Whether a GPU computes in bf16 itself."""
     major, _ = torch.cuda.get_device_capability(device)
     return bool(major >= 8)  # Ampere; older ones emulate it, slowly
 
 
-def _cast(about: About) -> AbstractContextManager[Any]:
+def cast(about: About) -> AbstractContextManager[Any]:
     """Compute in the precision of `about`: weights stay fp32 and are cast as they are used."""
     if about.precision == "fp32":
         return nullcontext()
@@ -147,5 +149,6 @@ def _files(saved: Saved) -> list[Path]:
 
 
 def takes_types(module: Any) -> bool:
+    """Whether a module is told which text of a pair a token is of."""
     named = "token_type_ids" in inspect.signature(module.forward).parameters
     return named and getattr(module.config, "type_vocab_size", 0) > 1

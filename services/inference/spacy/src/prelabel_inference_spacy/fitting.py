@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prelabel_provider.trainer import Progress
+from prelabel_provider.pace import Pace
 from spacy.training import Example
 from thinc.api import Adam
 
@@ -20,30 +20,6 @@ class Fitted:
     epochs: int
     score: float | None
     """Micro F1 of the best epoch, which is what was kept, on the examples held back; None: nothing was scored."""
-
-
-class Pace:
-    """Turns steps into reports: one a second at most, the first and the last always. A step is one example shown."""
-
-    def __init__(self, report: Callable[[Progress], None], clock: Callable[[], float]) -> None:
-        self._report, self._clock = report, clock
-        self._started = clock()
-        self._last: float | None = None
-        self._loss: float | None = None
-        self._score: float | None = None
-
-    def learned(self, loss: float, score: float | None) -> None:
-        """What later reports say: of the last whole epoch."""
-        self._loss, self._score = loss, score
-
-    def __call__(self, step: int, steps: int) -> None:
-        """So many steps of so many are done."""
-        now = self._clock()
-        if self._last is not None and now - self._last < 1.0 and step < steps:
-            return
-        self._last = now
-        left = (now - self._started) / step * (steps - step) if step else None
-        self._report(Progress(step, steps, self._loss, self._score, left))
 
 
 def fit(
@@ -79,7 +55,7 @@ def fit(
         done(epoch * len(examples))
         if score is None:
             continue
-        if best is None or score > best:
+        if not best or score > best:  # while nothing is right yet, the last epoch is the best
             best, kept, waited = score, pipe.model.to_bytes(), 0
         else:
             waited += 1

@@ -12,12 +12,13 @@ from typing import Any
 import spacy
 import thinc
 from prelabel_contract.projects import Question
+from prelabel_provider.pace import Pace
 from prelabel_provider.trainer import CannotTrain, Job, Progress, Trained, Trainer
 from pydantic import JsonValue
 from spacy.util import fix_random_seed
 
 from .components import component, pipeline
-from .fitting import Fitted, Pace, fit
+from .fitting import Fitted, fit
 from .folders import FILES
 from .lessons import Lessons, lessons
 from .trainer_settings import SpacyTrainerSettings
@@ -59,6 +60,7 @@ class SpacyTrainer(Trainer[SpacyTrainerSettings]):
         chance = random.Random(job.seed)
         pace = Pace(report, self._clock)
         steps = settings.epochs * sum(len(part.shown) for part in parts)
+        pace(0, steps)
         before = 0
         metrics: Counter[str] = Counter()
         names = []
