@@ -17,6 +17,7 @@ from prelabel_contract.events import (
     Event,
     ProjectChanged,
     TaskDeleted,
+    TrainerAnnounced,
     event,
 )
 from prelabel_contract.projects import Project
@@ -203,6 +204,8 @@ class Scene:
         self.learner = Learner(
             self.store.examples, Verdicts(self.documents), self.service.hearing, self.service.triggering.wake
         )
+        trainer = TrainerAnnounced(provider=PROVIDER, package="1", kinds=("choice",), settings_schema={})
+        self.service.trainers.accept(event(trainer, id="t", source="/test", time_ms=0))
         self.change(self.project)
         return self.service
 

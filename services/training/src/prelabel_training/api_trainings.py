@@ -52,10 +52,10 @@ def routes(asking: Asking, projects: Table[ProjectChanged]) -> APIRouter:
         """
         spec = await _project(projects, project)
         wish = _wish(await json_of(request))
-        if spec.model(wish.model) is None:
+        if (model := spec.model(wish.model)) is None:
             raise not_found("model", wish.model)
         note(request, model=wish.model)
-        asked = await asking.ask(project, wish.model)
+        asked = await asking.ask(project, model)
         shown = answers.shown(asked.record) if asked.record is not None else None
         where = f"/v1/projects/{project}/trainings"
         if asked.record is not None:

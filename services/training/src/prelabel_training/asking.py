@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prelabel_contract.base import READING
+from prelabel_contract.projects import ModelSpec
 from prelabel_provider.trainings import KIND, TrainingRecord, Trainings, key_of
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.http.problems import Problem
@@ -13,6 +14,7 @@ from prelabel_runtime.store.paging import PageKey
 
 from .settings import TrainingSettings
 from .states import ShownWhy, States
+from .trainers import Trainers, no_trainer
 from .trigger import Trigger
 from .triggering import Triggering
 
@@ -36,11 +38,15 @@ class Asking:
     states: States
     trigger: Trigger
     triggering: Triggering
+    trainers: Trainers
     settings: TrainingSettings
     clock: Clock
 
-    async def ask(self, project: str, model: str) -> Asked:
+    async def ask(self, project: str, spec: ModelSpec) -> Asked:
         """Ask for a training, and wait a little for what is decided. Raises a problem where it is refused."""
+        model = spec.name
+        if await self.trainers.find(spec.provider) is None:
+            raise Problem(409, "no_trainer", no_trainer(spec.provider).sentence)
         wish = await self.trigger.ask(project, model)
         until = self.clock.monotonic() + self.settings.ask_seconds
         while (seen := await self._seen(project, model, wish)) is None:

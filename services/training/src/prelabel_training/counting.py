@@ -14,8 +14,9 @@ from .answers import ExampleCounts, ModelExamples
 from .lens import Lens
 from .rules import training_of
 from .shares import Shares
-from .states import Kept, States
+from .states import Kept, ShownWhy, States
 from .survey import Survey, Surveyed, Wanted
+from .trainers import Trainers, no_trainer
 
 _FRESH_SECONDS: Final = 1.0
 """So long a survey is shown again, whoever asks: a page that is looked at by many costs one."""
@@ -31,6 +32,7 @@ class Counting:
     survey: Survey
     shares: Shares
     states: States
+    trainers: Trainers
     clock: Clock
     _known: OrderedDict[str, tuple[float, ExampleCounts]] = field(default_factory=OrderedDict)
 
@@ -54,29 +56,33 @@ class Counting:
             project=project.id,
             examples=examples,
             holdout=await self.shares.of(project),
-            models=[_shown(project.id, one, surveyed.get(one.name), states.get(one.name)) for one in project.models],
+            models=[
+                self._shown(project.id, one, surveyed.get(one.name), states.get(one.name)) for one in project.models
+            ],
         )
+
+    def _shown(self, project: str, model: ModelSpec, surveyed: Surveyed | None, kept: Kept | None) -> ModelExamples:
+        remembered = kept.remembered if kept is not None else None
+        last = remembered.state.last if remembered is not None else None
+        under_way = remembered.state.under_way if remembered is not None else None
+        new = surveyed.facts.new if surveyed is not None else 0
+        if last is not None and surveyed is not None and last.fingerprint == surveyed.facts.fingerprint:
+            new = 0
+        return ModelExamples(
+            model=model.name,
+            examples=surveyed.facts.examples if surveyed is not None else 0,
+            held_out=surveyed.held_out if surveyed is not None else 0,
+            left_out=dict(surveyed.left_out) if surveyed is not None else {},
+            new=new,
+            minimum=training_of(model).minimum,
+            training=training_id(project, model.name, under_way.number) if under_way is not None else None,
+            why=remembered.why if remembered is not None else self._why(model),
+            until_ms=remembered.until_ms if remembered is not None else None,
+        )
+
+    def _why(self, model: ModelSpec) -> ShownWhy | None:
+        return no_trainer(model.provider) if self.trainers.of(model.provider) is None else None
 
 
 def _cut(kept: Kept | None) -> int:
     return kept.remembered.state.last.cut if kept is not None and kept.remembered.state.last is not None else -1
-
-
-def _shown(project: str, model: ModelSpec, surveyed: Surveyed | None, kept: Kept | None) -> ModelExamples:
-    remembered = kept.remembered if kept is not None else None
-    last = remembered.state.last if remembered is not None else None
-    under_way = remembered.state.under_way if remembered is not None else None
-    new = surveyed.facts.new if surveyed is not None else 0
-    if last is not None and surveyed is not None and last.fingerprint == surveyed.facts.fingerprint:
-        new = 0
-    return ModelExamples(
-        model=model.name,
-        examples=surveyed.facts.examples if surveyed is not None else 0,
-        held_out=surveyed.held_out if surveyed is not None else 0,
-        left_out=dict(surveyed.left_out) if surveyed is not None else {},
-        new=new,
-        minimum=training_of(model).minimum,
-        training=training_id(project, model.name, under_way.number) if under_way is not None else None,
-        why=remembered.why if remembered is not None else None,
-        until_ms=remembered.until_ms if remembered is not None else None,
-    )

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from fastapi import APIRouter
-from prelabel_contract.events import ProjectChanged
+from prelabel_contract import names
+from prelabel_contract.events import ProjectChanged, TrainerAnnounced
 from prelabel_provider.workspace import Workspaces
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
@@ -19,6 +20,7 @@ from .settings import TrainingSettings
 from .shares import Shares
 from .states import States
 from .survey import Survey
+from .trainers import Trainers
 from .trigger import Trigger
 from .triggering import Triggering
 
@@ -31,6 +33,7 @@ class Starting:
     triggering: Triggering
     trigger: Trigger
     counting: Counting
+    trainers: Table[TrainerAnnounced]
     routers: tuple[APIRouter, ...]
     parts: tuple[Part, ...]
 
@@ -52,12 +55,15 @@ def wired(
         clock,
         runtime.metrics,
     )
+    table = Table(runtime.bus, names.PROVIDERS, TrainerAnnounced, rng=runtime.rng)
+    trainers = Trainers(table)
     trigger = Trigger(
         bus=runtime.bus,
         clock=clock,
         metrics=runtime.metrics,
         settings=settings,
         projects=projects,
+        trainers=trainers,
         states=states,
         hearing=hearing,
         survey=survey,
@@ -65,13 +71,14 @@ def wired(
         holder=runtime.new_id(),
     )
     triggering = Triggering(trigger, states, projects, settings, clock, runtime.metrics)
-    asking = Asking(documents, preparing.trainings, states, trigger, triggering, settings, clock)
-    counting = Counting(runtime.store, survey, shares, states, clock)
+    asking = Asking(documents, preparing.trainings, states, trigger, triggering, trainers, settings, clock)
+    counting = Counting(runtime.store, survey, shares, states, trainers, clock)
     return Starting(
         hearing=hearing,
         triggering=triggering,
         trigger=trigger,
         counting=counting,
+        trainers=table,
         routers=(api.routes(counting, projects), api_trainings.routes(asking, projects)),
-        parts=(triggering,),
+        parts=(table, triggering),
     )

@@ -34,6 +34,7 @@ from .rules import rules_of
 from .settings import TrainingSettings
 from .states import Kept, Remembered, ShownWhy, States, Wish
 from .survey import Survey, Surveyed, Wanted
+from .trainers import Trainers
 from .triggers import (
     Decision,
     Facts,
@@ -104,6 +105,7 @@ class Trigger:
         metrics: Metrics,
         settings: TrainingSettings,
         projects: Table[ProjectChanged],
+        trainers: Trainers,
         states: States,
         hearing: Hearing,
         survey: Survey,
@@ -115,6 +117,7 @@ class Trigger:
         self._metrics = metrics
         self._settings = settings
         self._projects = projects
+        self._trainers = trainers
         self.states = states
         self._hearing = hearing
         self._survey = survey
@@ -157,7 +160,7 @@ class Trigger:
         if row is None or row.deleted:
             return Look()
         position = await self._hearing.position(project)
-        models = [one for one in row.project.models if one.training is not None or one.name in known]
+        models = [one for one in row.project.models if self._may_train(one, known)]
         kept = {one.name: known.get(one.name) or self._made() for one in models}
         ends = {one.name: await self._end_of(project, one.name, kept[one.name]) for one in models}
         kept = {name: self._with_end(one, ends[name]) for name, one in kept.items()}
@@ -171,6 +174,11 @@ class Trigger:
             again.append(looked.again_ms)
         await self._stop_orphans(row, known)
         return Look(min((moment for moment in again if moment is not None), default=None), seconds)
+
+    def _may_train(self, model: ModelSpec, known: Mapping[str, Kept]) -> bool:
+        if model.name in known:
+            return True
+        return model.training is not None and self._trainers.of(model.provider) is not None
 
     def _made(self) -> Kept:
         return Kept(Remembered(state=TriggerState(since_ms=self._clock.now_ms())))
