@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +23,12 @@ from prelabel_provider.workspace import EXAMPLES, HOLDOUT, AnswerLine, ExampleLi
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
-from prelabel_runtime.run import Runtime, Service, open_bus, open_store, serve
+from prelabel_runtime.run import Runtime, Service, open_bus, open_store, run, serve
 from prelabel_runtime.settings import RuntimeSettings
 from prelabel_runtime.topics.spec import topic_spec
 
 from deploy.local.ports import free_port
+from deploy.local.process import ServerProcess
 
 PATIENCE = 90.0
 """Seconds until what must come has failed to come."""
@@ -210,15 +213,38 @@ async def asking(folder: Path, config: Project, **settings: Any) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def training(
-    folder: Path, config: Project, *, first: Callable[[Asking], Any] | None = None, **settings: Any
-) -> AsyncIterator[Asking]:
-    """Who asks, beside a trainer that runs in this process."""
+async def watching(folder: Path, config: Project) -> AsyncIterator[Asking]:
+    """Who looks at the records while a trainer runs elsewhere."""
+    runtime = runtime_in(folder)
+    await runtime.store.start()
+    try:
+        yield Asking(runtime, folder, config)
+    finally:
+        await runtime.store.stop()
+
+
+def started(folder: Path, **settings: str) -> ServerProcess:
+    """A trainer as a process of its own. `settings`: of the runtime."""
+    variables = {**os.environ, "PRELABEL_LEDGER": str(folder / "predicted")}
+    command = [sys.executable, "-m", "tests.rig.trainings", str(folder), *(f"{k}={v}" for k, v in settings.items())]
+    return ServerProcess.start(command, log=folder / "trainer.log", tied=True, environment=variables)
+
+
+def _main(folder: str, *settings: str) -> None:
+    given = dict(one.split("=", 1) for one in settings)
+    runtime = runtime_in(Path(folder), **given)
+    run("trainer", lambda here: [role(here, Path(folder), attempts=50)], settings=lambda: runtime.settings)
+
+
+@contextlib.asynccontextmanager
+async def training(folder: Path, config: Project, *, trainers: int = 1, **settings: Any) -> AsyncIterator[Asking]:
+    """Who asks, beside trainers that run in this process. One of them reads what is asked, all look for it."""
     runtime = runtime_in(folder)
     ready, stopping = asyncio.Event(), asyncio.Event()
 
     def build(runtime: Runtime) -> Sequence[Service]:
-        return [role(runtime, folder, **settings)]
+        first, *more = (role(runtime, folder, **settings) for _ in range(trainers))
+        return [first, *(Service(name=f"more-{n}", parts=one.parts) for n, one in enumerate(more))]
 
     async def told(_: Runtime) -> None:
         ready.set()
@@ -236,3 +262,7 @@ async def training(
     finally:
         stopping.set()
         await asyncio.wait_for(served, PATIENCE)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

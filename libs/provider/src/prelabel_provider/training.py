@@ -42,6 +42,8 @@ from .training_words import Known
 from .trainings import TrainingProgress, TrainingRecord, Trainings, TrainingState, parse_training_id
 
 _log = log.get("prelabel.training")
+_OTHERS_MS = 2_000
+"""For which an end that is not told yet is left to whoever wrote it."""
 _PROGRESS_SECONDS = 1.0
 """Between two events that tell how far a training is, and two lines of its log."""
 
@@ -176,9 +178,14 @@ class TrainerRole(Part):
             if record.cancel and not record.state.final:
                 record = await self._trainings.cancel(record.training) or record  # noqa: PLW2901 - as it stands now
             if record.state.final:
-                await self._tell(record)
+                if not self._told_by_another(record):
+                    await self._tell(record)
             elif len(self._at) < self._settings.at_once:
                 await self._take(record, group)
+
+    def _told_by_another(self, record: TrainingRecord) -> bool:
+        """Whether whoever wrote its end is likely at telling it."""
+        return record.attempt > 0 and self._clock.now_ms() - (record.ended_ms or 0) < _OTHERS_MS
 
     async def _take(self, record: TrainingRecord, group: asyncio.TaskGroup) -> None:
         since = self._clock.monotonic()

@@ -1,6 +1,7 @@
 """A trainer that learns a table in no time, writes down when it trained, and does harm when told."""
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -50,6 +51,7 @@ class LedgerTrainer(Trainer[LedgerTrainerSettings]):
     def train(self, job: Job, report: Callable[[Progress], None]) -> Trained:
         """Train, and write down what the model says from then on."""
         settings = self.settings(job)
+        _alone(settings)
         begun = _note(settings, "begin")
         learned = _learned(job, settings)
         for step in range(settings.steps):
@@ -90,6 +92,17 @@ def _learned(job: Job, settings: LedgerTrainerSettings) -> dict[str, Any]:
 
 def _most(said: Counter[str]) -> str:
     return min(said, key=lambda label: (-said[label], label))
+
+
+def _alone(settings: LedgerTrainerSettings) -> None:
+    """Lock the ledger until the process ends; where another process has it, a line "double PID" says so."""
+    if settings.ledger is None:
+        return
+    lock = os.open(settings.ledger, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)  # open until the end
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.write(lock, f"double {os.getpid()}\n".encode())
 
 
 def _note(settings: LedgerTrainerSettings, what: str) -> int:
