@@ -79,7 +79,7 @@ async def test_a_lease_is_renewed_by_its_holder_and_lost_once_it_was_given_back(
 
 @pytest.mark.parametrize("strategy", ["mixed", "uncertainty", "disagreement", "diversity", "random"])
 async def test_every_strategy_gives_the_tasks_that_are_open(here: Here, strategy: str) -> None:
-    project = await filled(here, 12)
+    project = await filled(here, 12, learning={"holdout": 0})
     for n in range(2):
         await here.post(f"{project}/annotations", {"task": f"t{n}", "annotator": "eve", "regions": []})
         await here.until(f"{project}/tasks/t{n}", lambda t: len(t["annotations"]) == 1)

@@ -175,7 +175,7 @@ class LeasesTests:
         uids = await fill(store, project, 30)
         lending = lending_of(store, clock, seed=1)
         wish = LeaseWish(n=4, strategy=Ways.UNCERTAINTY)
-        lent = await lending.lend(project_of(project), wish, "eve")
+        lent = await lending.lend(project_of(project, holdout=0), wish, "eve")
         assert [one.task.uid for one in lent.given] == uids[:-5:-1]
         # A newer prediction of it counts, the one that it replaces does not.
         await store.outcomes.put(

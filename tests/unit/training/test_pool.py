@@ -15,6 +15,7 @@ from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import annotation, outcome, running, task
 from prelabel_training import pool as pools
 from prelabel_training.choosing import Choosing, Ways
+from prelabel_training.holdout import in_holdout
 from prelabel_training.pool import Open, Pools, newest
 
 
@@ -140,14 +141,14 @@ def says(uid: str, model: str, label: str) -> Any:
     return outcome("p", uid, f"{uid}{model}", model=model, state=State.CREATED, at_ms=1, body=body)
 
 
-async def chosen(store: Store, way: Ways, count: int, seed: int = 1) -> list[str]:
+async def chosen(store: Store, way: Ways, count: int, seed: int = 1, holdout: float = 0.0) -> list[str]:
     """The uids of what is chosen from the pool."""
     lot = random.Random(seed)
     pool = await Pools(store, lot).read("p", ["one", "two"], wanted=1)
     choosing = Choosing(store.examples, lot)
     live = await Pools(store, lot).live()
     project = Project.model_validate(SPEC)
-    return [one.task for one in await choosing.chosen(project, live, pool.tasks, way, count, None)]
+    return [one.task for one in await choosing.chosen(project, live, pool.tasks, way, count, holdout=holdout)]
 
 
 async def test_tasks_of_which_models_say_different_things_come_first(store: Store) -> None:
@@ -167,6 +168,20 @@ async def test_texts_unlike_those_annotated_come_first(store: Store) -> None:
     await answer(store, ["t0"])
     for seed in range(5):
         assert (await chosen(store, Ways.DIVERSITY, 1, seed)) == ["t3"]
+
+
+@pytest.mark.parametrize("way", [Ways.UNCERTAINTY, Ways.RANDOM])
+async def test_held_out_tasks_come_by_chance_in_their_share_whatever_the_model_doubts(store: Store, way: Ways) -> None:
+    uids = await filled(store, 400)
+    held = {uid for uid in uids if in_holdout("p", uid, 0.25)}
+    for n, uid in enumerate(uids):
+        doubt = 0.9 if uid in held else 0.1
+        made = outcome("p", uid, f"r{uid}", model="one", state=State.CREATED, offset=n, at_ms=1, uncertainty=doubt)
+        await store.outcomes.put([made])
+    found = [await chosen(store, way, 20, seed, holdout=0.25) for seed in range(20)]
+    assert 60 <= sum(uid in held for each in found for uid in each) <= 140, "of 400, 25 % within 4.6 deviations"
+    everything = await chosen(store, way, 1000, holdout=0.25)
+    assert sorted(everything) == uids
 
 
 async def test_the_same_seed_gives_the_same_choice(store: Store) -> None:

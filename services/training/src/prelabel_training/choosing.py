@@ -1,5 +1,8 @@
 """Which open tasks are given next: the pool's order by a strategy, with what only that strategy needs read for it.
 
+Held-out tasks come by chance and in their share, whatever the strategy: if those that a model doubts were asked first,
+versions would be judged by the hardest of them alone.
+
 What is read is bounded: texts of so many candidates for diversity, predictions of so many for disagreement. Of the
 others neither is known, and they come where sampling.py puts what is not known.
 """
@@ -18,6 +21,7 @@ from prelabel_runtime.store.base import Examples, Projected
 from pydantic import ValidationError
 
 from . import sampling
+from .holdout import in_holdout
 from .pool import Open
 from .sampling import USUAL, Asked, Candidate, Mix, Strategy, disagreement, order
 
@@ -54,9 +58,41 @@ class Choosing:
         self._rng = rng
 
     async def chosen(
+        self,
+        project: Project,
+        live: Projected,
+        tasks: Sequence[Open],
+        way: Ways,
+        count: int,
+        *,
+        model: str | None = None,
+        holdout: float = 0.0,
+    ) -> list[Asked]:
+        """The first `count` of the tasks. `model`: whose doubts count; None: of each task the greatest.
+
+        `holdout`: the share of the project's tasks that is held out, 0 to less than 1.
+        """
+        held = [one.task for one in tasks if in_holdout(project.id, one.task, holdout)]
+        apart = frozenset(held)
+        others = [one for one in tasks if one.task not in apart]
+        ordered = await self._ordered(project, live, others, way, count, model) if others else []
+        drawn = [Asked(task, Strategy.RANDOM) for task in self._rng.sample(held, min(count, len(held)))]
+        return self._by_chance(drawn, ordered, holdout)[:count]
+
+    def _by_chance(self, some: Sequence[Asked], others: Sequence[Asked], share: float) -> list[Asked]:
+        """Both in their own orders; the next is one of `some` by so much of a chance, while there are any of both."""
+        mixed: list[Asked] = []
+        at = 0
+        for one in some:
+            while at < len(others) and self._rng.random() >= share:
+                mixed.append(others[at])
+                at += 1
+            mixed.append(one)
+        return [*mixed, *others[at:]]
+
+    async def _ordered(
         self, project: Project, live: Projected, tasks: Sequence[Open], way: Ways, count: int, model: str | None
     ) -> list[Asked]:
-        """The first `count` of the tasks. `model`: whose doubts count; None: of each task the greatest."""
         strategies = {turn.strategy for turn in way.mix.turns}
         texts: Mapping[str, str] = {}
         done: Sequence[str] = ()

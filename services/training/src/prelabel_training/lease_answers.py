@@ -41,7 +41,7 @@ class LeasedTask(Shown):
     revision: int
     annotator: str
     strategy: str
-    """By which it was chosen; of a mix, the one whose turn it was."""
+    """By which it was chosen; of a mix, the one whose turn it was; `random` for what is held out."""
     until_ms: int
     blind: bool
     """It is shown without suggestions, whatever models say: answer it from what you see alone."""

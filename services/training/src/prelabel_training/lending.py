@@ -96,7 +96,7 @@ class Lending:
 
     async def lend(self, project: Project, wish: LeaseWish, annotator: str) -> Lent:
         """Tasks for an annotator. Raises `Unavailable`: what was leased by then is free after its time."""
-        live = await self.pools.live()
+        live, holdout = await self.pools.live(), await self.shares.of(project)
         pool = await self.pools.read(project.id, [one.name for one in project.models], wanted=wish.n + _SPARE)
         held = await self.leases.held(project.id, [one.task for one in pool.tasks])
         left = {one.task: one for one in pool.tasks if one.task not in held}
@@ -112,9 +112,11 @@ class Lending:
             if not wanted or not left:
                 break
             tasks = list(left.values())
-            asked = await self.choosing.chosen(project, live, tasks, wish.strategy, wanted + _SPARE, wish.model)
+            asked = await self.choosing.chosen(
+                project, live, tasks, wish.strategy, wanted + _SPARE, model=wish.model, holdout=holdout
+            )
             taken = await self._taken(project.id, asked, lease, wanted)
-            given += await self._given(project, live, {one: left[one] for one in taken}, taken)
+            given += await self._given(project, live, {one: left[one] for one in taken}, taken, holdout)
             for one in asked:
                 del left[one.task]
         return Lent(given, pool, len(held))
@@ -131,13 +133,17 @@ class Lending:
         return taken
 
     async def _given(
-        self, project: Project, live: Projected, tasks: Mapping[str, Open], taken: Mapping[str, Lease]
+        self,
+        project: Project,
+        live: Projected,
+        tasks: Mapping[str, Open],
+        taken: Mapping[str, Lease],
+        holdout: float,
     ) -> list[Given]:
         """What is shown of tasks that were leased; those that are not open any more are given back."""
         uids = list(taken)
         stored = await live.tasks.get_many(uids)
         answered = await live.annotations.of_tasks(uids)
-        holdout = await self.shares.of(project)
         blind = {uid for uid in uids if is_blind(project, uid, holdout)}
         outcomes = await live.outcomes.of_tasks([uid for uid in uids if uid not in blind])
         given: list[Given] = []
