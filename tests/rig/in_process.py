@@ -182,9 +182,10 @@ async def prelabel_here(
     kafka: str = "",
     webhooks: WebhooksSettings | None = None,
     share: Share | None = None,
+    providers: Sequence[str] = ("rules", "echo"),
 ) -> AsyncIterator[Here]:
     """Everything, ready; stopped gracefully at the end. `before` is asked before each step of the bus; `share` is what
-    each project may send into bulk.
+    each project may send into bulk; `providers` are those that run here.
 
     On SQLite, or on topics of its own on a Kafka at HOST:PORT.
     """
@@ -220,7 +221,7 @@ async def prelabel_here(
             prelabel_projection.service.build(runtime, ProjectionSettings(watch_seconds=0.1)),
             prelabel_training.service.build(runtime, TrainingSettings(), kept),
             prelabel_webhooks.service.build(runtime, webhooks or quick_webhooks()),
-            *(prelabel_provider.service.build(runtime, name, InferenceSettings(), kept) for name in ("rules", "echo")),
+            *(prelabel_provider.service.build(runtime, name, InferenceSettings(), kept) for name in providers),
         ]
 
     async def told(_: Runtime) -> None:

@@ -14,9 +14,10 @@ from prelabel_runtime.settings import RuntimeSettings
 from prelabel_runtime.store.base import State
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import annotation, outcome, running
+from prelabel_runtime.testing.store import task as stored
 from prelabel_runtime.topics.spec import topic_spec
 from prelabel_training.registry import Target
-from prelabel_training.repredict import KIND, Pace, Repredicting, Wanting, Work, read
+from prelabel_training.repredict import KIND, NOBODY, Pace, Repredicting, Wanting, Work, read, waits_for
 
 from tests.rig.judged import MODEL, PROVIDER, Killed, Scene, SeamedDocuments, killing, scene
 
@@ -260,3 +261,23 @@ async def test_a_deleted_task_is_not_asked(here: Scene) -> None:
     await here.store.tasks.delete([here.task(project, 1)])
     await process.look()
     assert {one.task for one in await asked(here)} == {here.task(project, 0), here.task(project, 2)}
+
+
+async def test_where_nobody_predicts_yet_it_waits(here: Scene) -> None:
+    project = await here.project(tasks=3)
+    await promoted(here, project)
+    process = asker(here)
+    await process.look()
+    assert await waits_for(here.bus, "nobody") >= NOBODY
+    assert (await work(here, project)).state == "asking"
+
+
+async def test_a_task_that_cannot_be_read_ends_its_own_models_work_only(here: Scene) -> None:
+    broken, other = await here.project(tasks=2), await here.project(tasks=2)
+    await here.store.tasks.put([stored(broken, here.task(broken, 0), revision=9, body="no JSON")])
+    for project in (broken, other):
+        await promoted(here, project)
+    process = asker(here)
+    for _ in range(4):
+        await process.look()
+    assert ((await work(here, broken)).state, (await work(here, other)).state) == ("failed", "done")

@@ -126,7 +126,7 @@ class Repredicting(Shown):
     epoch: int
     version: str
     state: str
-    """listing, asking, done, overtaken (something else serves), off (the project does not want it any more)."""
+    """listing, asking, done, overtaken (something else serves), off (the project does not want it any more), failed."""
     total: int
     """Open tasks when it began."""
     place: int

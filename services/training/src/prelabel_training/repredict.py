@@ -8,6 +8,7 @@ Requests go into the bulk lane, under a generation of their own (<model>/<epoch>
 whatever people submit meanwhile waits behind no more than that.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,8 +28,8 @@ from prelabel_contract.events import (
 from prelabel_contract.names import Lane
 from prelabel_contract.projects import ModelSpec
 from prelabel_runtime import log
-from prelabel_runtime.bus.base import Bus
-from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.bus.base import Bus, Message
+from prelabel_runtime.errors import InvalidEvent, Unavailable
 from prelabel_runtime.loop import messages
 from prelabel_runtime.retry import backoff
 from prelabel_runtime.run import Runtime
@@ -43,6 +44,8 @@ from .registry import Registry
 KIND: Final = "repredict"
 """The kind of the record; its key is <project>/<model>."""
 SOURCE: Final = "/training/repredict"
+NOBODY: Final = 1 << 31
+"""More than any lane may hold."""
 _PAGE: Final = 500
 _log = log.get("prelabel.repredict")
 
@@ -56,7 +59,7 @@ class Work(Model):
     epoch: Count
     version: str
     state: str = "listing"
-    """listing, asking, done, overtaken (something else serves), off (the project does not want it any more)."""
+    """listing, asking, done, overtaken (something else serves), off (the project does not want it any more), failed."""
     total: Count = 0
     """Open tasks when it began."""
     place: Count = 0
@@ -184,11 +187,22 @@ class Repredicting(Part):
         while page := await self._documents.page(KIND, limit=_PAGE, after=after):
             for document in page:
                 if not read(document).over:
-                    try:
-                        await self._step(document)
-                    except Lost:
-                        continue
+                    await self._stepped(document)
             after = page[-1].key
+
+    async def _stepped(self, document: Document) -> None:
+        """A step, whose defect is this model's alone: the others are asked all the same."""
+        try:
+            await self._step(document)
+        except Lost:
+            return
+        except Unavailable:
+            raise
+        except Exception as error:
+            _log.error("defect while asking again", key=document.key, error=type(error).__name__, exc_info=error)
+            if (found := await self._documents.get(KIND, document.key)) is not None:
+                with contextlib.suppress(Lost):
+                    await self._end(found, "failed")
 
     # ------------------------------------------------------------------------------------------------------- a step
 
@@ -232,9 +246,9 @@ class Repredicting(Part):
             return
         tasks = await still_open(self._runtime.store, work.project, uids)
         now = self._runtime.clock.now_ms()
-        asked = [request(one, row, spec, work.generation, now) for one in tasks]
+        asked = [made for one in tasks if (made := _fitting(request(one, row, spec, work.generation, now))) is not None]
         if asked:
-            await self._runtime.bus.publish(messages(asked))
+            await self._runtime.bus.publish(asked)
         await self._save(held, work.but(place=work.place + len(uids), asked=work.asked + len(asked)))
 
     async def _end(self, held: Document, state: str) -> None:
@@ -252,6 +266,15 @@ class Repredicting(Part):
         return written
 
 
+def _fitting(asked: AnyEvent) -> Message | None:
+    try:
+        (message,) = messages([asked])
+    except InvalidEvent as error:
+        _log.warning("task is not asked again", task=asked.key, reason=error.reason)
+        return None
+    return message
+
+
 def _wanted(row: ProjectChanged | None, model: str, provider: str) -> bool:
     if row is None or row.deleted or row.project.learning.repredict != "open":
         return False
@@ -260,8 +283,10 @@ def _wanted(row: ProjectChanged | None, model: str, provider: str) -> bool:
 
 
 async def waits_for(bus: Bus, provider: str) -> int:
-    """Requests that wait in a provider's bulk lane."""
+    """Requests that wait in a provider's bulk lane; `NOBODY` where it has none yet."""
     topic = names.requests(provider, Lane.BULK)
+    if topic not in await bus.topics():
+        return NOBODY
     ends = await bus.offsets([topic], "end")
     begins = await bus.offsets([topic], "beginning")
     done = await bus.committed(names.inference_group(provider, Lane.BULK), [topic])
