@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pymongo.errors import DuplicateKeyError
-
 from . import mongo_database
 from .documents import Document, Documents, behind, place
 from .mongo_database import ASCENDING, DESCENDING, Database, answering
@@ -37,12 +35,7 @@ class MongoDocuments(Documents):
 
     async def _first(self, one: Document) -> bool:
         fields = {"_id": place(one.kind, one.key), "revision": 1, "body": one.body}
-        with answering():
-            try:
-                await self._database.collection("documents").insert_one(fields)
-            except DuplicateKeyError:
-                return False
-        return True
+        return not await self._database.insert("documents", [fields])
 
     async def _next(self, one: Document) -> bool:
         before = {"_id": place(one.kind, one.key), "revision": one.revision - 1}
