@@ -6,7 +6,7 @@ import pytest
 from prelabel_contract import names
 from prelabel_contract.events import SuggestionAccepted, SuggestionCorrected, SuggestionRejected
 
-from tests.rig.in_process import Here, eventually, task
+from tests.rig.in_process import Here, eventually, spec, task
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -52,6 +52,18 @@ async def test_regions_as_they_were_accept_a_suggestion_and_others_correct_it(he
     assert (eve.request, eve.model, eve.provider) == (shown["request"], "finder", "rules")
     assert eve.version == shown["version"]
     assert eve.annotation == names.derived("annotation", project, eve.task, "a")
+
+
+async def test_who_answers_more_than_a_model_was_asked_has_not_corrected_it(here: Here) -> None:
+    finder = {**spec()["models"][0], "questions": ["names"]}
+    project = await here.project(models=[finder])
+    shown = await found(here, project)
+    assert [one["question"] for one in shown["regions"]] == ["names"]
+    topic = {"kind": "choice", "field": "text", "question": "topic", "labels": ["later"]}
+    regions = [*as_people_write(shown["regions"]), topic]
+    body = {"task": "t", "annotator": "eve", "parent_prediction": shown["request"], "regions": regions}
+    await here.post(f"{project}/annotations", body)
+    assert [type(one) for one in await told(here, project, 1)] == [SuggestionAccepted]
 
 
 async def test_an_annotation_that_says_the_same_again_is_the_same_event(here: Here) -> None:

@@ -38,11 +38,11 @@ from .trace import Tracing
 def build(runtime: Runtime, settings: ProjectionSettings) -> Service:
     """What writes the store and reads it out."""
     projection = Projection(runtime.store)
-    suggestions = Suggestions(runtime.store, runtime.blobs)
     superseding = Superseding(runtime.store)
     auditor = Auditor(runtime.store)
     projects = Table(runtime.bus, names.PROJECTS, ProjectChanged, rng=runtime.rng)
     providers = Table(runtime.bus, names.PROVIDERS, ProviderAnnounced, rng=runtime.rng)
+    suggestions = Suggestions(runtime.store, runtime.blobs, projects, providers)
     activity = Activity(runtime.clock)
     streams = Streams()
     looks = Looks(runtime.store)

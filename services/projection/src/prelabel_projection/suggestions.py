@@ -5,6 +5,9 @@ on one topic, the prediction on another, in any order: so whoever writes one of 
 and of two that write at the same time at least one finds both. Both may tell it: under one id, which follows from the
 annotation, the prediction and the verdict, so that it is one event however often it is told.
 
+What is compared are the answers to the questions that the model answers: a person who answers others too has not
+corrected it.
+
 Said while events come in, never while a generation is rebuilt.
 """
 
@@ -24,6 +27,8 @@ from prelabel_contract.events import (
     Event,
     EventData,
     PredictionCreated,
+    ProjectChanged,
+    ProviderAnnounced,
     SuggestionAccepted,
     SuggestionCorrected,
     SuggestionRejected,
@@ -33,6 +38,7 @@ from prelabel_runtime.blobs import BlobError, Blobs
 from prelabel_runtime.service import Handler, Reply
 from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_runtime.store.base import State, Store, StoredAnnotation, StoredOutcome
+from prelabel_runtime.tables import Table
 
 SOURCE = "/projection/suggestions"
 _ANNOTATED = (AnnotationSubmitted, AnnotationUpdated)
@@ -45,6 +51,8 @@ class Suggestions:
 
     store: Store
     blobs: Blobs
+    projects: Table[ProjectChanged]
+    providers: Table[ProviderAnnounced]
 
     def telling(self, on: Mapping[type[EventData], Handler]) -> dict[type[EventData], Handler]:
         """The same handlers, and what is to be told of what each has written."""
@@ -103,7 +111,9 @@ class Suggestions:
         return found
 
     async def _verdict(self, annotation: StoredAnnotation, shown: StoredOutcome) -> AnyEvent:
-        said = answer(orjson.loads(annotation.body).get("regions", ()))
+        answered = await self._answered(shown)
+        regions: Sequence[Mapping[str, Any]] = orjson.loads(annotation.body).get("regions", ())
+        said = answer([one for one in regions if answered is None or one.get("question") in answered])
         suggested = await self._suggested(shown)
         # What is below the threshold is marked, and may not have been shown: both without it and with it is as it was.
         as_it_was = suggested is not None and said in (
@@ -121,6 +131,19 @@ class Suggestions:
         )
         name = names.derived(kind.TYPE, annotation.project, annotation.task, annotation.annotation, shown.request)
         return event(data, id=name, source=SOURCE, time_ms=annotation.at_ms)
+
+    async def _answered(self, shown: StoredOutcome) -> frozenset[str] | None:
+        """The questions that the model of a prediction answers, as its project is now; None: nobody knows."""
+        row = await self.projects.find(shown.project, timeout=2.0)
+        spec = None if row is None else row.project.model(shown.model)
+        if row is None or spec is None:
+            return None
+        provider = self.providers.get(shown.provider)
+        try:
+            asked = row.project.questions_of(spec)
+        except ValueError:
+            return None
+        return frozenset(one.name for one in asked if provider is None or set(provider.kinds) & set(one.kinds))
 
     async def _suggested(self, shown: StoredOutcome) -> Sequence[Mapping[str, Any]] | None:
         """The regions of a prediction; None if they are nowhere any more."""
