@@ -23,7 +23,7 @@ from prelabel_provider.inference import Inference
 from prelabel_provider.manifest import Rules
 from prelabel_provider.models import Models, Origin
 from prelabel_provider.serving import Serving
-from prelabel_provider.swap import Swap
+from prelabel_provider.swap import Beside, Swap
 from prelabel_provider.worker import ModelWorker, WorkerLimits
 from prelabel_runtime.blobs import NoBlobs
 from prelabel_runtime.bus.base import Record
@@ -174,7 +174,13 @@ def _emptied(message: Any) -> Any:
 
 @contextlib.asynccontextmanager
 async def running(
-    folder: Path, *, models: int = 4, again_seconds: float = 3600.0, canary_seconds: float = 30.0, **limits: Any
+    folder: Path,
+    *,
+    swap: type[Swap] = Beside,
+    models: int = 4,
+    again_seconds: float = 3600.0,
+    canary_seconds: float = 30.0,
+    **limits: Any,
 ) -> AsyncIterator[Rig]:
     """A provider that runs; several in a row may have the same folder."""
     settings = RuntimeSettings(bus=f"sqlite:///{folder}/log.db", store=f"sqlite:///{folder}/results.db")
@@ -184,8 +190,8 @@ async def running(
     bounds = {"start_seconds": 60.0, "batch_seconds": 60.0, **limits}
     worker = ModelWorker("ledger", limits=WorkerLimits(models=models, **bounds))
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
-    swap = Swap(worker, models, canary_seconds)
-    serving = Serving(runtime, swap, store, configs, provider="ledger", host="here", again_seconds=again_seconds)
+    bring = swap(worker, models, canary_seconds)
+    serving = Serving(runtime, bring, store, configs, provider="ledger", host="here", again_seconds=again_seconds)
     inference = Inference("ledger", worker, configs, NoBlobs(), clock, runtime.metrics, versions=serving.versions)
     async with contextlib.AsyncExitStack() as stack:
         await runtime.bus.start()

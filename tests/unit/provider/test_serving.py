@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from prelabel_provider.swap import InPlace
 from prelabel_runtime.errors import Unavailable
 
 from .serving_rig import PATIENCE, Rig, project, published, requested, running
@@ -357,6 +358,23 @@ async def test_a_version_that_kills_its_process_is_not_tried_for_ever(tmp_path: 
         line = rig.serving.versions.line("demo", "m")
         await _eventually(lambda: rig.serving.given_up(line))
         assert {"it is tried again" in one.detail for one in await rig.told("refused")} == {True, False}
+
+
+async def test_where_there_is_no_room_for_two_processes_versions_come_into_the_one(tmp_path: Path) -> None:
+    async with running(tmp_path, swap=InPlace) as rig:
+        config = await rig.know(project())
+        await rig.ask(config, "the bird", "another")
+        pid = rig.worker.pid
+        await rig.point(await rig.trained("NEW"), "1-abc", 1)
+        await rig.until_told("serving", 1)
+        assert await rig.version(config, "bird") == "1-abc says NEW"
+        assert rig.worker.pid == pid
+        await rig.ask(config, "a bird")
+        bad = await rig.trained("BAD", fail_on="bird")
+        for epoch in (2, 3):
+            await rig.point(bad, "2-abc", epoch)
+            await rig.until_told("refused", epoch)
+            assert await rig.version(config, "bird") == "1-abc says NEW"
 
 
 # ------------------------------------------------------------------------------------------------------- cold starts

@@ -1,6 +1,7 @@
 """Inference, as a table: one provider, its lanes, its worker."""
 
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 
 from prelabel_contract import names
@@ -20,10 +21,12 @@ from .remote.settings import RemoteSettings
 from .served import Versions
 from .serving import Serving
 from .settings import InferenceSettings
-from .swap import Swap
+from .swap import Beside, InPlace, Swap
 from .weight import LARGE, weight
 from .worker import ModelWorker
 from .worth import Worth
+
+_SWAPS: Mapping[str, type[Swap]] = {"beside": Beside, "in_place": InPlace}
 
 
 def build(runtime: Runtime, provider: str, settings: InferenceSettings, kept: ModelsSettings) -> Service:
@@ -81,7 +84,7 @@ def _serving(
         return None
     return Serving(
         runtime,
-        Swap(predictor, settings.models, settings.canary_seconds),
+        _SWAPS[settings.swap](predictor, settings.models, settings.canary_seconds),
         kept.store(runtime.random_bytes),
         configs,
         provider=provider,

@@ -177,8 +177,10 @@ class Serving(Part):
             if line.cold is not None and self._own(line) is not None:
                 try:
                     await line.cold()
-                except Unavailable as error:
-                    _log.warning("a model is not settled yet", project=line.project, model=line.model, why=error.what)
+                except Exception as error:  # whoever asks it first meets that too
+                    _log.warning(
+                        "a model is not settled yet", project=line.project, model=line.model, error=type(error).__name__
+                    )
 
     def _due(self) -> list[Line]:
         """The lines whose pointer moved, or is to be tried again."""

@@ -1,6 +1,6 @@
 """Settings of inference, the same for every provider."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from prelabel_contract.base import Slug
 from prelabel_contract.names import Lane
@@ -53,6 +53,10 @@ class InferenceSettings(Frozen):
     """Threads of the model's numerical libraries."""
     models: Annotated[int, Field(ge=1)] = 4
     """Models kept loaded at once."""
+    swap: Literal["beside", "in_place"] = "beside"
+    """How a new version of a model comes in. beside: in a second process, which takes over once the version answers;
+    requests go on meanwhile, and there are two processes in memory. in_place: where there is no room for two;
+    requests to this provider wait while it loads."""
     canary_seconds: Annotated[float, Field(gt=0)] = 30.0
     """For the last few inputs that a model answered, when a new version of it is tried before it serves."""
     refused_seconds: Annotated[float, Field(ge=1)] = 60.0

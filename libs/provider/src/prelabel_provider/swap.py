@@ -4,14 +4,19 @@ The worker does one thing at a time: a model that it loads keeps all others from
 loaded, tried and warmed where nobody waits for it, together with the models that are loaded already, and the process
 that has them all takes the first one's place between two questions. For that time there are two of them in memory.
 A version that crashes, hangs or eats memory does so there.
+
+Where there is no room for two (`InPlace`), it is loaded where the others are, and they wait.
 """
 
 import asyncio
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from prelabel_contract.names import Lane
 
 from .base import BadSettings, Failed, Input
 from .predictor import CannotLoad
@@ -53,7 +58,7 @@ def resident_mib(pid: int | None) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Swap:
+class Swap(ABC):
     """Puts versions into a worker."""
 
     worker: ModelWorker
@@ -62,31 +67,75 @@ class Swap:
     canary_seconds: float
     """For the inputs that a version is tried on."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """One second process at a time: each holds every model that is in use."""
+    """One version at a time."""
 
     async def load(self, wanted: Served, canary: Sequence[Input], serving: Callable[[], set[str]]) -> Memory:
-        """Get a version ready and let its process take over. `serving`: keys of the models that are in use.
+        """Get a version ready to be asked. `serving`: keys of the models that are in use.
 
         Raises `BadSettings`, `CannotLoad` and `CanaryFailed` for the version, `CannotStart` for no fault of its.
         """
         async with self.turn:
             if wanted.key in self.worker.held:  # it was in use before, and answered
                 return Memory(after=resident_mib(self.worker.pid))
-            left_out: set[str] = set()
-            while True:
-                others = self._others(wanted.key, serving(), left_out)
-                other = self.worker.another()
-                try:
-                    await other.load(wanted.settings)
-                    await self._try(other, wanted.key, canary)
-                    if (bad := await self._bring(other, others)) is not None:
-                        left_out.add(bad)
-                        continue
-                    before, after = resident_mib(self.worker.pid), resident_mib(other.pid)
-                    await self.worker.take_over(other)
-                    return Memory(before, (before or 0.0) + after if after is not None else None, after)
-                finally:
-                    await other.stop(grace=1.0)
+            return await self._load(wanted, canary, serving)
+
+    @abstractmethod
+    async def _load(self, wanted: Served, canary: Sequence[Input], serving: Callable[[], set[str]]) -> Memory: ...
+
+    async def _try(self, worker: ModelWorker, key: str, canary: Sequence[Input]) -> None:
+        if not canary:  # it was warmed as it was loaded, on its provider's own input
+            return
+        try:
+            async with asyncio.timeout(self.canary_seconds):
+                said = await worker.predict(key, canary, Lane.INTERACTIVE)
+        except TimeoutError:
+            raise CanaryFailed(
+                f"{len(canary)} inputs were not answered within {self.canary_seconds:g} s", again=True
+            ) from None
+        except WorkerError as error:
+            raise CanaryFailed(f"at inputs that were answered before: {error}", again=True) from error
+        if failed := [one for one in said if isinstance(one, Failed)]:
+            what = f"{len(failed)} of {len(canary)} inputs that were answered before: {failed[0].reason}"
+            raise CanaryFailed(f"it fails at {what}")
+
+
+class InPlace(Swap):
+    """Loads a version where the others are: they wait meanwhile, and start anew if it takes the process with it."""
+
+    __slots__ = ()
+
+    async def _load(self, wanted: Served, canary: Sequence[Input], serving: Callable[[], set[str]]) -> Memory:
+        before = resident_mib(self.worker.pid)
+        await self.worker.reload(wanted.settings)
+        try:
+            await self._try(self.worker, wanted.key, canary)
+        except CanaryFailed:
+            await self.worker.unload(wanted.key)  # what is loaded counts as tried
+            raise
+        return Memory(before, None, resident_mib(self.worker.pid))
+
+
+class Beside(Swap):
+    """Loads a version in a second process, with all models that are loaded; then that one takes over."""
+
+    __slots__ = ()
+
+    async def _load(self, wanted: Served, canary: Sequence[Input], serving: Callable[[], set[str]]) -> Memory:
+        left_out: set[str] = set()
+        while True:
+            others = self._others(wanted.key, serving(), left_out)
+            other = self.worker.another()
+            try:
+                await other.load(wanted.settings)
+                await self._try(other, wanted.key, canary)
+                if (bad := await self._bring(other, others)) is not None:
+                    left_out.add(bad)
+                    continue
+                before, after = resident_mib(self.worker.pid), resident_mib(other.pid)
+                await self.worker.take_over(other)
+                return Memory(before, (before or 0.0) + after if after is not None else None, after)
+            finally:
+                await other.stop(grace=1.0)
 
     def _others(self, wanted: str, serving: set[str], left_out: set[str]) -> list[str]:
         """The models that come along: those in use first, then the latest that were. The latest is loaded last."""
@@ -103,19 +152,3 @@ class Swap:
             except CannotLoad:
                 return key
         return None
-
-    async def _try(self, other: ModelWorker, key: str, canary: Sequence[Input]) -> None:
-        if not canary:  # it was warmed as it was loaded, on its provider's own input
-            return
-        try:
-            async with asyncio.timeout(self.canary_seconds):
-                said = await other.predict(key, canary)
-        except TimeoutError:
-            raise CanaryFailed(
-                f"{len(canary)} inputs were not answered within {self.canary_seconds:g} s", again=True
-            ) from None
-        except WorkerError as error:
-            raise CanaryFailed(f"at inputs that were answered before: {error}", again=True) from error
-        if failed := [one for one in said if isinstance(one, Failed)]:
-            what = f"{len(failed)} of {len(canary)} inputs that were answered before: {failed[0].reason}"
-            raise CanaryFailed(f"it fails at {what}")
