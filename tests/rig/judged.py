@@ -168,7 +168,7 @@ class Scene:
                         {"name": "topic", "kind": "choice", "field": "text", "labels": ["a", "b"], "multiple": False}
                     ]
                 },
-                "models": [{"name": MODEL, "provider": PROVIDER, "training": {}}],
+                "models": [{"name": MODEL, "provider": PROVIDER}],
                 "learning": learning,
             }
         )
@@ -189,7 +189,7 @@ class Scene:
         """A version that is right on so many of the hold-out's tasks, compared with what serves now."""
         number = self.numbers[project] = self.numbers.get(project, 0) + 1
         now = serving(await self.registry().pointer(project, MODEL), PROVIDER)
-        artifact = hashlib.sha256(f"{project}/{number}".encode()).hexdigest()
+        artifact = artifact_of(project, number)
         made = TrainingRecord(
             training=training_id(project, MODEL, number),
             project=project,
@@ -290,6 +290,11 @@ class Scene:
         """The data of the events of a type that were published, each event once."""
         found = {one.id: one.data for one in self.told if isinstance(one.data, kind) and one.data.project == project}
         return list(found.values())
+
+
+def artifact_of(project: str, number: int) -> str:
+    """The name of a training's artifact."""
+    return hashlib.sha256(f"{project}/{number}".encode()).hexdigest()
 
 
 def said(project: str, task: str, label: str, offset: int, **values: Any) -> StoredAnnotation:
