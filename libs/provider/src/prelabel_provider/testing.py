@@ -120,20 +120,20 @@ class ProviderTests:
         inputs = self._inputs()
         said = list(model.predict(inputs))
         assert len(said) == len(inputs)
-        assert _dumped(model.predict(inputs[::-1])) == _dumped(said[::-1])
+        assert dumped(model.predict(inputs[::-1])) == dumped(said[::-1])
 
     def test_is_deterministic(self, model: Provider[Any]) -> None:
         """The same input gets the same answer, now and from another copy of the model."""
-        said = _dumped(model.predict(self._inputs()))
-        assert _dumped(model.predict(self._inputs())) == said
-        assert _dumped(self._load(self.settings).predict(self._inputs())) == said
+        said = dumped(model.predict(self._inputs()))
+        assert dumped(model.predict(self._inputs())) == said
+        assert dumped(self._load(self.settings).predict(self._inputs())) == said
 
     def test_the_batch_does_not_matter(self, model: Provider[Any]) -> None:
         """One by one, together, or many times over: what a neighbour says changes nothing."""
         inputs = self._inputs()
-        alone = [_dumped(model.predict([one]))[0] for one in inputs]
-        assert [_rounded(one) for one in _dumped(model.predict(inputs))] == [_rounded(one) for one in alone]
-        many = _dumped(model.predict(inputs * 40))
+        alone = [dumped(model.predict([one]))[0] for one in inputs]
+        assert [_rounded(one) for one in dumped(model.predict(inputs))] == [_rounded(one) for one in alone]
+        many = dumped(model.predict(inputs * 40))
         assert [_rounded(one) for one in many] == [_rounded(one) for one in alone] * 40
 
     def test_an_empty_batch_is_no_work(self, model: Provider[Any]) -> None:
@@ -169,7 +169,7 @@ class ProviderTests:
         bad = [Input("none", {}, self.field), Input("null", {self.field: None}, self.field)]
         said = model.predict([good[0], *bad])
         assert all(isinstance(one, Prediction) for one in said)
-        assert _dumped(said[:1]) == _dumped(model.predict(good[:1]))
+        assert dumped(said[:1]) == dumped(model.predict(good[:1]))
 
     def test_scores_are_confidences_or_null(self, model: Provider[Any]) -> None:
         """0 to 1, or nothing; a region that was built without checks may hold anything."""
@@ -208,7 +208,7 @@ class ProviderTests:
         description = await worker.load(self.settings)
         assert description == model.describe()
         said = await worker.predict(key_of(self.settings), self._inputs())
-        assert said == _dumped(model.predict(self._inputs()))
+        assert said == dumped(model.predict(self._inputs()))
 
 
 def _regions(said: Prediction) -> tuple[Region, ...]:
@@ -217,7 +217,8 @@ def _regions(said: Prediction) -> tuple[Region, ...]:
     return said.regions if isinstance(said, Predicted) else ()
 
 
-def _dumped(said: Sequence[Prediction]) -> list[bytes | Failed]:
+def dumped(said: Sequence[Prediction]) -> list[bytes | Failed]:
+    """Predictions as a worker's process hands them on."""
     return [one if isinstance(one, Failed) else _written(one) for one in said]
 
 
