@@ -11,7 +11,7 @@ EDITABLE = $(foreach package,$(1),-e $(package))
 SOURCES := libs services deploy tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run torch demo servers test test-torch check golden bench locks clean
+.PHONY: help run torch demo servers test test-torch check golden bench bench-learning locks clean
 
 ##@ Use it
 
@@ -20,9 +20,9 @@ run: .state/run $(if $(WITH),.state/with-$(WITH)) ## Everything in one process o
 
 torch: .state/torch ## torch and transformers for the provider huggingface, in .venvs/huggingface: 5.4 GB
 
-demo: .state/$(if $(REAL),dev,run) ## The main job, unattended, shown: 3,000 texts, two models, a page of results. REAL=1: on Kafka, every service a process
+demo: .state/$(if $(REAL),dev,run) ## The main job, unattended, shown: 3,000 texts, two models, a page of results, and a model that learns from corrections. REAL=1: on Kafka, every service a process; LOOP=0: nobody corrects
 	$(if $(REAL),@sh deploy/local/tools.sh java mvn)
-	$(PY) -m deploy.demo $(if $(REAL),--real)
+	$(PY) -m deploy.demo $(if $(REAL),--real) $(if $(filter 0,$(LOOP)),--no-loop)
 
 servers: .state/$(if $(SECURE),dev,run) ## Apache Kafka and a MongoDB-wire server on loopback: DO=up (default), stop, wipe, logs, status; H2=1 keeps the data on disk; SECURE=1 with users, TLS and rights
 	@sh deploy/local/tools.sh java mvn
@@ -55,6 +55,9 @@ bench: .state/dev ## What Prelabel does beside the models alone, in one run: QUI
 	@sh deploy/local/tools.sh java mvn
 	$(PY) -m tests.benchmarks $(if $(QUICK),--quick) $(if $(PEERS),--peers) $(if $(ONLY),--only $(ONLY))
 
+bench-learning: .state/dev ## How many annotations models need and what the gate lets through, over seeds: QUICK=1, ONLY="digits gate", FILE=labelled.jsonl
+	$(PY) -m tests.benchmarks.learning $(if $(QUICK),--quick) $(if $(FILE),--file $(FILE)) $(if $(ONLY),--only $(ONLY))
+
 locks: .state/venv ## Resolve the dependencies anew
 	$(PY) -m pip install -q uv
 	$(PY) -m deploy.locks
@@ -63,7 +66,7 @@ clean: ## Remove environments and what was built; data/ stays
 	rm -rf .venv .venvs .state .servers out
 
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # -------------------------------------------------------------------------------- environments, made once
 

@@ -12,8 +12,8 @@ SERVERS = ("kafka", "mongo")
 _WORKER = "'s worker"
 _OURS = ("prelabel",)
 """Among others."""
-_INK, _FAINT = "#24292f", "#8c959f"
-_COLOURS = (
+INK, FAINT = "#24292f", "#8c959f"
+COLOURS = (
     "#0969da",
     "#bf8700",
     "#1a7f37",
@@ -32,11 +32,11 @@ _STYLE = {
     "font.family": "sans-serif",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _FAINT,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "axes.edgecolor": FAINT,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
 }
 
 
@@ -81,10 +81,10 @@ def _shares(axes: Any, report: Report) -> bool:
         [one["ratio_high"] - one["ratio"] for one in shown],
     ]
     _bars(axes, [one["name"] for one in shown], values, spread)
-    axes.axvline(1.0, color=_INK, linewidth=0.8)
+    axes.axvline(1.0, color=INK, linewidth=0.8)
     for place, one in enumerate(shown):
         if goal := re.search(r"≥ ([\d.]+)", one["goal"]):
-            axes.plot([float(goal[1])] * 2, [place - 0.4, place + 0.4], color=_COLOURS[3], linewidth=1.5)
+            axes.plot([float(goal[1])] * 2, [place - 0.4, place + 0.4], color=COLOURS[3], linewidth=1.5)
     axes.set_xlabel("share of the bare model's rate (median, lowest and highest round; the goal in red)")
     return bool(shown)
 
@@ -105,8 +105,8 @@ def _bars(axes: Any, names: Sequence[str], values: Sequence[float], spread: Sequ
     if not names:
         return
     places = range(len(names))
-    colours = [_COLOURS[0] if name in _OURS or set(names).isdisjoint(_OURS) else _FAINT for name in names]
-    axes.barh(places, values, xerr=spread, color=colours, height=0.6, error_kw={"ecolor": _INK, "linewidth": 0.8})
+    colours = [COLOURS[0] if name in _OURS or set(names).isdisjoint(_OURS) else FAINT for name in names]
+    axes.barh(places, values, xerr=spread, color=colours, height=0.6, error_kw={"ecolor": INK, "linewidth": 0.8})
     axes.set_yticks(places, names)
     axes.invert_yaxis()
 
@@ -130,7 +130,7 @@ def _stacks(axes: Any, costs: Mapping[str, Mapping[str, float]]) -> bool:
     left = [0.0] * len(costs)
     for number, part in enumerate(dict.fromkeys(part for one in costs.values() for part in one)):
         widths = [one.get(part, 0.0) for one in costs.values()]
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         axes.barh(range(len(costs)), widths, left=left, height=0.6, label=part, color=colour)
         left = [before + width for before, width in zip(left, widths, strict=True)]
     if costs:
@@ -164,10 +164,10 @@ def _scaling(axes: Any, report: Report) -> bool:
     for number, (label, points) in enumerate(lines.items()):
         points.sort()
         workers, rates = zip(*points, strict=True)
-        axes.plot(workers, [rate / rates[0] for rate in rates], "o-", label=f"bound by {label}", color=_COLOURS[number])
+        axes.plot(workers, [rate / rates[0] for rate in rates], "o-", label=f"bound by {label}", color=COLOURS[number])
     if lines:
         most = max(workers for points in lines.values() for workers, _ in points)
-        axes.plot([1, most], [1, most], ":", color=_FAINT, label="as many times as workers")
+        axes.plot([1, most], [1, most], ":", color=FAINT, label="as many times as workers")
         axes.legend(frameon=False)
     axes.set_xlabel("workers")
     axes.set_ylabel("times the rate of one")
@@ -183,7 +183,7 @@ def _memory(axes: Any, report: Report) -> bool:
             points = [(sample["seconds"], sample["mib"][process]) for sample in samples if process in sample["mib"]]
             seconds, mib = zip(*points, strict=True)
             label = f"{name.removeprefix('memory.')}: {process}"
-            axes.plot(seconds, mib, label=label, color=_COLOURS[number % 10], linestyle=("-", "--")[number // 10 % 2])
+            axes.plot(seconds, mib, label=label, color=COLOURS[number % 10], linestyle=("-", "--")[number // 10 % 2])
             number += 1
     if shown:
         _legend_beside(axes)

@@ -57,20 +57,20 @@ class Found:
         self.rounds[number - 1] |= values
 
 
-def measure(cases: Iterable[Case], stage: Stage, found: Found, watcher: Watcher) -> None:
-    """Fills `found`, which holds what is known whenever this ends."""
+def measure(cases: Iterable[Case], stage: Stage, found: Found, watcher: Watcher, *, quiet: float = QUIET) -> None:
+    """Fills `found`, which holds what is known whenever this ends. `quiet`: cores that others may use meanwhile."""
     for case in cases:
         found.figures += case.figures
         try:
             with ExitStack() as stack:
                 turns = stack.enter_context(case.start(stage))
-                _rounds(case, turns, stage, found, watcher)
+                _rounds(case, turns, stage, found, watcher, quiet)
         except Exception as error:
             _note(case.name, error, found, watcher)
         watcher.done(case)
 
 
-def _rounds(case: Case, turns: Iterable[Turn], stage: Stage, found: Found, watcher: Watcher) -> None:
+def _rounds(case: Case, turns: Iterable[Turn], stage: Stage, found: Found, watcher: Watcher, quiet: float) -> None:
     left = list(turns)
     rounds = case.rounds_of(stage.sizes)
     for number in range(1, rounds + 1):
@@ -89,7 +89,7 @@ def _rounds(case: Case, turns: Iterable[Turn], stage: Stage, found: Found, watch
             found.add(number, values)
             found.seconds.setdefault(turn.name, []).append(round(seconds, 1))
             watcher.measured(case, turn.name, number, values, seconds)
-            if (cores := others.cores()) > QUIET:
+            if (cores := others.cores()) > quiet:
                 found.warnings.append(f"{turn.name}, round {number}: others used {cores:.1f} cores meanwhile")
                 watcher.warns(found.warnings[-1])
 

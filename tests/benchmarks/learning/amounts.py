@@ -1,0 +1,58 @@
+"""How much of learning is measured."""
+
+from dataclasses import dataclass, replace
+
+from tests.benchmarks import case
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Sizes of the cases; `seeds` is the number of rounds, since every round has a seed of its own: its number."""
+
+    seeds: int
+    digits: int
+    """Annotations, at most."""
+    texts: int
+    """Texts, those held out included."""
+    names: int
+    """Texts with names in them, those held out included."""
+    name_labels: tuple[int, ...]
+    """Numbers of annotated tasks at which a pipeline is trained."""
+    epochs: int
+    """Of a pipeline's training."""
+    gate_seeds: int
+    gate_examples: tuple[int, ...]
+    """Numbers of examples, at which the gate is asked about flips and about twice as many."""
+    storms: int
+    """Annotations in ten seconds."""
+
+    @property
+    def sizes(self) -> case.Sizes:
+        """As the benchmarks' own parts ask for it."""
+        return replace(case.FULL, rounds=self.seeds, long_rounds=self.seeds)
+
+
+FULL = Amounts(
+    seeds=5,
+    digits=400,
+    texts=4000,
+    names=2400,
+    name_labels=(50, 100, 200, 300, 400),
+    epochs=10,
+    gate_seeds=20,
+    gate_examples=(150, 300),
+    storms=1000,
+)
+QUICK = replace(FULL, seeds=2, digits=300, texts=2000, names=1200, name_labels=(50, 100, 200))
+TINY = replace(
+    FULL,
+    seeds=1,
+    digits=60,
+    texts=600,
+    names=300,
+    name_labels=(30, 60),
+    epochs=2,
+    gate_seeds=2,
+    gate_examples=(100,),
+)
+"""To see that the cases work at all: their figures say nothing."""

@@ -1,0 +1,19 @@
+"""The table of cases: what `python -m tests.benchmarks.learning` measures, in this order. One file each."""
+
+from pathlib import Path
+
+from tests.benchmarks.case import Case
+from tests.benchmarks.learning.amounts import Amounts
+
+from . import digits, gate, names, storm, texts
+
+
+def cases(amounts: Amounts, file: Path | None = None) -> tuple[Case, ...]:
+    """All of them, so large. `file`: labelled lines in the place of docstrings."""
+    return (
+        digits.case(amounts),
+        texts.case(amounts, file),
+        names.case(amounts),
+        gate.case(amounts),
+        storm.case(amounts),
+    )
