@@ -1,7 +1,8 @@
 """The learning loop, end to end, as its users see it: people annotate, a better model serves, and back again.
 
-The model begins as patterns that know one of two labels. Both bindings run the same tests in the order in which they
-stand; the last one stops everything and reads the logs.
+The model begins as patterns that know one of two labels. Bindings run the same tests in the order in which they stand;
+the last one stops everything and reads the logs. The other binding, every service and trainer a process with its own
+rights on Kafka, is in tests/integration/test_kafka_secured.py.
 """
 
 import json
@@ -15,7 +16,6 @@ import httpx
 import pytest
 
 from tests.rig.processes import Prelabel
-from tests.rig.servers import ServerHandle
 
 PATIENCE = 240.0
 MODULES = ("json", "csv", "socket", "shutil", "pathlib", "asyncio", "hashlib", "zlib", "email", "queue")
@@ -222,20 +222,4 @@ class TestAllInOne(LearningLoop):
     def prelabel(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prelabel]:
         folder: Path = tmp_path_factory.mktemp("loop")
         with Prelabel.all_in_one(folder, providers=("spacy",)) as prelabel:
-            yield prelabel
-
-
-@pytest.mark.kafka
-@pytest.mark.mongo
-class TestEveryServiceAProcess(LearningLoop):
-    """Each service, provider and trainer on its own, on Apache Kafka and a MongoDB-wire server."""
-
-    @pytest.fixture(scope="class")
-    def prelabel(
-        self, tmp_path_factory: pytest.TempPathFactory, kafka_server: ServerHandle, mongo_server: ServerHandle
-    ) -> Iterator[Prelabel]:
-        folder: Path = tmp_path_factory.mktemp("loop-separate")
-        with Prelabel.separate(
-            folder, kafka=kafka_server.address, mongo=mongo_server.address, providers=("spacy",), trainers=("spacy",)
-        ) as prelabel:
             yield prelabel

@@ -24,6 +24,7 @@ from prelabel_runtime.bus.kafka import KafkaBus
 from prelabel_runtime.topics.plan import Right
 
 from deploy.local.kafka.secured import ADMIN, SecuredKafkaServer
+from tests.e2e.test_learning_loop import LearningLoop
 from tests.e2e.test_main_job import INBOUND, PROVIDERS, MainJob
 from tests.rig.processes import Prelabel, PrelabelProcess
 from tests.rig.secured import UPSTREAM, allow, by_certificate, by_password, deny, planned, secured_kafka, security_of
@@ -83,14 +84,8 @@ class TestMainJobWithTheRightsOfThePlan(MainJob):
             providers=PROVIDERS,
             environment={**INBOUND, "PRELABEL_CREATE_TOPICS": "false"},
         )
-        for name in prelabel.names:
-            if name != "gateway":
-                prelabel.process(name).tell(shown_by(name, kafka))
         options = ("--providers", ",".join(PROVIDERS), "--upstream", "User:upstream-{source}")
-        code, said, complaint = topics_command(kafka, prelabel.prefix, "apply", "--acls", *options)
-        assert code == 0, complaint
-        assert "0 missing, 0 differs" in said
-        with prelabel:
+        with let_in(prelabel, kafka, *options):
             yield prelabel
 
     def test_all_stop_in_order_and_their_logs_hold_neither_texts_nor_keys(self, prelabel: Prelabel) -> None:
@@ -122,6 +117,40 @@ class TestMainJobWithTheRightsOfThePlan(MainJob):
         asyncio.run(publish_as_upstream(self.kafka, prelabel.prefix, task))
 
 
+class TestLearningLoopWithTheRightsOfThePlan(LearningLoop):
+    """Trainers, the gate and re-prediction, with the rights of their rows."""
+
+    @pytest.fixture(scope="class")
+    def prelabel(
+        self, tmp_path_factory: pytest.TempPathFactory, kafka: SecuredKafkaServer, mongo_server: ServerHandle
+    ) -> Iterator[Prelabel]:
+        with let_in(
+            Prelabel.separate(
+                tmp_path_factory.mktemp("loop-secured"),
+                kafka=kafka.address,
+                mongo=mongo_server.address,
+                providers=("spacy",),
+                trainers=("spacy",),
+                environment={"PRELABEL_CREATE_TOPICS": "false"},
+            ),
+            kafka,
+            "--providers",
+            "spacy",
+        ) as prelabel:
+            yield prelabel
+
+
+def let_in(prelabel: Prelabel, kafka: SecuredKafkaServer, *options: str) -> Prelabel:
+    """The same, with its topics, and a user of its own for every process."""
+    for name in prelabel.names:
+        if name != "gateway":
+            prelabel.process(name).tell(shown_by(name, kafka))
+    code, said, complaint = topics_command(kafka, prelabel.prefix, "apply", "--acls", *options)
+    assert code == 0, complaint
+    assert "0 missing, 0 differs" in said
+    return prelabel
+
+
 def shown_by(name: str, kafka: SecuredKafkaServer) -> Mapping[str, str]:
     """How a service comes in."""
     match name:
@@ -131,6 +160,8 @@ def shown_by(name: str, kafka: SecuredKafkaServer) -> Mapping[str, str]:
             return by_password(kafka, "prelabel-projection", "SCRAM-SHA-256")
         case "training" | "webhooks":
             return by_password(kafka, f"prelabel-{name}", "PLAIN")
+    if name.startswith("trainer-"):
+        return by_password(kafka, f"prelabel-{name}", "PLAIN")
     return by_certificate(kafka, f"prelabel-inference-{name}")
 
 
@@ -230,7 +261,7 @@ def test_a_right_that_is_taken_away_ends_a_running_service_with_a_line_that_name
     asyncio.run(allow(kafka, rights))
     process = start(**by_password(kafka, "l8-training"))
     process.ready(30)
-    (group,) = (right for right in rights if right.resource == "group")
+    (group,) = (right for right in rights if (right.resource, right.name) == ("group", "one.training"))
     asyncio.run(deny(kafka, group))
     assert process.wait(60) == 2
     assert "user l8-training has no right to READ group one.training" in last_line(process)
