@@ -224,9 +224,7 @@ class Serving(Part):
             await self._refuse(line, pointer, error)
             return
         line.release, state.good = release, state.own
-        took = self._clock.monotonic() - began
-        self._metrics.swap_seconds.labels(self._provider).observe(took)
-        await self._serve(line, pointer, memory, took)
+        await self._serve(line, pointer, memory, self._clock.monotonic() - began)
         await self._forget()
 
     async def _release(self, version: str, artifact: str) -> Release | None:
@@ -307,6 +305,7 @@ class Serving(Part):
     async def _serve(self, line: Line, pointer: ModelServing, memory: Memory, seconds: float) -> None:
         """Tell that a pointer's version serves."""
         self._metrics.swaps.labels(self._provider, "served").inc()
+        self._metrics.swap_seconds.labels(self._provider).observe(seconds)
         detail = "" if memory.beside is None else f"{memory.before} MiB before, {memory.beside} MiB beside it meanwhile"
         _log.info(
             "version serves", project=line.project, model=line.model, version=pointer.version, epoch=pointer.epoch,

@@ -149,7 +149,7 @@ class Metrics:
             buckets=_SECONDS, registry=r,
         )  # fmt: skip
         self.serving = Gauge(
-            "prelabel_models_serving", "Models of which the promoted version serves here (current), or not (behind)",
+            "prelabel_models_serving", "Models with a serving pointer: current, refused or pending here",
             ["provider", "state"], registry=r,
         )  # fmt: skip
         self.serving_epoch = Gauge(
