@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from prelabel_contract import cloudevents, names
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import ModelPromoted, ModelRejected, TrainingFailed, TrainingRequested, event
 from prelabel_contract.regions import Region
 from prelabel_provider.trainings import Trainings, TrainingState
 from prelabel_provider.workspace import SERVING, AnswerLine, Workspaces
+from prelabel_runtime.bus.base import Partition
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import running
 from prelabel_training.judging import Case, judged
+from prelabel_training.overlooked import Overlooked
 from prelabel_training.reevaluation import MOST
 from prelabel_training.registry import Serving, Target
 from prelabel_training.versions import SETTINGS, VersionRecord, Versions
@@ -240,3 +243,26 @@ async def test_what_a_failed_training_had_of_tasks_goes(here: Scene) -> None:
     )
     await here.gate().failed(event(failed, id="x", source="/t", time_ms=1))
     assert not folder.exists()
+
+
+async def test_a_version_that_nobody_judged_is_told_of_again_a_few_times(here: Scene) -> None:
+    project = await here.project()
+    trained = await here.trained(project, right=30)
+    overlooked = Overlooked(here.store.documents, here.bus, here.projects, here.clock, patience=60.0)
+
+    async def heard() -> int:
+        records = await here.bus.fetch(Partition(names.LEARNING, 0), 0, 100)
+        told = [cloudevents.decode(one.headers, one.value, topic=one.topic, key=one.key) for one in records]
+        return sum(one is not None and one.data == trained.data for one in told)
+
+    await overlooked.look()
+    assert await heard() == 0, "it may be on its way"
+    for seconds, times in ((61, 1), (1, 1), (60, 2), (120, 3), (10_000, 3)):
+        here.clock.advance(seconds)
+        await overlooked.look()
+        assert await heard() == times
+    other = await here.project()
+    await here.deliver(await here.trained(other, right=30))
+    here.clock.advance(1_000)
+    await overlooked.look()
+    assert await here.store.documents.get("overlooked", f"{other}/{MODEL}/00000001") is None

@@ -15,6 +15,7 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
 from prelabel_runtime.tables import Table
 
+from .overlooked import Overlooked
 from .registry import KIND, Pointer, Registry, read, serving_event
 
 _PAGE: Final = 500
@@ -24,11 +25,19 @@ _log = log.get("prelabel.registry")
 class Announcer(Part):
     """Keeps the topic `models` equal to the pointers."""
 
-    def __init__(self, runtime: Runtime, registry: Registry, models: Table[ModelServing], seconds: float) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        registry: Registry,
+        models: Table[ModelServing],
+        overlooked: Overlooked,
+        seconds: float,
+    ) -> None:
         """`seconds`: between two looks."""
         self._runtime = runtime
         self._registry = registry
         self._models = models
+        self._overlooked = overlooked
         self._seconds = seconds
 
     async def start(self) -> None:
@@ -43,6 +52,7 @@ class Announcer(Part):
         while True:
             try:
                 await self.look()
+                await self._overlooked.look_now_and_then()
             except Unavailable:
                 await self._runtime.clock.sleep(next(waits))
                 continue

@@ -18,6 +18,7 @@ from .announcing import Announcer
 from .curves import Curves
 from .gatekeeper import GROUP, Gatekeeper
 from .loads import Loads
+from .overlooked import Overlooked
 from .reevaluation import Reevaluations
 from .registry import Registry
 from .repredict import Pace, Repredicting, Wanting
@@ -71,6 +72,7 @@ def wired(
         every=settings.retention_seconds,
         grace=settings.grace_hours * 3600,
     )
+    overlooked = Overlooked(documents, runtime.bus, projects, clock, patience=settings.overlooked_seconds)
     wanting = Wanting(documents, registry, projects)
 
     async def loaded(told: Event[ModelLoaded]) -> Sequence[AnyEvent]:
@@ -85,7 +87,8 @@ def wired(
             Subscription(
                 group=GROUP,
                 topics=(names.LEARNING,),
-                batching=Batching(records=16, linger=0.02),
+                # One at a time: what takes seconds is committed when it is done, and who dies blames one record.
+                batching=Batching(records=1, linger=0.0),
                 on={**gate.on(), ModelLoaded: each(loaded)},
             ),
         ),
@@ -95,7 +98,7 @@ def wired(
         ),
         curves=curves,
         parts=(
-            Announcer(runtime, registry, models, settings.announce_seconds),
+            Announcer(runtime, registry, models, overlooked, settings.announce_seconds),
             Repredicting(runtime, registry, projects, pace),
             retention,
         ),

@@ -37,3 +37,6 @@ class TrainingSettings(Frozen):
     """Requests that wait in a provider's bulk lane at most because open tasks are asked again after a promotion."""
     repredict_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
     """How often it is looked whether more can be asked."""
+    overlooked_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    """A version that nobody has judged so long after its training is told of again: three times, each after twice as
+    long."""
