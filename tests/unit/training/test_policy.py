@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prelabel_contract.answers import answer
 from prelabel_runtime.store.sqlite import SqliteStore
-from prelabel_training.policy import Because, Policy, answer, derive
+from prelabel_training.policy import Because, Policy, derive
 
 from .annotated import annotated
 

@@ -138,6 +138,18 @@ async def test_a_task_that_is_stored_late_is_an_example_once_it_is_there(here: S
     assert sorted(await here.given(1)) == ["a", "b", "c", "d", "late"]
 
 
+async def test_tasks_that_never_come_are_looked_for_ever_more_seldom(here: Scene) -> None:
+    await here.annotate("a", "b")
+    await here.learner.annotations([here.said("never")])
+    began, looks = here.clock.now_ms(), 0
+    while here.clock.now_ms() < began + 86_400_000:
+        look = await here.look()
+        assert look.again_ms is not None
+        here.clock.to(look.again_ms)
+        looks += 1
+    assert looks < 24 * 6 + 20, "every ten minutes in the end"
+
+
 async def test_a_deleted_task_is_in_no_later_training_and_its_deletion_starts_one(here: Scene) -> None:
     await here.annotate(*"abcde")
     await here.look()

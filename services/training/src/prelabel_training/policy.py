@@ -84,9 +84,9 @@ def _usable(annotations: Iterable[StoredAnnotation]) -> Sequence[StoredAnnotatio
     return sorted((one for one in newest.values() if not (one.deleted or one.skipped)), key=_place)
 
 
-def _rank(one: StoredAnnotation) -> tuple[bool, int, int, bool, bool, str]:
-    """Which of two versions of an annotation stays: what the store compares."""
-    return one.deleted, one.offset, one.at_ms, one.skipped, one.ground_truth, one.body
+def _rank(one: StoredAnnotation) -> tuple[bool, int, int, bool, bool, str, str]:
+    """Which of two versions of an annotation stays: what the store compares, and then whose it is."""
+    return one.deleted, one.offset, one.at_ms, one.skipped, one.ground_truth, one.body, one.annotator
 
 
 def _place(one: StoredAnnotation) -> tuple[int, str]:

@@ -53,6 +53,10 @@ class Remembered(Model):
     """Of the project, at the last look."""
     until_ms: int | None = None
     """Look again then, whether or not anything comes."""
+    unknown: int = 0
+    """Annotated tasks that were not known at the last look: they may not have been stored yet."""
+    unknown_wait_ms: int = 0
+    """After which it was to be looked for them again: longer each time."""
     why: ShownWhy | None = None
     """What was said at the last look."""
     wish: Wish | None = None

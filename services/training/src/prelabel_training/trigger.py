@@ -61,8 +61,9 @@ ENDS: Final[Mapping[TrainingState, Phase]] = {
 }
 _ROUNDS: Final = 50
 """Of reading, deciding and writing in one look, while others are faster."""
-_UNKNOWN_MS: Final = 5000
-"""After which a look is repeated where tasks were not known: they may not have been stored yet."""
+_UNKNOWN_MS: Final = 2000
+"""After which it is looked again for tasks that were not known: they may not be stored yet. Then twice as long, …"""
+_LONGEST_MS: Final = 600_000
 _log = log.get("prelabel.training")
 
 
@@ -290,8 +291,12 @@ class Trigger:
     ) -> Remembered:
         now = self._clock.now_ms()
         until = decision.until_ms if isinstance(decision, Wait) else None
-        if surveyed.left_out.get(Left.UNKNOWN_TASK):
-            until = min(now + _UNKNOWN_MS, until if until is not None else now + _UNKNOWN_MS)
+        unknown = surveyed.left_out.get(Left.UNKNOWN_TASK, 0)
+        wait_ms = (
+            min(2 * before.unknown_wait_ms or _UNKNOWN_MS, _LONGEST_MS) if unknown == before.unknown else _UNKNOWN_MS
+        )
+        if unknown:
+            until = now + wait_ms if until is None else min(until, now + wait_ms)
         wish = before.wish
         if isinstance(decision, Refused):
             wish = Wish(wish=decision.wish, why=ShownWhy.of(decision.why))
@@ -306,6 +311,8 @@ class Trigger:
             heard=position.revision,
             config=config,
             until_ms=until,
+            unknown=unknown,
+            unknown_wait_ms=wait_ms if unknown else 0,
             why=said,
             wish=wish,
         )
