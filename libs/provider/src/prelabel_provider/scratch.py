@@ -33,6 +33,18 @@ def scratch() -> Iterator[Path]:
         os.close(lock)
 
 
+def emptied(folder: Path, kept: str) -> None:
+    """Make a folder that holds nothing, except for one folder of that name if it was there."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        if path.name == kept and path.is_dir() and not path.is_symlink():
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
 def _clear() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # somebody's, or gone meanwhile

@@ -31,6 +31,9 @@ from prelabel_contract.projects import Question
 from prelabel_contract.regions import Region
 from pydantic import ConfigDict, JsonValue, ValidationError
 
+CHECKPOINTS = "checkpoints"
+"""A folder in a job's folder that the next attempt finds where this one was killed, on the same machine: a trainer that
+writes there whence it would go on trusts nothing in it, and leaves none of it when it is done."""
 ENTRY_POINTS = "prelabel.trainers"
 """The entry point group by which trainers are found; the entry's name is the provider's."""
 
@@ -66,7 +69,7 @@ class Job:
     label_set: tuple[Question, ...]
     """The questions that the model answers."""
     folder: Path
-    """There, empty and the trainer's own: what is written here becomes the artifact."""
+    """There and the trainer's own, empty except for CHECKPOINTS: what is written here becomes the artifact."""
     seed: int
     """0 to 2^32 - 1: what numerical libraries take."""
     settings: Mapping[str, JsonValue] = field(default_factory=dict)

@@ -5,7 +5,6 @@ step needs and cannot reach (model store, workspace, topics) is waited for, unde
 """
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,8 @@ from .held import Held
 from .manifest import ArtifactRefused, Rules
 from .models import Models, Origin
 from .predictor import CannotLoad, CannotStart
-from .scratch import scratch
+from .scratch import emptied, scratch
+from .trainer import CHECKPOINTS
 from .training_process import Gone, Launch, TrainingProcess, trained
 from .training_settings import TrainerRoleSettings
 from .training_words import JobFile, Known, Made, Refused, Stepped
@@ -276,7 +276,6 @@ def version_settings(
 
 
 def _emptied(folder: Path, job: JobFile) -> None:
-    """Write the job's file beside an empty folder for what it makes."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    Path(job.folder).mkdir()
+    """Write the job's file beside a folder for what it makes: of an attempt before, there is what it goes on from."""
+    emptied(Path(job.folder), CHECKPOINTS)
     (folder / "job.json").write_text(job.model_dump_json())

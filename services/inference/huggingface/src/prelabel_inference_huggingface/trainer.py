@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prelabel_provider.base import BadSettings, Predicted
 from prelabel_provider.pace import Pace
-from prelabel_provider.trainer import CannotTrain, Job, Progress, Trained, Trainer
+from prelabel_provider.trainer import CHECKPOINTS, CannotTrain, Job, Progress, Trained, Trainer
 from pydantic import JsonValue, ValidationError
 
 from .lessons import Answer, Learned, Lessons, lessons, task_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .engines import About
     from .fitting import Fitted
 
-_CHECKPOINTS = "checkpoints"
 _SOURCE = ("task", "path", "hub", "revision", "engine", "precision", "labels", "hypothesis", "prompt", "new_tokens")
 
 
@@ -124,7 +123,7 @@ def _taught(
     outputs = {"id2label": dict(enumerate(learned.outputs)), **_kind(learned)}
     told = Saved(saved.name, saved.folder, {**saved.config, **outputs})
     how = settings.model_dump_json(exclude={"checkpoint_seconds", "device"})
-    checkpoints = Checkpoints(job.folder / _CHECKPOINTS, f"{job.seed}/{how}/{learned.fingerprint()}")
+    checkpoints = Checkpoints(job.folder / CHECKPOINTS, f"{job.seed}/{how}/{learned.fingerprint()}")
     fitting = Fitting(module, about, saved.pad_id, learned, settings, job.seed)
     fitted = fitting.run(_scorer(module, about, told, tokens, learned, said), checkpoints, Pace(report, clock), clock)
     checkpoints.remove()
