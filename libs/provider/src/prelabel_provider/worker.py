@@ -17,7 +17,6 @@ ProviderRaised     the provider raised an ordinary exception: a defect, the proc
 import asyncio
 import json
 import logging
-import os
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -44,7 +43,7 @@ from .process import (
     WorkerError,
     WorkerTimeout,
 )
-from .remote.secrets import PREFIX as SECRETS
+from .variables import variables
 from .worth import Pace
 
 __all__ = (
@@ -60,19 +59,6 @@ __all__ = (
 
 _log = logging.getLogger(__name__)
 
-_THREADS = (
-    *(
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-    ),
-    *("VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS"),
-)
-_OF_OUR_INTERPRETER = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
-_NOT_FOR_MODELS = ("PRELABEL_API_KEY", "PRELABEL_API_KEY_FILE", "PRELABEL_BUS", "PRELABEL_STORE")
-"""Variables that hold secrets of ours: a model's code has no business with them."""
 _MYSTERIES = 3
 """Ends in a row of a process that had begun nothing, until what waited for it is suspected."""
 _URGENCY = {Lane.INTERACTIVE: 0, Lane.BULK: 1, Lane.BACKFILL: 1}
@@ -456,20 +442,9 @@ class ModelWorker(Predictor):
         return Launch(
             provider=self._provider,
             command=(*command, "--provider", self._provider, *limits),
-            variables=self._variables(),
+            variables=variables(self._python, self._limits.threads, self._environment),
             start_seconds=self._limits.start_seconds,
         )
-
-    def _variables(self) -> dict[str, str]:
-        variables = dict(os.environ)
-        if self._python != sys.executable:
-            for name in _OF_OUR_INTERPRETER:
-                variables.pop(name, None)
-        for name in [name for name in variables if name in _NOT_FOR_MODELS or name.startswith(SECRETS)]:
-            del variables[name]
-        variables.update(dict.fromkeys(_THREADS, str(self._limits.threads)))
-        variables["TOKENIZERS_PARALLELISM"] = "true" if self._limits.threads > 1 else "false"
-        return variables | self._environment
 
 
 def _written(settings: Mapping[str, JsonValue]) -> bytes:
