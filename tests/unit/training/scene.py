@@ -90,6 +90,15 @@ class Deaths:
     after: bool = False
     meanwhile: Callable[[], Awaitable[None]] | None = None
     steps: list[str] = field(default_factory=list)
+    looks: int = 0
+    """At what is remembered of a project: each look at it begins so."""
+    trouble: list[Exception] = field(default_factory=list)
+    """What the next looks meet instead."""
+
+    def look(self) -> None:
+        self.looks += 1
+        if self.trouble:
+            raise self.trouble.pop(0)
 
     async def step(self, name: str, do: Callable[[], Awaitable[T]]) -> T:
         here = len(self.steps) == self.at
@@ -124,6 +133,8 @@ class DyingDocuments(Documents):
     async def page(
         self, kind: str, *, prefix: str = "", limit: int, after: str | None = None, newest: bool = False
     ) -> Sequence[Document]:
+        if kind == "trigger" and prefix:
+            self._deaths.look()
         return await self._inner.page(kind, prefix=prefix, limit=limit, after=after, newest=newest)
 
     async def delete(self, kind: str, key: str, *, expected: int) -> bool:

@@ -46,6 +46,17 @@ def test_who_is_in_a_hurry_does_not_wait_for_the_rest() -> None:
     assert agenda.due(2.0) == ["p"]
 
 
+def test_a_hurry_that_comes_during_a_look_is_heeded_straight_after_it() -> None:
+    agenda = Agenda()
+    agenda.want("p", 0.0)
+    agenda.due(0.0)
+    agenda.hurry("p", 0.5)
+    agenda.looked("p", 60.0, None)
+    assert agenda.due(0.5) == ["p"]
+    agenda.looked("p", 60.0, 0.6)
+    assert agenda.due(59.0) == [], "once"
+
+
 def test_a_look_names_the_next_and_one_project_does_not_wait_for_another() -> None:
     agenda = Agenda()
     for project in ("p", "q"):

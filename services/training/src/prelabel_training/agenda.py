@@ -11,6 +11,7 @@ class Agenda:
     _wanted: dict[str, float] = field(default_factory=dict)
     _rests: dict[str, float] = field(default_factory=dict)
     """Until when a project that was looked at is left alone."""
+    _hurried: set[str] = field(default_factory=set)
     _under_way: set[str] = field(default_factory=set)
     _added: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -21,8 +22,8 @@ class Agenda:
             self._added.set()
 
     def hurry(self, project: str, at: float) -> None:
-        """Look at it at that moment, whether or not it rests."""
-        self._rests.pop(project, None)
+        """Look at it at that moment, whether or not it rests; if it is being looked at, straight after that."""
+        self._hurried.add(project)
         self.want(project, at)
 
     def due(self, now: float) -> list[str]:
@@ -30,6 +31,7 @@ class Agenda:
         found = [project for project in self._wanted if project not in self._under_way and self._at(project) <= now]
         for project in found:
             del self._wanted[project]
+            self._hurried.discard(project)
             self._under_way.add(project)
         return found
 
@@ -56,4 +58,5 @@ class Agenda:
         self._rests = {project: until for project, until in self._rests.items() if until > now}
 
     def _at(self, project: str) -> float:
-        return max(self._wanted[project], self._rests.get(project, 0.0))
+        rests = 0.0 if project in self._hurried else self._rests.get(project, 0.0)
+        return max(self._wanted[project], rests)

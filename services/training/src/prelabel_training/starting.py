@@ -33,6 +33,7 @@ class Starting:
     triggering: Triggering
     trigger: Trigger
     counting: Counting
+    asking: Asking
     trainers: Table[TrainerAnnounced]
     routers: tuple[APIRouter, ...]
     parts: tuple[Part, ...]
@@ -78,6 +79,7 @@ def wired(
         triggering=triggering,
         trigger=trigger,
         counting=counting,
+        asking=asking,
         trainers=table,
         routers=(api.routes(counting, projects), api_trainings.routes(asking, projects)),
         parts=(table, triggering),
