@@ -119,6 +119,28 @@ async def test_a_rollback_loads_nothing(tmp_path: Path) -> None:
         assert rig.worker.pid == pid
 
 
+async def test_a_rollback_does_not_wait_for_another_models_version_and_stays_loaded_after_it(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    async with running(tmp_path) as rig:
+        config, other = await rig.know(project()), await rig.know(project("other"))
+        await rig.ask(config, "x")
+        await rig.ask(other, "x")
+        await rig.point(await rig.trained("NEW"), "1-abc", 1)
+        await rig.until_told("serving", 1)
+        await rig.point(await rig.trained("SLOW", load_after=str(gate)), "1-def", 2, project="other")
+        await _eventually(lambda: rig.serving.loading)
+        await rig.point("", "settings", 3)
+        await rig.until_told("serving", 3)
+        assert rig.serving.loading
+        assert (await rig.version(config)).endswith("says OWN")
+        gate.touch()
+        await rig.until_told("serving", 2)
+        pid = rig.worker.pid
+        assert (await rig.version(config)).endswith("says OWN")
+        assert await rig.version(other) == "1-def says SLOW"
+        assert rig.worker.pid == pid
+
+
 async def test_of_versions_that_do_not_serve_the_oldest_goes_first(tmp_path: Path) -> None:
     async with running(tmp_path, models=2) as rig:
         config = await rig.know(project())

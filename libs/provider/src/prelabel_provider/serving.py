@@ -113,6 +113,7 @@ class Serving(Part):
         self._states: dict[Line, _State] = {}
         self._busy: set[Line] = set()
         self._untold: deque[AnyEvent] = deque()
+        self._telling = asyncio.Lock()
 
     @property
     def loading(self) -> bool:
@@ -372,10 +373,11 @@ class Serving(Part):
         await self._flush()
 
     async def _flush(self) -> None:
-        with contextlib.suppress(Unavailable):  # what a bus that is away does not take, it gets later
-            while self._untold:
-                await self._bus.publish(messages([self._untold[0]]))
-                self._untold.popleft()
+        async with self._telling:
+            with contextlib.suppress(Unavailable):  # what a bus that is away does not take, it gets later
+                while self._untold:
+                    await self._bus.publish(messages([self._untold[0]]))
+                    self._untold.popleft()
 
     def _count(self) -> None:
         states = dict.fromkeys(("current", "refused", "pending"), 0)

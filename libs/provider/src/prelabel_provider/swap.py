@@ -74,10 +74,15 @@ class Swap(ABC):
 
         Raises `BadSettings`, `CannotLoad` and `CanaryFailed` for the version, `CannotStart` for no fault of its.
         """
-        async with self.turn:
-            if wanted.key in self.worker.held:  # it was in use before, and answered
-                return Memory(after=resident_mib(self.worker.pid))
-            return await self._load(wanted, canary, serving)
+        if not self._is_loaded(wanted):
+            async with self.turn:
+                if not self._is_loaded(wanted):
+                    return await self._load(wanted, canary, serving)
+        return Memory(after=resident_mib(self.worker.pid))
+
+    def _is_loaded(self, wanted: Served) -> bool:
+        """Whether it was in use before, and answered: then it waits for nobody."""
+        return wanted.key in self.worker.held
 
     @abstractmethod
     async def _load(self, wanted: Served, canary: Sequence[Input], serving: Callable[[], set[str]]) -> Memory: ...
@@ -123,12 +128,11 @@ class Beside(Swap):
     async def _load(self, wanted: Served, canary: Sequence[Input], serving: Callable[[], set[str]]) -> Memory:
         left_out: set[str] = set()
         while True:
-            others = self._others(wanted.key, serving(), left_out)
             other = self.worker.another()
             try:
                 await other.load(wanted.settings)
                 await self._try(other, wanted.key, canary)
-                if (bad := await self._bring(other, others)) is not None:
+                if (bad := await self._bring(other, lambda: self._others(wanted.key, serving(), left_out))) is not None:
                     left_out.add(bad)
                     continue
                 before, after = resident_mib(self.worker.pid), resident_mib(other.pid)
@@ -143,9 +147,13 @@ class Beside(Swap):
         latest.sort(key=lambda key: key not in serving)
         return latest[: self.models - 1][::-1]
 
-    async def _bring(self, other: ModelWorker, keys: Sequence[str]) -> str | None:
-        """Load more models; the key of one that took the process with it."""
-        for key in keys:
+    async def _bring(self, other: ModelWorker, keys: Callable[[], Sequence[str]]) -> str | None:
+        """Load more models, also such as come into use meanwhile; the key of one that took the process with it."""
+        brought: set[str] = set()
+        while len(brought) < self.models - 1:
+            if (key := next((key for key in keys() if key not in brought), None)) is None:
+                break
+            brought.add(key)
             try:
                 with contextlib.suppress(BadSettings):  # it will be refused when it is asked, as before
                     await other.load(self.worker.settings(key))
