@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from prelabel_client import AsyncClient, Refused
 
-from tests.rig.in_process import Here, eventually, spec, task
+from tests.rig.in_process import KEY, Here, eventually, spec, task
 
 from .test_api_doors import problem
 
@@ -157,3 +158,18 @@ async def test_predictions_of_models_that_the_project_dropped_are_no_suggestions
     await here.until(project, lambda p: len(p["models"]) == 1)
     [held] = (await lent(here, project))["leases"]
     assert [one["model"] for one in held["suggestions"]] == ["finder"]
+
+
+async def test_the_client_takes_keeps_and_gives_back_tasks(here: Here) -> None:
+    project = await filled(here, 3, learning={"holdout": 0})
+    async with AsyncClient(str(here.client.base_url), KEY) as client:
+        leased = await client.lease(project, 2, strategy="random", annotator="eve", ttl=60)
+        assert [one.annotator for one in leased.leases] == ["eve", "eve"]
+        assert {said.model for one in leased.leases for said in one.suggestions} == {"finder", "parrot"}
+        first, second = leased.leases
+        renewed = await client.renew_lease(project, first.lease, ttl=3600)
+        assert renewed.until_ms > first.until_ms
+        await client.release_lease(project, second.lease)
+        with pytest.raises(Refused):
+            await client.renew_lease(project, second.lease)
+        assert (await client.stopping(project)).open == 3

@@ -2,6 +2,7 @@
 
 from .calls import access as _access
 from .calls import learning as _learning
+from .calls import leases as _leases
 from .calls import operations as _operations
 from .calls import projects as _projects
 from .calls import runs as _runs
@@ -45,6 +46,11 @@ class Operations:
     acceptance = Once(_learning.acceptance)
     quality = Once(_learning.quality)
     reject = Once(_learning.reject)
+
+    lease = Once(_leases.lease)
+    renew_lease = Once(_leases.renew_lease)
+    release_lease = Once(_leases.release_lease)
+    stopping = Once(_leases.stopping)
 
     runs = Several(_runs.every)
     run = Once(_runs.one)
