@@ -83,7 +83,7 @@ async def test_a_process_that_is_killed_again_and_again_promotes_each_version_on
             pointer = await here.pointer(project)
             assert pointer is not None
             assert [one.training for one in pointer.changes] == [training_id(project, MODEL, one) for one in (1, 2)]
-            await check(here, project)
+            await check(here, project, compacted=True)
 
 
 async def read_log(here: Scene) -> None:

@@ -64,9 +64,11 @@ class Version:
 
 def judge(serving: Version | None, candidate: Version, rules: Rules, rng: Random) -> Decision:
     """What becomes of a candidate; `serving` is None where nothing does. Raises NotComparable as `gate.decide`."""
-    if serving is None or len(candidate.holdout) >= rules.minimum:
+    if len(candidate.holdout) >= rules.minimum:
         before = None if serving is None else Evaluation(serving.holdout)
         return decide(before, Evaluation(candidate.holdout), rules, rng)
+    if serving is None:
+        return _first(candidate, rules)
     found = compare(serving.holdout, candidate.holdout, rules, rng) if len(candidate.holdout) >= FEW else None
     if found is not None and found.difference < -rules.margin - _ROUNDING:
         return _by_few(found, Outcome.REFUSE, Reason.WORSE, rules)
@@ -78,6 +80,17 @@ def judge(serving: Version | None, candidate: Version, rules: Rules, rng: Random
         if theirs is not None:
             return _by_trainers(mine, *theirs, len(candidate.holdout), rules)
     return decide(Evaluation(serving.holdout), Evaluation(candidate.holdout), rules, rng)
+
+
+def _first(candidate: Version, rules: Rules) -> Decision:
+    """Nothing served: whatever it is worth, it is worth more."""
+    tasks, score = len(candidate.holdout), measure(rules.metric, candidate.holdout)
+    said = [] if score is None else [f"{_NAMES[rules.metric]} {score:.3f} on them"]
+    if candidate.trainers is not None:
+        said.append(f"{candidate.trainers.score:.3f} on {candidate.trainers.tasks} that its trainer measured it on")
+    text = f"Promoted provisionally: nothing served before, and {_few(tasks, rules)}"
+    text = f"{text}; {', '.join(said)}." if said else f"{text}."
+    return Decision(Outcome.PROVISIONAL, Reason.NO_SERVING_VERSION, Basis.FEW_HOLDOUT, tasks, score, None, rules, text)
 
 
 def _theirs(serving: Version, found: Comparison | None, rules: Rules) -> tuple[Figure, str] | None:
