@@ -40,6 +40,8 @@ def judged(
         (0, 0, 0, Figure(0.8, 20), Figure(0.79, 20), (Outcome.PROVISIONAL, Reason.NOT_WORSE, Basis.TRAINER)),
         (0, 0, 0, Figure(0.8, 20), Figure(0.9, 20), (Outcome.REFUSE, Reason.WORSE, Basis.TRAINER)),
         (0, 0, 0, Figure(0.8, 19), Figure(0.1, 20), (Outcome.REFUSE, Reason.TOO_FEW, Basis.CROSS_VALIDATION)),
+        (6, 6, 6, Figure(1.0, 20, "F1"), None, (Outcome.REFUSE, Reason.TOO_FEW, Basis.CROSS_VALIDATION)),
+        (6, 6, 6, Figure(0.9, 20, "F1"), Figure(0.9, 20, "F1"), (Outcome.PROVISIONAL, Reason.NOT_WORSE, Basis.TRAINER)),
         (4, 0, 4, Figure(0.8, 20), None, (Outcome.REFUSE, Reason.TOO_FEW, Basis.CROSS_VALIDATION)),
     ],
 )
@@ -74,7 +76,7 @@ def test_the_first_version_serves_provisionally_and_its_figures_are_told() -> No
             Metric.MICRO_F1,
             Figure(0.725, 40),
         ),
-        ({"ner_f1": 0.8, "ner_scored": 30.0}, Metric.MACRO_F1, None),
+        ({"textcat_f1": 0.8, "textcat_scored": 30.0}, Metric.ACCURACY, Figure(0.8, 30, "F1")),
         ({}, Metric.MICRO_F1, None),
     ],
 )

@@ -31,26 +31,26 @@ class Figure:
     score: float
     """0 to 1."""
     tasks: int
+    what: str = ""
+    """What it is, where it is something else than the rules' metric: it says something beside another such only."""
 
 
 def figure(metrics: Mapping[str, float], metric: Metric) -> Figure | None:
     """A trainer's own figure among its metrics; None where there is none.
 
-    Under the metric's name, over `examples` tasks; or, for F1, those of a pipeline's parts (<part>_f1 over
-    <part>_scored tasks), by their weight.
+    Under the metric's name, over `examples` tasks; or F1 of a pipeline's parts (<part>_f1 over <part>_scored tasks), by
+    their weight.
     """
     told = metrics.get(metric)
     if told is not None and 0 <= told <= 1 and metrics.get("examples", 0) >= 1:
         return Figure(told, int(metrics["examples"]))
-    if metric is Metric.MACRO_F1:
-        return None
     parts = {name.removesuffix("_f1"): score for name, score in metrics.items() if name.endswith("_f1")}
     scored = {name: metrics.get(f"{name}_scored", 0.0) for name in parts}
     tasks = sum(scored.values())
     if tasks < 1:
         return None
     score = sum(parts[name] * scored[name] for name in parts) / tasks
-    return Figure(score, int(tasks)) if 0 <= score <= 1 else None
+    return Figure(score, int(tasks), "" if metric is Metric.MICRO_F1 else "F1") if 0 <= score <= 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def judge(serving: Version | None, candidate: Version, rules: Rules, rng: Random
         return _by_few(found, Outcome.PROVISIONAL, Reason.BETTER, rules)
     mine = candidate.trainers
     if mine is not None and mine.tasks >= rules.minimum_cross_validated:
-        theirs = _theirs(serving, found, rules)
+        theirs = _theirs(serving, mine, found, rules)
         if theirs is not None:
             return _by_trainers(mine, *theirs, len(candidate.holdout), rules)
     return decide(Evaluation(serving.holdout), Evaluation(candidate.holdout), rules, rng)
@@ -93,10 +93,11 @@ def _first(candidate: Version, rules: Rules) -> Decision:
     return Decision(Outcome.PROVISIONAL, Reason.NO_SERVING_VERSION, Basis.FEW_HOLDOUT, tasks, score, None, rules, text)
 
 
-def _theirs(serving: Version, found: Comparison | None, rules: Rules) -> tuple[Figure, str] | None:
-    if serving.trainers is not None and serving.trainers.tasks >= rules.minimum_cross_validated:
-        return serving.trainers, "of its trainer's own"
-    if found is None:
+def _theirs(serving: Version, mine: Figure, found: Comparison | None, rules: Rules) -> tuple[Figure, str] | None:
+    theirs = serving.trainers
+    if theirs is not None and theirs.tasks >= rules.minimum_cross_validated and theirs.what == mine.what:
+        return theirs, "of its trainer's own"
+    if found is None or mine.what:
         return None
     score = measure(rules.metric, serving.holdout)
     return Figure(found.serving if score is None else score, found.tasks), "hold-out"
@@ -123,10 +124,11 @@ def _by_trainers(mine: Figure, theirs: Figure, whose: str, holdout: int, rules: 
     reason = Reason.WORSE if not passes else Reason.NOT_WORSE
     text = (
         f"{'Promoted provisionally' if passes else 'Not promoted'}: {_few(holdout, rules)}, so what its trainer "
-        f"measured decides: {_NAMES[rules.metric]} {mine.score:.3f} on {mine.tasks} tasks that it had not seen, "
-        f"against {theirs.score:.3f} of the serving version on {theirs.tasks} tasks ({whose}), no test of chance."
+        f"measured decides: {mine.what or _NAMES[rules.metric]} {mine.score:.3f} on {mine.tasks} tasks that it had not "
+        f"seen, against {theirs.score:.3f} of the serving version on {theirs.tasks} tasks ({whose}), no test of chance."
     )
-    return Decision(outcome, reason, Basis.TRAINER, mine.tasks, mine.score, None, rules, text)
+    score = None if mine.what else mine.score
+    return Decision(outcome, reason, Basis.TRAINER, mine.tasks, score, None, rules, text)
 
 
 def _few(holdout: int, rules: Rules) -> str:
