@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Evaluation:
 
     async def answers(
         self, settings: Mapping[str, JsonValue], tasks: AsyncIterator[ExampleLine]
-    ) -> AsyncIterator[AnswerLine]:
+    ) -> AsyncGenerator[AnswerLine, None]:
         """What the model with these settings says about tasks, in their order.
 
         Raises `BadSettings` and `CannotStart` before the first one.

@@ -165,6 +165,8 @@ class TrainerRole(Part):
                     await self._look(group)
                 except Unavailable as error:
                     _log.warning("trainings cannot be looked for", what=error.what)
+                except Exception as error:  # a defect of ours: what is under way goes on, and the next look may do
+                    _log.error("looking for trainings failed", error=type(error).__name__, exc_info=error)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._settings.look_seconds):
                         await self._wake.wait()

@@ -22,6 +22,8 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any
 
+from prelabel_contract.base import MAX_INT
+
 from .manifest import Limits
 from .trainer import ENTRY_POINTS, CannotTrain, Job, Progress, Trained, Trainer
 from .training_words import LEASE_OVER, JobFile, Known, Made, Raised, Refused, Stepped, Word, line, until
@@ -114,7 +116,7 @@ def _train(trainer: Trainer[Any], file: JobFile, connection: socket.socket) -> W
         said = trainer.train(_job(trainer, file), _reporter(connection))
         return _made(said)
     except CannotTrain as error:
-        return Refused(error.reason, error.detail)
+        return Refused(_text(error.reason, 100), _text(error.detail, 1000))
     except (MemoryError, BrokenPipeError, ConnectionError):
         raise
     except BaseException as error:  # SystemExit too: it is the trainer's, and no end of ours
@@ -153,8 +155,8 @@ def _stepped(progress: Progress) -> Stepped:
     score = _number(progress.score)
     left = _number(progress.seconds_left)
     return Stepped(
-        step=max(0, int(progress.step)),
-        steps=max(0, int(progress.steps)),
+        step=min(MAX_INT, max(0, int(progress.step))),
+        steps=min(MAX_INT, max(0, int(progress.steps))),
         loss=_number(progress.loss),
         score=score if score is not None and 0 <= score <= 1 else None,
         seconds_left=left if left is not None and left >= 0 else None,
@@ -164,6 +166,11 @@ def _stepped(progress: Progress) -> Stepped:
 def _made(said: Trained) -> Made:
     metrics = {str(name): _number(value) for name, value in said.metrics.items()}
     return Made([str(name) for name in said.files], metrics, {str(k): str(v) for k, v in said.libraries.items()})
+
+
+def _text(said: str, most: int) -> str:
+    """A text that can travel: libraries may put into it what is no Unicode."""
+    return str(said)[:most].encode(errors="replace").decode()
 
 
 def _number(value: float | None) -> float | None:

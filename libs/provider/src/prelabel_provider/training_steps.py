@@ -6,6 +6,7 @@ step needs and cannot reach (model store, workspace, topics) is waited for, unde
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -32,7 +33,7 @@ from .training_settings import TrainerRoleSettings
 from .training_words import JobFile, Known, Made, Refused, Stepped
 from .trainings import TrainingProgress, TrainingRecord, TrainingState, version_name
 from .worker import WorkerLimits
-from .workspace import CANDIDATE, EXAMPLES, HOLDOUT, SERVING, Workspace, Workspaces
+from .workspace import CANDIDATE, EXAMPLES, HOLDOUT, SERVING, AnswerLine, Lines, Workspace, Workspaces
 
 T = TypeVar("T")
 _log = log.get("prelabel.training")
@@ -215,9 +216,7 @@ class Steps:
         assert record.artifact is not None  # noqa: S101 - it was published
         try:
             settings = await self._settings_of(record.artifact, asked.model, sources, rules)
-            count = await self._patiently(
-                lambda: workspace.write(CANDIDATE, evaluation.answers(settings, workspace.read(HOLDOUT)))
-            )
+            count = await self._patiently(lambda: _answered(workspace, CANDIDATE, evaluation, settings))
         except FileNotFoundError:
             raise _failed("no_holdout", "its hold-out is not there any more") from None
         except (ArtifactRefused, BadSettings, CannotLoad) as error:
@@ -232,9 +231,7 @@ class Steps:
         name = record.serving_version or "the model as its settings say"
         try:
             settings = await self._settings_of(record.serving_artifact, asked.model, sources, rules)
-            await self._patiently(
-                lambda: workspace.write(SERVING, evaluation.answers(settings, workspace.read(HOLDOUT)))
-            )
+            await self._patiently(lambda: _answered(workspace, SERVING, evaluation, settings))
             held.note(f"{name}, which serves, answered them too")
         except (ArtifactRefused, BadSettings, CannotLoad) as error:
             held.note(f"{name}, which serves, cannot be loaded, and so answers nothing: {error}")
@@ -266,6 +263,14 @@ class Steps:
             except CannotStart as error:
                 _log.warning("training waits for the provider's process", error=str(error))
             await self.clock.sleep(_AGAIN_SECONDS)
+
+
+async def _answered(
+    workspace: Workspace, file: Lines[AnswerLine], evaluation: Evaluation, settings: Mapping[str, JsonValue]
+) -> int:
+    """Write down what a model says about the hold-out, and how many tasks that are."""
+    async with aclosing(workspace.read(HOLDOUT)) as tasks, aclosing(evaluation.answers(settings, tasks)) as said:
+        return await workspace.write(file, said)  # its process ends with this block, however it is left
 
 
 def version_settings(

@@ -14,16 +14,19 @@ Leases are measured by the clocks of those who hold them: these must agree to wi
 training for as long as they differ. The fence holds all the same: only one of them ends it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from prelabel_contract.base import READING, Count, Json, Milliseconds, Model, Score, Slug
+from prelabel_runtime import log
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.store.documents import Document, Documents
-from pydantic import Field
+from pydantic import Field, ValidationError
+
+_log = log.get("prelabel.training")
 
 KIND: Final = "training"
 """The kind of a training's document; its key is `key_of`."""
@@ -210,7 +213,7 @@ class Trainings:
         after: str | None = None
         while listed := await self.documents.page(UNENDED, prefix=f"{provider}/", limit=_PAGE, after=after):
             found = await self.documents.get_many(KIND, [entry.key.partition("/")[2] for entry in listed])
-            there += map(_record, found.values())  # what is not there is being asked for just now
+            there += _readable(found.values())  # what is not there is being asked for just now
             after = listed[-1].key
         return sorted(there, key=lambda record: (record.requested_ms, record.training))
 
@@ -321,6 +324,15 @@ class Trainings:
             if body == found.body or await self.documents.put(KIND, key, body, expected=found.revision) is not None:
                 return wanted
         raise Unavailable("the training's record")
+
+
+def _readable(documents: Iterable[Document]) -> Iterator[TrainingRecord]:
+    """Those that can be read: one that cannot must not keep the others waiting."""
+    for document in documents:
+        try:
+            yield _record(document)
+        except ValidationError as error:
+            _log.error("a training's record cannot be read", key=document.key, errors=error.error_count())
 
 
 def _record(document: Document) -> TrainingRecord:

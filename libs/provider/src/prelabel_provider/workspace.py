@@ -14,7 +14,7 @@ import asyncio
 import gzip
 import os
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -124,7 +124,7 @@ class Workspace:
             await self._at_place(self._files.upload, f"{self._folder}/{file.name}", path)
         return count
 
-    async def read(self, file: Lines[M]) -> AsyncIterator[M]:
+    async def read(self, file: Lines[M]) -> AsyncGenerator[M, None]:
         """The lines of a file, in their order. Raises FileNotFoundError where there is none."""
         with tempfile.TemporaryDirectory(prefix="prelabel-") as folder:
             path = Path(folder) / "lines"

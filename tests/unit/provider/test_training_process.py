@@ -1,0 +1,134 @@
+"""The process that trains: it says what it is, goes on only while it may, and outlives nobody."""
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from prelabel_provider.training_process import Gone, Launch, TrainingProcess, introduced, trained
+from prelabel_provider.training_words import JobFile, Stepped
+from prelabel_provider.trainings import LOG_LINES
+from prelabel_provider.workspace import EXAMPLES, Workspaces
+
+from tests.rig import trainings as rig
+
+LEDGER = Launch(provider="ledger", python=sys.executable)
+
+
+async def job(folder: Path, **settings: object) -> Path:
+    """A job's file, of the ledger's trainer."""
+    there = Workspaces(str(folder / "space")).of("demo", "m", 1)
+    await there.write(EXAMPLES, rig.lines(9))
+    await there.download(EXAMPLES, folder / "examples")
+    (folder / "made").mkdir()
+    said = JobFile.model_validate(
+        {
+            "examples": str(folder / "examples"),
+            "label_set": rig.project().label_set.questions,
+            "folder": str(folder / "made"),
+            "seed": 1,
+            "settings": settings,
+        }
+    )
+    (folder / "job.json").write_text(said.model_dump_json())
+    return folder / "job.json"
+
+
+async def test_a_trainer_says_what_it_is() -> None:
+    known = await introduced(LEDGER)
+    assert (known.kinds, known.writes) == (["choice", "span"], [".json"])
+    assert "path" in known.sources
+    assert known.settings_schema["additionalProperties"] is False
+    assert known.package
+
+
+@pytest.mark.parametrize(
+    ("launch", "word"),
+    [
+        (Launch(provider="nobody", python=sys.executable), "nobody"),
+        (Launch(provider="ledger", python="/nowhere/python"), "/nowhere/python"),
+        (Launch(provider="ledger", python=sys.executable, start_seconds=0.001), "0.001 s"),
+    ],
+    ids=["unknown", "no interpreter", "too slow"],
+)
+async def test_a_trainer_that_cannot_be_started_says_why(launch: Launch, word: str) -> None:
+    with pytest.raises(Gone) as gone:
+        await introduced(launch)
+    assert gone.value.reason == "start"
+    assert word in gone.value.detail
+
+
+async def test_it_stands_back_and_ends_when_it_may_not_go_on(tmp_path: Path) -> None:
+    path = await job(tmp_path, seconds=1000.0, steps=10_000)
+    launch = Launch(provider="ledger", python=sys.executable, nice=7)
+    async with TrainingProcess.begun(launch, path, time.monotonic() + 5.0) as process:
+        await process.known()
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 7)
+        with pytest.raises(Gone, match="not told in time"):
+            await trained(process, lambda step: None, 600.0)
+
+
+async def test_it_goes_on_while_it_is_told_so(tmp_path: Path) -> None:
+    path = await job(tmp_path, seconds=3.0, steps=30)
+    steps: list[Stepped] = []
+    async with TrainingProcess.begun(LEDGER, path, time.monotonic() + 60.0) as process:
+        process.may_go_on(time.monotonic() + 600.0)
+        await process.known()
+        said = await trained(process, steps.append, 600.0)
+        assert said.files == ["ledger.json"]  # type: ignore[union-attr]
+    assert steps[-1].step == steps[-1].steps == 30
+    assert len(steps) < LOG_LINES
+
+
+async def test_nothing_is_left_of_it_however_the_block_is_left(tmp_path: Path) -> None:
+    path = await job(tmp_path, harm="hang", ledger=str(tmp_path / "ledger"))
+    with contextlib.suppress(KeyError):
+        async with TrainingProcess.begun(LEDGER, path, time.monotonic() + 600.0) as process:
+            async for _ in process.words():
+                raise KeyError
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+_PARENT = """
+    import asyncio, sys, time
+    from pathlib import Path
+    from prelabel_provider.training_process import Launch, TrainingProcess
+
+    async def main():
+        launch = Launch(provider="ledger", python=sys.executable)
+        async with TrainingProcess.begun(launch, Path(sys.argv[1]), time.monotonic() + 3600) as process:
+            async for said in process.words():
+                print(process.pid, flush=True)
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about processes")
+@pytest.mark.parametrize("harm", [None, "hang"])
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+async def test_it_dies_with_its_parent(tmp_path: Path, harm: str | None, by: signal.Signals) -> None:
+    path = await job(tmp_path, seconds=1000.0, steps=1000, harm=harm, ledger=str(tmp_path / "ledger"))
+    command = [sys.executable, "-c", textwrap.dedent(_PARENT), str(path)]
+
+    def killed() -> None:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            pid = int(parent.stdout.readline())
+            watched = os.pidfd_open(pid)
+            try:
+                parent.send_signal(by)
+                parent.wait(30)
+                assert select.select([watched], [], [], 60)[0]
+            finally:
+                os.close(watched)
+
+    await asyncio.to_thread(killed)
