@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from prelabel_provider.pointers import Pointers
 from prelabel_provider.swap import InPlace
 from prelabel_runtime.errors import Unavailable
 
@@ -70,6 +71,7 @@ async def test_a_batch_under_way_ends_with_the_version_it_began_with_and_others_
         await rig.until_told("serving", 1)
         assert await rig.version(config, "quick") == "1-abc says NEW"
         assert not slow.done()
+        assert rig.worker.leaving == (pid,)
         os.kill(pid, signal.SIGCONT)
         assert await slow == old
         assert (rig.worker.counts.deaths, rig.worker.counts.repeated) == (0, 0)
@@ -173,15 +175,20 @@ async def test_a_pointer_that_moves_on_while_a_version_loads_is_followed_to_its_
         assert [one.epoch for one in await rig.told("serving")] == [1, 3]
 
 
-async def test_a_pointer_never_goes_back_to_an_earlier_epoch(tmp_path: Path) -> None:
+async def test_a_pointer_never_goes_back_to_an_earlier_epoch_unless_it_was_taken_back(tmp_path: Path) -> None:
     async with running(tmp_path) as rig:
-        config = await rig.know(project())
-        await rig.point(await rig.trained("TWO"), "2-abc", 2)
-        await rig.point(await rig.trained("ONE"), "1-abc", 1)
-        await rig.point(await rig.trained("THREE"), "3-abc", 3)
-        await rig.until_told("serving", 3)
-        assert await rig.version(config) == "3-abc says THREE"
-        assert 1 not in [one.epoch for one in await rig.told()]
+        for epoch in (1, 3, 2):
+            await rig.point("", "settings", epoch)
+        read = Pointers(rig.runtime.bus, rng=rig.runtime.rng)
+        await read.start()
+        assert [row.epoch for row in read.rows().values()] == [3]
+        await read.stop()
+        await rig.take_back()
+        await rig.point("", "settings", 1)
+        read = Pointers(rig.runtime.bus, rng=rig.runtime.rng)
+        await read.start()
+        assert [row.epoch for row in read.rows().values()] == [1]
+        await read.stop()
 
 
 async def test_pointers_to_another_providers_versions_change_nothing(tmp_path: Path) -> None:

@@ -283,6 +283,11 @@ class ModelWorker(Predictor):
         """Keys of the models that its process has loaded, least recently used first as of the last one loaded."""
         return () if self._process is None else self._process.held
 
+    @property
+    def leaving(self) -> tuple[int, ...]:
+        """Ids of the processes whose place others took, and who still answer."""
+        return tuple(process.pid for process in self._leaving if process.running)
+
     def settings(self, key: str) -> dict[str, JsonValue]:
         """What a model was loaded with. Raises KeyError for one that never was."""
         settings: dict[str, JsonValue] = json.loads(self._models[key].settings)
