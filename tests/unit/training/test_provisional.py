@@ -76,6 +76,7 @@ def test_the_first_version_serves_provisionally_and_its_figures_are_told() -> No
             Metric.MICRO_F1,
             Figure(0.725, 40),
         ),
+        ({"f1": 0.8, "scored": 30.0, "shown": 90.0}, Metric.MICRO_F1, Figure(0.8, 30)),
         ({"textcat_f1": 0.8, "textcat_scored": 30.0}, Metric.ACCURACY, Figure(0.8, 30, "F1")),
         ({}, Metric.MICRO_F1, None),
     ],

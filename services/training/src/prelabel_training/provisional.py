@@ -38,14 +38,14 @@ class Figure:
 def figure(metrics: Mapping[str, float], metric: Metric) -> Figure | None:
     """A trainer's own figure among its metrics; None where there is none.
 
-    Under the metric's name, over `examples` tasks; or F1 of a pipeline's parts (<part>_f1 over <part>_scored tasks), by
-    their weight.
+    Under the metric's name, over `examples` tasks; or F1 (`f1` over `scored` tasks, or so of each part of a pipeline:
+    <part>_f1 over <part>_scored, by their weight).
     """
     told = metrics.get(metric)
     if told is not None and 0 <= told <= 1 and metrics.get("examples", 0) >= 1:
         return Figure(told, int(metrics["examples"]))
-    parts = {name.removesuffix("_f1"): score for name, score in metrics.items() if name.endswith("_f1")}
-    scored = {name: metrics.get(f"{name}_scored", 0.0) for name in parts}
+    parts = {name.removesuffix("f1"): score for name, score in metrics.items() if name == "f1" or name.endswith("_f1")}
+    scored = {name: metrics.get(f"{name}scored", 0.0) for name in parts}
     tasks = sum(scored.values())
     if tasks < 1:
         return None
