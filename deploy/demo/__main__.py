@@ -1,11 +1,13 @@
 """`make demo`: the whole main job, unattended, and shown.
 
-    python -m deploy.demo [--real] [--tasks N]
+    python -m deploy.demo [--real] [--tasks N] [--no-loop]
 
 Reads the docstrings of the standard library on this machine, trains a model on some of them, starts Prelabel (one
 process on SQLite; with --real every service as a process of its own on Kafka and a MongoDB-wire server), hands the
-other docstrings in over HTTP, follows the run, and shows what came of it: a table here, out/demo.html to open, and
-out/demo.json, which the checker writes from the raw log, the store and the client's own ledger.
+other docstrings in over HTTP, and follows the run. Then simulated annotators correct some of what the model said, the
+model learns from them, and a gate decides whether what it learned serves. Shows what came of it: a table and a curve
+here, out/demo.html to open, and out/demo.json, which the checker writes from the raw log, the store and the client's
+own ledger.
 """
 
 import argparse
@@ -15,8 +17,10 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from prelabel_all_in_one.first_run import sample_project, sample_rules, train_sample
 from prelabel_all_in_one.sample.corpus import Corpus, load_corpus
@@ -24,7 +28,8 @@ from prelabel_runtime.errors import Refused
 from rich.console import Console
 
 from deploy.demo import show
-from deploy.demo.results import Result
+from deploy.demo.loop import MODEL, TRAINING, Loop
+from deploy.demo.results import Learned, Result
 from deploy.local.errors import ServerError
 from deploy.local.kafka.server import KafkaServer
 from deploy.local.mongo.server import MongoServer
@@ -39,6 +44,8 @@ OUT = Path("out")
 PROJECT = "stdlib"
 SEED = 1
 TRAINING_SECONDS = 15.0
+BEGINNER_EXAMPLES = 500
+"""What a model is shown that goes on learning from people: enough to be corrected, not enough to be good."""
 
 
 def main() -> int:
@@ -48,16 +55,17 @@ def main() -> int:
         "--real", action="store_true", help="on Kafka and a MongoDB-wire server, every service a process"
     )
     parser.add_argument("--tasks", type=int, default=3000, help="texts to label (default: %(default)s)")
+    parser.add_argument("--no-loop", action="store_true", help="nobody corrects anything, and nothing is learned")
     arguments = parser.parse_args()
     console = Console()
     try:
-        return run(console, real=arguments.real, tasks=arguments.tasks)
+        return run(console, real=arguments.real, tasks=arguments.tasks, loop=not arguments.no_loop)
     except (Refused, NotDone, NotRunning, ServerError) as error:
         console.print(f"[red]the demo could not be run:[/red] {error}", highlight=False)
         return 2
 
 
-def run(console: Console, *, real: bool, tasks: int) -> int:
+def run(console: Console, *, real: bool, tasks: int, loop: bool) -> int:
     """Everything, in order."""
     folder = OUT / ("demo-real" if real else "demo")
     shutil.rmtree(folder, ignore_errors=True)
@@ -72,13 +80,18 @@ def run(console: Console, *, real: bool, tasks: int) -> int:
             TRAINING_SECONDS,
             python=sys.executable,
             tell=status.update,
+            examples=BEGINNER_EXAMPLES if loop else None,
         )
     show.training(console, report)
     console.print(f"[bold]3[/bold]  starting Prelabel {show.where(real)}")
     with started(folder, real=real) as prelabel:
         results, seconds = asyncio.run(label(console, prelabel, folder, corpus, tasks))
         checked = judge(prelabel, folder, seconds)
-    return show.verdict(console, OUT, checked, results, report, seconds=seconds, real=real)
+        learned = None
+        if loop:
+            console.print("[bold]5[/bold]  learning from what people correct")
+            learned, results = asyncio.run(learn(console, prelabel, folder, corpus, results))
+    return show.verdict(console, OUT, checked, results, report, seconds=seconds, real=real, learned=learned)
 
 
 @contextlib.contextmanager
@@ -88,7 +101,9 @@ def started(folder: Path, *, real: bool) -> Iterator[Prelabel]:
         if real:
             kafka = servers.enter_context(KafkaServer(folder / "kafka", free_port()))
             mongo = servers.enter_context(MongoServer(folder / "mongo", free_port()))
-            prelabel = Prelabel.separate(folder, kafka=kafka.address, mongo=mongo.address, providers=("spacy", "rules"))
+            prelabel = Prelabel.separate(
+                folder, kafka=kafka.address, mongo=mongo.address, providers=("spacy", "rules"), trainers=("spacy",)
+            )
         else:
             prelabel = Prelabel.all_in_one(folder, providers=("spacy", "rules"))
         with prelabel:
@@ -104,7 +119,7 @@ async def label(
         for passage in corpus.tasks[:count]
     ]
     async with Client(prelabel.address, prelabel.key, folder / "client.jsonl") as client:
-        await client.put_project(PROJECT, sample_project((folder / "model").absolute(), sample_rules(corpus)))
+        await client.put_project(PROJECT, project_of(folder, corpus))
         console.print(f"[bold]4[/bold]  labelling {len(tasks):,} texts with two models")
         began = time.perf_counter()
         answer = await client.upload(PROJECT, tasks)
@@ -113,6 +128,25 @@ async def label(
         await show.follow(console, client, f"/v1/projects/{PROJECT}/runs/{answer.body['run']}")
         seconds = time.perf_counter() - began
         return await read_results(client, str(answer.body["run"])), seconds
+
+
+def project_of(folder: Path, corpus: Corpus) -> dict[str, Any]:
+    """The sample project, whose model of names learns from annotations."""
+    project = sample_project((folder / "model").absolute(), sample_rules(corpus))
+    for model in project["models"]:
+        if model["name"] == MODEL:
+            model["training"] = dict(TRAINING)
+    return project
+
+
+async def learn(
+    console: Console, prelabel: Prelabel, folder: Path, corpus: Corpus, results: Sequence[Result]
+) -> tuple[Learned, list[Result]]:
+    """People correct, the model learns; what came of it, and the results afterwards."""
+    began = time.perf_counter()
+    async with Client(prelabel.address, prelabel.key, folder / "annotators.jsonl") as client:
+        learned, after = await Loop(console, client, PROJECT, corpus).run(results)
+    return replace(learned, seconds=time.perf_counter() - began), after
 
 
 def judge(prelabel: Prelabel, folder: Path, seconds: float) -> Report:

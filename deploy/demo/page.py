@@ -14,9 +14,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from prelabel_projection.learning import ModelLearning, VersionSeen
+from prelabel_projection.learning_part import picture
 from prelabel_projection.marks import LOOK, pieces
 
-from deploy.demo.results import Numbers, Result
+from deploy.demo.results import Learned, Numbers, Result
 
 _HERE = Path(__file__).parent
 _COLOURS = 8
@@ -109,11 +111,42 @@ def _charts(results: Sequence[Result], numbers: Numbers, labels: Sequence[str]) 
     names = [(label, spans[label], f"k{index % _COLOURS}") for index, label in enumerate(labels)]
     columns = (
         (("Names found", _bars(names)), ("Outcomes", _outcomes(numbers))),
+        *(((("Learning", _learned(numbers.learned)),),) if numbers.learned is not None else ()),
         (("What the passages are about", _bars([(area, count, "bar") for area, count in areas])),),
         (_third_chart(results),),
     )
     drawn = ("".join(_panel(*panel) for panel in column) for column in columns)
     return f'<div class="charts">{"".join(f"<div>{column}</div>" for column in drawn if column)}</div>'
+
+
+def _learned(learned: Learned) -> str:
+    """The curve on the hold-out, and what it meant for texts that nobody annotated."""
+    seen = ModelLearning(
+        project="",
+        model="",
+        serving=learned.serving,
+        metric=learned.metric,
+        versions=tuple(
+            VersionSeen(one.version, one.examples, one.score, one.low, one.high, one.served) for one in learned.points
+        ),
+        labels=(),
+        training=None,
+        acceptance=(),
+    )
+    rows = [("All names", learned.before, learned.after)]
+    rows += [(label, learned.before_by_label[label], learned.after_by_label[label]) for label in learned.after_by_label]
+    body = "".join(
+        f'<tr><td>{escape(name)}</td><td class="n">{before:.2f}</td><td class="n">{after:.2f}</td></tr>'
+        for name, before, after in rows
+    )
+    head = '<tr><th scope="col">F1</th><th scope="col" class="n">Before</th><th scope="col" class="n">After</th></tr>'
+    share = f", {learned.accepted / learned.decided:.0%} accepted as they were" if learned.decided else ""
+    return (
+        f'<div class="learning">{picture(seen)}</div><p>Score of each version on the hold-out, over the examples that '
+        f"it learned from; a full point has served. {learned.annotated:,} texts were corrected{share}. Below: the "
+        f"{learned.untouched:,} others, which nobody has annotated, before and after.</p>"
+        f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+    )
 
 
 def _panel(name: str, drawing: str) -> str:

@@ -37,6 +37,8 @@ class Prediction:
     outcome: str
     spans: tuple[Span, ...]
     choices: tuple[Choice, ...]
+    request: str = ""
+    """Its id: what people's annotations name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,54 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionPoint:
+    """A version of the model that learned: a point of the curve. The score and its interval are 0 to 1."""
+
+    version: str
+    examples: int
+    score: float | None
+    low: float | None
+    high: float | None
+    served: bool
+    reason: str
+
+    @classmethod
+    def from_json(cls, point: Mapping[str, Any]) -> "VersionPoint":
+        """As the API's curve has it."""
+        return cls(
+            version=str(point["version"]),
+            examples=int(point["examples"]),
+            score=point["score"],
+            low=point["low"],
+            high=point["high"],
+            served=point["state"] in ("serving", "served"),
+            reason=str(point["reason"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What came of people's corrections. Before and after are F1 on the texts that nobody annotated, 0 to 1."""
+
+    serving: str
+    metric: str
+    points: tuple[VersionPoint, ...]
+    annotated: int
+    untouched: int
+    """Texts that nobody annotated, predicted before and after."""
+    before: float
+    after: float
+    before_by_label: Mapping[str, float]
+    after_by_label: Mapping[str, float]
+    accepted: int
+    """Suggestions that people accepted as they were."""
+    decided: int
+    """Suggestions that they accepted or corrected."""
+    seconds: float = 0.0
+    """The loop took."""
+
+
+@dataclass(frozen=True, slots=True)
 class Numbers:
     """A run in numbers, as the checker counted them.
 
@@ -89,6 +139,8 @@ class Numbers:
     f1_by_label: Mapping[str, float] | None = None
     trained_seconds: float | None = None
     servers: str = "SQLite, one process"
+    learned: Learned | None = None
+    """None: the loop was left out."""
 
     @property
     def tasks_per_second(self) -> float:
@@ -114,6 +166,7 @@ def _prediction(prediction: Mapping[str, Any], length: int) -> Prediction:
             if region["kind"] == "choice"
             for label in region["labels"]
         ),
+        request=str(prediction.get("request", "")),
     )
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from prelabel_client.command.plot import Point, drawn
 from rich.console import Console
 
 from deploy.demo.page import page
-from deploy.demo.results import Numbers, Result
+from deploy.demo.results import Learned, Numbers, Result
 from deploy.demo.table import results_table, run_progress, throughput
 from tests.failure.checker import Report
 from tests.rig.client import Client, NotDone
@@ -62,6 +63,24 @@ async def follow(console: Console, client: Client, run: str) -> None:
             await asyncio.sleep(LOOK_SECONDS)
 
 
+def curve(console: Console, learned: Learned) -> None:
+    """The learning curve, and what it meant for texts that nobody annotated."""
+    points = [
+        Point(one.examples, one.score, one.low or one.score, one.high or one.score, filled=one.served)
+        for one in learned.points
+        if one.score is not None
+    ]
+    console.print(f"learning curve: {learned.metric.replace('_', ' ')} on the hold-out", highlight=False)
+    for line in drawn(points, width=min(console.width - 12, 80), height=9):
+        console.print(line, highlight=False, markup=False)
+    share = f"{learned.accepted / learned.decided:.0%} accepted as they were" if learned.decided else "none decided"
+    console.print(
+        f"people corrected {learned.annotated:,} texts ({share}); on {learned.untouched:,} others F1 went from "
+        f"[bold]{learned.before:.2f}[/bold] to [bold]{learned.after:.2f}[/bold], in {learned.seconds:.0f} s",
+        highlight=False,
+    )
+
+
 def verdict(
     console: Console,
     out: Path,
@@ -71,6 +90,7 @@ def verdict(
     *,
     seconds: float,
     real: bool,
+    learned: Learned | None = None,
 ) -> int:
     """The table, the page, the checker's numbers. 0 if every task has every outcome once, and nothing went wrong."""
     numbers = Numbers(
@@ -83,10 +103,13 @@ def verdict(
         f1=report["overall"]["f1"],
         f1_by_label={label: score["f1"] for label, score in report["by_label"].items()},
         trained_seconds=report["seconds"],
+        learned=learned,
         servers="Kafka and a MongoDB-wire server, a process per service" if real else "SQLite, one process",
     )
     (out / "demo.html").write_text(page(results, numbers))
     console.print(results_table(results))
     console.print(throughput(numbers))
+    if learned is not None:
+        curve(console, learned)
     console.print(f"open {out / 'demo.html'}; the numbers are in {out / 'demo.json'}", highlight=False)
     return 0 if checked.clean and not checked.dead_letters and checked.tasks == len(results) else 1

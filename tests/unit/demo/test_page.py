@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from prelabel_projection.marks import pieces
 from rich.console import Console
 
+from deploy.demo.loop import f1
 from deploy.demo.page import page
-from deploy.demo.results import Numbers, Result, Span
+from deploy.demo.results import Learned, Numbers, Result, Span, VersionPoint
 from deploy.demo.table import highlight, results_table, run_progress, telling, throughput
 
 NUMBERS = Numbers(
@@ -211,3 +213,33 @@ def test_the_progress_bar_counts_tasks() -> None:
         task = progress.add_task("labelling", total=10)
         progress.update(task, completed=10)
     assert progress.finished
+
+
+def test_what_was_learned_is_shown_before_and_after() -> None:
+    learned = Learned(
+        serving="1-abc",
+        metric="micro_f1",
+        points=(
+            VersionPoint("1-abc", 190, 0.61, 0.5, 0.7, served=True, reason="better"),
+            VersionPoint("2-def", 380, 0.58, 0.5, 0.65, served=False, reason="worse"),
+        ),
+        annotated=480,
+        untouched=2520,
+        before=0.38,
+        after=0.71,
+        before_by_label={"TYPE": 0.4},
+        after_by_label={"TYPE": 0.7},
+        accepted=300,
+        decided=480,
+    )
+    drawn = page([result("a str")], replace(NUMBERS, learned=learned))
+    assert "0.61 after 190, 0.58 after 380" in drawn
+    assert '<td class="n">0.38</td><td class="n">0.71</td>' in drawn
+    assert "62% accepted as they were" in drawn
+    assert "Learning" not in page([result("a str")], NUMBERS)
+
+
+def test_names_are_right_with_exact_ends_and_label() -> None:
+    said = [result("a str or int", span(2, 5), span(9, 12, "FUNCTION"), task="t1"), result("x", task="t2")]
+    assert f1(said, {"t1": {(2, 5, "TYPE"), (9, 12, "TYPE")}, "t2": set()}) == 0.5
+    assert f1(said, {"t2": set()}) == 0.0

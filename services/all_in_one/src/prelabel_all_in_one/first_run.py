@@ -64,9 +64,15 @@ def _write_once(path: Path, text: str) -> None:
             file.write(text)
 
 
-def train_sample(folder: Path, seconds: float, *, python: str, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Train the sample model in a process of its own; returns its report. Raises `Refused`."""
+def train_sample(
+    folder: Path, seconds: float, *, python: str, tell: Callable[[str], None], examples: int | None = None
+) -> dict[str, Any]:
+    """Train the sample model in a process of its own; returns its report. `examples`: at most so many are shown.
+
+    Raises `Refused`.
+    """
     command = [python, "-m", "prelabel_all_in_one.sample.train", str(folder), "--seconds", str(seconds), "--seed", "1"]
+    command += [] if examples is None else ["--examples", str(examples)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
         report: dict[str, Any] = {}
         for line in child.stdout or ():

@@ -18,7 +18,7 @@ def _panel(one: ModelLearning, shown: Shown) -> str:
     name = f"{shown(one.model)} <small>{shown(one.project)}</small>"
     serving = "as its settings say" if one.serving == "settings" else f"version <code>{shown(one.serving)}</code>"
     return (
-        f'<section class="panel learning"><h2>Learning: {name}</h2>{_curve(one)}'
+        f'<section class="panel learning"><h2>Learning: {name}</h2>{picture(one)}'
         f"<p>Served by: {serving}.</p>{_training(one.training)}{_accepted(one, shown)}{_labels(one.labels, shown)}"
         "</section>"
     )
@@ -27,7 +27,7 @@ def _panel(one: ModelLearning, shown: Shown) -> str:
 # ----------------------------------------------------------------------------------------------------------- curve
 
 
-def _curve(one: ModelLearning) -> str:
+def picture(one: ModelLearning) -> str:
     """Scores with their intervals over examples, as a picture that says the same in words."""
     points = [(version, version.score) for version in one.versions if version.score is not None]
     if not points:

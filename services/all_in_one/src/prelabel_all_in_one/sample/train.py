@@ -94,6 +94,7 @@ def train(
     *,
     seconds: float,
     seed: int,
+    examples: int | None = None,
     progress: Progress = lambda _fraction, _message: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> TrainingReport:
@@ -103,6 +104,8 @@ def train(
     The same seed shows the same examples in the same order; how far it gets depends on the machine, so two
     runs may differ a little. Below some 5 seconds the model is not worth having. Raises OSError when
     `folder` cannot be written. `clock` tells seconds, from any moment on.
+
+    With `examples` it ends after that many were shown, if the time allows: a beginner, who can still be taught.
     """
     started = clock()
     learning_ends = started + seconds * (1 - _RESERVED)
@@ -119,9 +122,9 @@ def train(
     learning_began = clock()
     for batch in lessons:
         now = clock()
-        if now >= learning_ends:
+        if now >= learning_ends or (examples is not None and shown >= examples):
             break
-        used = (now - learning_began) / (learning_ends - learning_began)
+        used = max((now - learning_began) / (learning_ends - learning_began), shown / examples if examples else 0.0)
         optimizer.learn_rate = _LEARN_RATE * max(0.1, 1.0 - used)
         recognizer.update(batch, sgd=optimizer, drop=_DROPOUT)  # `nlp.update` would copy every example first
         words += sum(map(len, batch))
@@ -297,6 +300,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--examples", type=int, default=None)
     arguments = parser.parse_args()
     last = 0.0
 
@@ -311,7 +315,14 @@ def main() -> None:
             say({"fraction": round(fraction, 3), "message": message})
 
     corpus = load_corpus(seed=arguments.seed)
-    report = train(corpus, arguments.folder, seconds=arguments.seconds, seed=arguments.seed, progress=progress)
+    report = train(
+        corpus,
+        arguments.folder,
+        seconds=arguments.seconds,
+        seed=arguments.seed,
+        examples=arguments.examples,
+        progress=progress,
+    )
     say({"report": report.as_json()})
 
 

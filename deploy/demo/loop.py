@@ -1,0 +1,240 @@
+"""The learning loop, shown: simulated annotators correct what was pre-labelled, models learn, the gate decides.
+
+The annotators know the truth (the library says what its names are), and correct suggestions as people would: what was
+right is accepted, the rest is corrected. How much better the model has become is measured on texts that nobody has
+annotated: they are predicted once more after each promotion.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+from prelabel_all_in_one.sample.corpus import Corpus, Passage
+from prelabel_all_in_one.sample.gold import Gold
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from deploy.demo.results import Learned, Result, VersionPoint
+from tests.rig.client import Client, NotDone
+
+MODEL: Final = "names"
+WAVES: Final = (240, 240)
+"""Texts that people correct before each training."""
+PEOPLE: Final = ("ada", "grace")
+BOTH: Final = 8
+"""Every so many texts are corrected by both: so that it is known how far they agree."""
+TRAINING: Final[Mapping[str, Any]] = {
+    "every_n": None,
+    "quiet_seconds": 1.5,
+    "minimum": 50,
+    "start": "settings",
+    "settings": {"learn_rate": 0.002, "epochs": 10, "patience": 3},
+}
+LOOK_SECONDS: Final = 0.3
+PATIENCE: Final = 240.0
+"""Seconds without news after which the demo gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Drives the loop of one project, and looks at it."""
+
+    console: Console
+    client: Client
+    project: str
+    corpus: Corpus
+
+    async def run(self, before: Sequence[Result]) -> tuple[Learned, list[Result]]:
+        """All waves; what was learned, and the results afterwards. Raises `NotDone`."""
+        gold = Gold(self.corpus.names)
+        passages = {one.id: one for one in self.corpus.tasks}
+        told = [one for one in before if one.id in passages]
+        taken = 0
+        for number, size in enumerate(WAVES, start=1):
+            wave = told[taken : taken + size]
+            taken += size
+            await self._annotate(wave, passages, gold)
+            await self._trained(number)
+        curve = await self.client.get(f"/v1/projects/{self.project}/models/{MODEL}/curve")
+        untouched = told[taken:]
+        after = await self._predicted_again({one.id for one in untouched}, str(curve["serving"]))
+        truth = {one.id: set(gold(passages[one.id])) for one in untouched}
+        acceptance = await self.client.get(f"/v1/projects/{self.project}/acceptance")
+        learned = Learned(
+            serving=str(curve["serving"]),
+            metric=str(curve["metric"] or "score"),
+            points=tuple(VersionPoint.from_json(one) for one in curve["points"]),
+            annotated=taken,
+            untouched=len(untouched),
+            before=f1(before, truth),
+            after=f1(after, truth),
+            before_by_label=by_label(before, truth),
+            after_by_label=by_label(after, truth),
+            accepted=sum(int(one["accepted"]) for one in acceptance["versions"] if one["model"] == MODEL),
+            decided=sum(int(one["shown"]) for one in acceptance["versions"] if one["model"] == MODEL),
+        )
+        return learned, after
+
+    # ------------------------------------------------------------------------------------------------- people
+
+    async def _annotate(self, wave: Sequence[Result], passages: Mapping[str, Passage], gold: Gold) -> None:
+        found = await self.client.get(f"/v1/projects/{self.project}")
+        areas = {
+            label["value"] if isinstance(label, dict) else label
+            for question in found["label_set"]["questions"]
+            if question["name"] == "area"
+            for label in question["labels"]
+        }
+        body = [
+            one for place, result in enumerate(wave) for one in _said(place, result, passages[result.id], gold, areas)
+        ]
+        answer = await self.client.post(f"/v1/projects/{self.project}/annotations", body)
+        if answer.status != httpx.codes.ACCEPTED:
+            raise NotDone(f"the annotations were answered {answer.status}: {answer.body.get('detail')}")
+        self.console.print(f"   {len(wave)} texts corrected by {' and '.join(PEOPLE)}", highlight=False)
+
+    # ----------------------------------------------------------------------------------------------- trainings
+
+    async def _trained(self, number: int) -> None:
+        """Until the training of that number has a verdict, with a bar."""
+        where = f"/v1/projects/{self.project}"
+        with _bar(self.console) as progress:
+            bar = progress.add_task("waiting for the training", total=None)
+            training: Any = None
+            since = time.monotonic()
+            while training is None or training["state"] not in ("trained", "failed", "refused", "cancelled"):
+                self._check(since, f"training {number}: {training}")
+                await asyncio.sleep(LOOK_SECONDS)
+                training = await self._found(f"{where}/trainings/{MODEL}/{number}")
+                if training is not None:
+                    now = training["progress"]
+                    progress.update(
+                        bar, description=str(training["state"]), completed=now["step"], total=now["steps"] or None
+                    )
+            if training["state"] != "trained":
+                raise NotDone(f"training {number} {training['state']}: {training['detail']}")
+            version: Any = None
+            while version is None:
+                self._check(since, f"no verdict on {training['version']}")
+                await asyncio.sleep(LOOK_SECONDS)
+                version = await self._found(f"{where}/models/{MODEL}/versions/{training['version']}")
+        verdict = version["verdict"]
+        said = "promoted" if verdict["outcome"] in ("promote", "provisional") else "kept back"
+        self.console.print(
+            f"   version {version['version']} learned from {version['examples']} and is {said}: {verdict['text']}",
+            highlight=False,
+        )
+
+    # -------------------------------------------------------------------------------------------------- after
+
+    async def _predicted_again(self, wanted: set[str], serving: str) -> list[Result]:
+        """The results, once the texts that nobody annotated are predicted by what serves."""
+        since = time.monotonic()
+        if serving == "settings":
+            return await current_results(self.client, self.project)
+        with _bar(self.console) as progress:
+            bar = progress.add_task("predicting the others again", total=len(wanted))
+            while True:
+                results = await current_results(self.client, self.project)
+                done = sum(
+                    one.id in wanted and any(p.model == MODEL and p.version.endswith(serving) for p in one.predictions)
+                    for one in results
+                )
+                progress.update(bar, completed=done)
+                if done >= len(wanted):
+                    return results
+                self._check(since, f"{done} of {len(wanted)} texts were predicted again")
+                await asyncio.sleep(1.0)
+
+    async def _found(self, path: str) -> Any:
+        """An answer; None where there is nothing yet."""
+        try:
+            return await self.client.get(path)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
+            return None
+
+    def _check(self, since: float, what: str) -> None:
+        if time.monotonic() - since > PATIENCE:
+            raise NotDone(f"nothing came for {PATIENCE:.0f} s: {what}")
+
+
+async def current_results(client: Client, project: str) -> list[Result]:
+    """Every task with the predictions that nothing has replaced, page by page."""
+    results: list[Result] = []
+    cursor = ""
+    while True:
+        page = await client.get(f"/v1/projects/{project}/tasks?predictions=true&limit=500{cursor}")
+        results += [
+            Result.from_json(line, [one for one in line["predictions"] if one["superseded_by"] is None])
+            for line in page["tasks"]
+        ]
+        if page["next"] is None:
+            return results
+        cursor = f"&cursor={page['next']}"
+
+
+def _said(place: int, result: Result, passage: Passage, gold: Gold, areas: Collection[str]) -> Iterator[dict[str, Any]]:
+    """What people say of a text: the truth, beginning with what the model suggested."""
+    shown = next((one for one in result.predictions if one.model == MODEL), None)
+    regions: list[dict[str, Any]] = [
+        {"kind": "span", "field": "text", "question": "names", "start": start, "end": end, "labels": [label]}
+        for start, end, label in gold(passage)
+    ]
+    if passage.area in areas:
+        regions.append({"kind": "choice", "field": "text", "question": "area", "labels": [passage.area]})
+    people = PEOPLE if place % BOTH == 0 else (PEOPLE[place % len(PEOPLE)],)
+    for annotator in people:
+        yield {
+            "id": annotator,
+            "task": result.id,
+            "annotator": annotator,
+            "regions": regions,
+            "lead_time": 4.0,
+            **({"parent_prediction": shown.request} if shown is not None and shown.request else {}),
+        }
+
+
+Marks = set[tuple[int, int, str]]
+
+
+def f1(results: Sequence[Result], truth: Mapping[str, Marks]) -> float:
+    """F1 of the model's names in these texts: exact ends and labels."""
+    right, said, true = 0, 0, 0
+    for marks, known in _pairs(results, truth):
+        right, said, true = right + len(marks & known), said + len(marks), true + len(known)
+    return 2 * right / (said + true) if said + true else 0.0
+
+
+def by_label(results: Sequence[Result], truth: Mapping[str, Marks]) -> dict[str, float]:
+    """The same for each label."""
+    labels = sorted({label for marks in truth.values() for _, _, label in marks})
+    pairs = list(_pairs(results, truth))
+    found = {}
+    for label in labels:
+        own = [({m for m in marks if m[2] == label}, {m for m in known if m[2] == label}) for marks, known in pairs]
+        total = sum(len(marks) + len(known) for marks, known in own)
+        found[label] = 2 * sum(len(marks & known) for marks, known in own) / total if total else 0.0
+    return found
+
+
+def _pairs(results: Sequence[Result], truth: Mapping[str, Marks]) -> Iterator[tuple[Marks, Marks]]:
+    for result in results:
+        if result.id in truth:
+            said = (one for one in result.predictions if one.model == MODEL)
+            yield {(s.start, s.end, s.label) for one in said for s in one.spans}, truth[result.id]
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("   {task.description:<27}"),
+        BarColumn(bar_width=40),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
