@@ -6,6 +6,7 @@ from prelabel_all_in_one.settings import AllInOneSettings
 from prelabel_gateway.settings import GatewaySettings
 from prelabel_inference_huggingface.settings import HuggingFaceLimits
 from prelabel_inference_sklearn.settings import SklearnLimits
+from prelabel_inference_spacy.settings import SpacyLimits
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.models_settings import ModelsSettings
@@ -37,6 +38,7 @@ CLASSES: tuple[tuple[str, type[Frozen]], ...] = (
     ("Inference, of providers whose models are called", RemoteSettings),
     ("The provider huggingface", HuggingFaceLimits),
     ("The provider sklearn", SklearnLimits),
+    ("The provider spacy", SpacyLimits),
     ("Training", TrainingSettings),
     ("Webhooks", WebhooksSettings),
     ("Gateway, which reads of the first table only where it listens, how it stops and what it logs", GatewaySettings),

@@ -7,8 +7,9 @@ import spacy
 from prelabel_provider.trainer import CannotTrain
 from thinc.api import Config
 
-from .folders import CONFIG, FolderRefused, SpacyLimits, check
+from .folders import CONFIG, FolderRefused, check
 from .lessons import SPANS_KEY, Lessons
+from .settings import SpacyLimits
 from .trainer_settings import SpacyTrainerSettings
 
 _CONTINUED = frozenset({"ner", "spancat", "textcat", "textcat_multilabel"})

@@ -16,8 +16,6 @@ from typing import Any
 import spacy.lang
 from prelabel_provider.contents import Unpacked, check_content
 from prelabel_provider.manifest import ArtifactRefused
-from prelabel_runtime.settings import Frozen
-from pydantic_settings import SettingsConfigDict
 from thinc.api import Config
 
 FILES = frozenset(
@@ -81,17 +79,6 @@ ALLOWED = frozenset(
     }
 )
 """What a config may name: <registry>:<name>."""
-
-
-class SpacyLimits(Frozen):
-    """What the operator lets saved pipelines do. Of the process's environment: a project must not widen it."""
-
-    model_config = SettingsConfigDict(env_prefix="PRELABEL_SPACY_")
-
-    trusted: tuple[str, ...] = ()
-    """Components and functions that saved pipelines may name beside spaCy's own, as JSON:
-    ["factories:transformer", "architectures:spacy-transformers.TransformerModel.v3"]. They run with the provider's
-    rights, and may read or unpickle what lies in the folder."""
 
 
 class FolderRefused(Exception):

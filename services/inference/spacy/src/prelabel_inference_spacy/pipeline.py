@@ -9,8 +9,8 @@ import spacy
 from prelabel_contract.names import content_hash
 from prelabel_provider.base import BadSettings
 
-from .folders import CONFIG, FolderRefused, SpacyLimits, check
-from .settings import Emit, SpacySettings
+from .folders import CONFIG, FolderRefused, check
+from .settings import Emit, SpacyLimits, SpacySettings
 
 MAKES: dict[Emit, frozenset[str]] = {
     "ner": frozenset({"ner", "beam_ner"}),

@@ -4,7 +4,9 @@ from typing import Annotated, Literal, Self
 
 from prelabel_contract.base import Json, Name
 from prelabel_provider.base import ProviderSettings
+from prelabel_runtime.settings import Frozen
 from pydantic import Field, StringConstraints, model_validator
+from pydantic_settings import SettingsConfigDict
 
 Emit = Literal["ner", "entity_ruler", "spancat", "textcat", "pos", "dep"]
 
@@ -49,3 +51,14 @@ class SpacySettings(ProviderSettings):
         if self.spans_key is not None and "spancat" not in self.emit:
             raise ValueError("spans_key has an effect with spancat only")
         return self
+
+
+class SpacyLimits(Frozen):
+    """What the operator lets saved pipelines do. Of the process's environment: a project must not widen it."""
+
+    model_config = SettingsConfigDict(env_prefix="PRELABEL_SPACY_")
+
+    trusted: tuple[str, ...] = ()
+    """Components and functions that saved pipelines may name beside spaCy's own, as JSON:
+    ["factories:transformer", "architectures:spacy-transformers.TransformerModel.v3"]. They run with the provider's
+    rights, and may read or unpickle what lies in the folder."""
