@@ -44,6 +44,8 @@ OUT = Path("out")
 PROJECT = "stdlib"
 SEED = 1
 TRAINING_SECONDS = 15.0
+BEGINNER_SECONDS = 60.0
+"""At most: it ends with its examples."""
 BEGINNER_EXAMPLES = 500
 """What a model is shown that goes on learning from people: enough to be corrected, not enough to be good."""
 
@@ -77,7 +79,7 @@ def run(console: Console, *, real: bool, tasks: int, loop: bool) -> int:
     with console.status("starting") as status:
         report = train_sample(
             (folder / "model").absolute(),
-            TRAINING_SECONDS,
+            BEGINNER_SECONDS if loop else TRAINING_SECONDS,
             python=sys.executable,
             tell=status.update,
             examples=BEGINNER_EXAMPLES if loop else None,

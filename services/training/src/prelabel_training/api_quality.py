@@ -15,6 +15,7 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.store.base import Examples
 from prelabel_runtime.tables import Table
 
+from .blind import is_blind
 from .holdout import in_holdout
 from .quality import Blind, Census, Quality, QuestionQuality, Sources, Warned
 from .shares import Shares
@@ -66,15 +67,13 @@ class QualityReading:
                 became[verdict.annotation] = verdict.became
         census = Census(project.label_set.questions, project.learning, became, verdicts)
         share = await self.shares.of(project)
-        blind_share = share + project.learning.blind
         after: str | None = None
         while page := await self.examples.annotations(project.id, limit=PAGE, after=after):
             for task, said in groupby(page, key=lambda one: one.task):
                 held_out = in_holdout(project.id, task, share)
-                blind = blind_share >= 1 or in_holdout(project.id, task, blind_share)
-                census.add(list(said), held_out=held_out, blind=blind)
+                census.add(list(said), held_out=held_out, blind=is_blind(project, task, share))
             after = page[-1].task
-        return census.quality(blind_share=min(1.0, blind_share))
+        return census.quality(blind_share=share + (1 - share) * project.learning.blind)
 
 
 def wired(runtime: Runtime, projects: Table[ProjectChanged]) -> APIRouter:
