@@ -168,3 +168,38 @@ async def test_a_compared_version_is_answered_anew_and_told_again(tmp_path: Path
         again = await here.ended(training)
         assert (again.state, again.artifact) == (TrainingState.TRAINED, first.artifact)
         assert len({one.id for one in await here.told(ModelTrained)}) == 2
+
+
+async def test_what_is_gone_of_its_files_fails_it_with_a_word(tmp_path: Path) -> None:
+    async with rig.training(tmp_path, rig.project()) as here:
+        training = await here.ask(settings={"ledger": str(tmp_path / "ledger"), "seconds": 3.0})
+        await here.until(training, lambda one: one.progress.step >= 1)
+        await here.workspaces.of("demo", "m", 1).remove()
+        ended = await here.ended(training)
+        assert (ended.state, ended.reason) == (TrainingState.FAILED, "no_holdout")
+
+
+async def test_a_model_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    async with rig.training(tmp_path, rig.project()) as here:
+        training = await here.ask(settings={"ledger": str(tmp_path / "ledger"), "seconds": 2.0})
+        await here.until(training, lambda one: one.progress.step >= 1)
+        models.rename(tmp_path / "away")
+        models.write_text("no folder")
+        before = await here.until(training, lambda one: one.progress.step == one.progress.steps)
+        await here.until(training, lambda one: one.lease_until_ms > before.lease_until_ms + 2_000)
+        models.unlink()
+        (tmp_path / "away").rename(models)
+        ended = await here.ended(training)
+        assert (ended.state, ended.attempt) == (TrainingState.TRAINED, 1)
+
+
+async def test_what_trainers_do_is_counted(tmp_path: Path) -> None:
+    async with rig.training(tmp_path, rig.project(), attempts=2) as here:
+        await here.ended(await here.ask(1))
+        await here.ended(await here.ask(2, settings={"harm": "abort"}))
+        shown = here.runtime.metrics.expose().decode()
+        assert 'prelabel_trainer_ended_total{provider="ledger",reason="trained"} 1.0' in shown
+        assert 'prelabel_trainer_ended_total{provider="ledger",reason="crashed"} 1.0' in shown
+        assert 'prelabel_trainer_attempts_total{provider="ledger"} 3.0' in shown
+        assert 'prelabel_trainer_running{provider="ledger"} 0.0' in shown

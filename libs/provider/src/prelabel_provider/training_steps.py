@@ -210,19 +210,25 @@ class Steps:
     # ---------------------------------------------------------------------------------------------------- evaluating
 
     async def _evaluate(self, held: Held, asked: Asked, known: Known, rules: Rules) -> None:
-        record, sources = held.record, frozenset(known.sources)
-        workspace = self._workspace(record)
+        sources = frozenset(known.sources)
         evaluation = Evaluation(self.provider, self.python, self.limits, self.settings.nice, asked.project, asked.model)
+        try:
+            await self._answer_by_candidate(held, asked, evaluation, sources, rules)
+            await self._answer_by_serving(held, asked, evaluation, sources, rules)
+        except FileNotFoundError:
+            raise _failed("no_holdout", "its hold-out is not there any more") from None
+
+    async def _answer_by_candidate(
+        self, held: Held, asked: Asked, evaluation: Evaluation, sources: frozenset[str], rules: Rules
+    ) -> None:
+        record, workspace = held.record, self._workspace(held.record)
         assert record.artifact is not None  # noqa: S101 - it was published
         try:
             settings = await self._settings_of(record.artifact, asked.model, sources, rules)
             count = await self._patiently(lambda: _answered(workspace, CANDIDATE, evaluation, settings))
-        except FileNotFoundError:
-            raise _failed("no_holdout", "its hold-out is not there any more") from None
         except (ArtifactRefused, BadSettings, CannotLoad) as error:
             raise _failed("unloadable", f"the version that was made cannot be loaded: {error}") from error
         held.note(f"answered {count} held-out tasks")
-        await self._answer_by_serving(held, asked, evaluation, sources, rules)
 
     async def _answer_by_serving(
         self, held: Held, asked: Asked, evaluation: Evaluation, sources: frozenset[str], rules: Rules
