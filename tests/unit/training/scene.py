@@ -54,6 +54,7 @@ class HeldClock:
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self._now_ms = now_ms
         self._moved = asyncio.Event()
+        self.sleepers = 0
 
     def now_ms(self) -> int:
         return self._now_ms
@@ -71,8 +72,12 @@ class HeldClock:
 
     async def sleep(self, seconds: float) -> None:
         until = self.monotonic() + seconds
-        while self.monotonic() < until:
-            await self._moved.wait()
+        self.sleepers += 1
+        try:
+            while self.monotonic() < until:
+                await self._moved.wait()
+        finally:
+            self.sleepers -= 1
 
 
 class Died(BaseException):

@@ -1,17 +1,19 @@
 """From annotations to a training that was asked for: what is written, told and remembered, on a real bus and store."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
 from prelabel_contract.regions import Choice, Span
 from prelabel_provider.trainings import TrainingState
+from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_training.fingerprint import fingerprint
 from prelabel_training.holdout import in_holdout
 from prelabel_training.states import Remembered
 
-from .scene import MODEL, PROJECT, Scene, model, project, scene
+from .scene import MODEL, PROJECT, Died, Scene, model, project, scene
 
 
 @pytest_asyncio.fixture
@@ -187,6 +189,38 @@ async def test_what_was_said_last_decides_and_a_withdrawn_answer_gives_way_to_th
     assert given["b"].regions[0].labels == ("spam",)
     (record,) = await here.records()
     assert record.cut == 7, "the cut includes what was withdrawn: who repeats it up to there finds the same set"
+
+
+async def test_while_another_process_writes_a_training_waits_to_be_sure_what_it_holds(here: Scene) -> None:
+    await here.annotate(*"abcde")
+    other = here.service.hearing
+    looking = here.process()
+    async with other.writing({PROJECT: 5}):
+        look = asyncio.create_task(looking.trigger.look(PROJECT))
+        async with asyncio.timeout(60):
+            while here.clock.sleepers < 2:  # noqa: ASYNC110 - who renews the claim, and who waits
+                await asyncio.sleep(0.01)
+        await here.task("f")
+        await here.store.examples.put([stored_annotation(here.said("f"))])
+    here.clock.advance(1)
+    await asyncio.wait_for(look, 60)
+    (record,) = await here.records()
+    assert (record.examples, record.cut) == (6, 5)
+    assert sorted(await here.given(1)) == list("abcdef")
+
+
+async def test_who_died_while_writing_keeps_no_training_from_starting_for_good(here: Scene) -> None:
+    await here.annotate(*"abcde")
+    with contextlib.suppress(Died):
+        async with here.service.hearing.writing({PROJECT: 9}):
+            raise Died
+    look = asyncio.create_task(here.service.trigger.look(PROJECT))
+    async with asyncio.timeout(60):
+        while not look.done():
+            here.clock.advance(1)
+            await asyncio.sleep(0.01)
+    (record,) = await here.records()
+    assert (record.examples, record.cut) == (5, 4)
 
 
 # ------------------------------------------------------------------------------------------------------- hold-out

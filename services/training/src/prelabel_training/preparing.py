@@ -32,6 +32,7 @@ from .survey import annotated_tasks
 from .triggers import Training
 
 _log = log.get("prelabel.training")
+_PAUSE_SECONDS: Final = 0.5
 _TRIES: Final = 5
 """To read what was said without anybody of another process writing meanwhile."""
 
@@ -125,19 +126,20 @@ class Preparing:
     ) -> _Written:
         """The files. Nobody of this process writes annotations meanwhile; if one of another does, again."""
         lens = Lens.of(project, model)
-        async with self._hearing.still(project.id):
-            for last in (*[False] * (_TRIES - 1), True):
+        tries = 1
+        while True:
+            async with self._hearing.still(project.id):
                 before = await self._hearing.position(project.id)
                 written = await self._files(project, lens, model.name, training.number, share, still_ours)
                 after = await self._hearing.position(project.id)
-                if before == after and before.settled:
-                    written.cut = max(written.cut, before.done)
-                    break
-                if last:
-                    _log.warning(
-                        "annotations were written while a training was prepared", project=project.id, model=model.name
-                    )
-        return written
+            if before == after and before.settled:
+                written.cut = max(written.cut, before.done)
+                return written
+            if tries == _TRIES:
+                _log.warning("a training's cut is not exact: others kept writing", project=project.id, model=model.name)
+                return written
+            tries += 1
+            await self._clock.sleep(_PAUSE_SECONDS)  # let go: who writes may be this process, in trouble
 
     async def _files(
         self, project: Project, lens: Lens, model: str, number: int, share: float, still_ours: StillOurs
