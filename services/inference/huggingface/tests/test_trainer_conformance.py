@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 _CITIES = ("Paris", "London", "Rome", "Oslo", "Bern", "Lima")
-_FAST: dict[str, JsonValue] = {"learn_rate": 0.005, "batch": 8, "epochs": 12, "device": "cpu"}
+_FAST: dict[str, JsonValue] = {"learn_rate": 0.005, "batch": 8, "epochs": 12, "max_tokens": 32, "device": "cpu"}
 
 
 def _examples(*, spans: bool) -> tuple[Example, ...]:
@@ -61,7 +61,8 @@ class TestSpans(TrainerTests):
 
     @classmethod
     def _model_settings(cls, folder: Path) -> dict[str, JsonValue]:
-        return {"path": str(folder), "task": "token-classification", "device": "cpu"}
+        said = {"aggregation": "average", "max_tokens": 64, "overlap": 30, "device": "cpu"}
+        return {"path": str(folder), "task": "token-classification", **said}
 
 
 class TestChoices(TestSpans):
@@ -74,4 +75,5 @@ class TestChoices(TestSpans):
 
     @classmethod
     def _model_settings(cls, folder: Path) -> dict[str, JsonValue]:
-        return {"path": str(folder), "task": "zero-shot", "labels": ["good", "bad"], "device": "cpu"}
+        said = {"labels": ["good", "bad"], "least": 0.4, "hypothesis": "It is {}.", "device": "cpu"}
+        return {"path": str(folder), "task": "zero-shot", **said}

@@ -1,8 +1,11 @@
 """What is trained is a pipeline that the provider serves; what cannot be learned is refused in a word."""
 
 import hashlib
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -104,6 +107,33 @@ def test_the_same_job_gives_the_same_files_and_another_seed_others(tmp_path: Pat
     first = hashes("first", 5)
     assert hashes("again", 5) == first
     assert hashes("other", 6)["ner/model"] != first["ner/model"]
+
+
+_IN_A_PROCESS = """
+import sys
+from pathlib import Path
+import test_trainer as tests
+
+examples = tuple(
+    tests.Example(e.task, e.data, (*e.regions, tests.Choice(labels=(("good", "bad")[i % 2],), question="mood")))
+    for i, e in enumerate(tests._named(24))
+)
+tests._train(Path(sys.argv[1]), examples, tests.WHO, tests.MOOD, base=Path(sys.argv[2]), epochs=2, patience=1)
+"""
+
+
+def test_another_process_with_other_hashes_trains_a_base_further_to_the_same_bytes(
+    entities: tuple[Path, Trained], tmp_path: Path
+) -> None:
+    made = []
+    for seed in ("1", "2"):
+        path = os.pathsep.join((str(Path(__file__).parent), *sys.path))
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        command = [sys.executable, "-c", _IN_A_PROCESS, str(tmp_path / seed), str(entities[0])]
+        subprocess.run(command, check=True, env=environment)
+        files = sorted(one for one in (tmp_path / seed).rglob("*") if one.is_file())
+        made.append({str(one.relative_to(tmp_path / seed)): one.read_bytes() for one in files})
+    assert made[0] == made[1]
 
 
 def test_one_category_each_is_learned(tmp_path: Path) -> None:

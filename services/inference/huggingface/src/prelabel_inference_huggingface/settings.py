@@ -82,7 +82,7 @@ class HuggingFaceSettings(ProviderSettings):
         if (self.hub is None) != (self.revision is None):
             raise ValueError("hub and revision have an effect together only: name the commit")
         for name, task in _ONLY_WITH.items():
-            if name in self.model_fields_set and self.task != task:
+            if name in self.model_fields_set and self.task not in (task, None):
                 raise ValueError(f"{name} has an effect with {task} only")
         if (self.task == "zero-shot") != bool(self.labels):
             raise ValueError("zero-shot needs labels to choose from")

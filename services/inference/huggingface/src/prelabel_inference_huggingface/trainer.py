@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from .engines import About
     from .fitting import Fitted
 
-_SOURCE = ("task", "path", "hub", "revision", "engine", "precision", "labels", "hypothesis", "prompt", "new_tokens")
+_SOURCE = (
+    *("task", "path", "hub", "revision", "engine", "precision", "labels", "hypothesis", "prompt", "new_tokens"),
+    *("max_tokens", "overlap"),  # what is trained reads as much at once as it was shown
+)
 
 
 class HuggingFaceTrainer(Trainer[HuggingFaceTrainerSettings]):
