@@ -1,5 +1,6 @@
 """Wherever a process dies around a promotion: one version serves, each training has one verdict, and all is told."""
 
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
@@ -121,6 +122,16 @@ async def test_a_rollback_at_any_seam_of_a_promotion_is_ordered_with_it(here: Sc
         pointer = await here.pointer(project)
         assert pointer is not None
         assert pointer.version == SETTINGS or pointer.changes[-2].version == SETTINGS, "one after the other"
+        await check(here, project)
+
+
+async def test_a_change_whose_process_died_is_told_before_the_next_one_is_made(here: Scene) -> None:
+    for number in range(1, await seams(here, better) + 1):
+        project, trained = await better(here)
+        with contextlib.suppress(Killed):
+            await here.deliver(trained, killing(number))
+        await back(here, project)()
+        await to_the_end(here, project, trained)
         await check(here, project)
 
 
