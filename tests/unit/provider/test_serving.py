@@ -246,6 +246,17 @@ async def test_settings_that_change_while_a_version_serves_are_asked_with_that_v
         assert await rig.version(config) == "1-abc says NEW"
 
 
+async def test_the_mapping_of_labels_is_for_the_models_own_words_and_not_for_trained_versions(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        plain = project()
+        model = plain.models[0].model_copy(update={"labels": {"OWN": "MAPPED", "NEW": "WRONG"}})
+        config = await rig.know(plain.model_copy(update={"models": (model,)}))
+        assert (await rig.version(config)).endswith("says MAPPED")
+        await rig.point(await rig.trained("NEW"), "1-abc", 1)
+        await rig.until_told("serving", 1)
+        assert await rig.version(config) == "1-abc says NEW"
+
+
 # ---------------------------------------------------------------------------------------- versions that are refused
 
 Break = Callable[[Rig], Awaitable[tuple[str, str]]]

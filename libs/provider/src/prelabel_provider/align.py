@@ -76,6 +76,11 @@ _UNWANTED = ""
 """Dropped because somebody asked for it: not counted."""
 
 
+def as_trained(model: ModelSpec) -> ModelSpec:
+    """A model as its trained versions are aligned: they answer in the label set's own words, and need no mapping."""
+    return model.model_copy(update={"labels": {}}) if model.labels else model
+
+
 class Aligner:
     """Prepared once per project configuration and model; keeps nothing between two calls."""
 

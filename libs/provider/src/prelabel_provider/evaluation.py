@@ -10,7 +10,7 @@ from prelabel_contract.names import Lane
 from prelabel_contract.projects import ModelSpec, Project, Question
 from pydantic import JsonValue
 
-from .align import Aligner
+from .align import Aligner, as_trained
 from .base import Failed, Input
 from .predictor import key_of
 from .uncertainty import uncertainty
@@ -45,7 +45,8 @@ class Evaluation:
             with suppress(OSError):  # it stands back as the training did
                 os.setpriority(os.PRIO_PROCESS, worker.pid or 0, self.nice)
             kinds = (await worker.load(settings)).kinds
-            aligner, field = Aligner(self.project, self.model), self._field(kinds)
+            model = self.model if settings == self.model.settings else as_trained(self.model)
+            aligner, field = Aligner(self.project, model), self._field(kinds)
             async for some in _portions(tasks):
                 inputs = [Input(one.task, one.data, field) for one in some]
                 said = await worker.predict_each(key_of(settings), inputs, Lane.BULK)

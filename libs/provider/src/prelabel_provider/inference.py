@@ -26,7 +26,7 @@ from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Reply
 from prelabel_runtime.tables import Table
 
-from .align import Aligner
+from .align import Aligner, as_trained
 from .base import BadSettings, Failed, Input
 from .joined import Alike, Joined
 from .lanes import Portions
@@ -63,6 +63,8 @@ class _Prepared:
     asked: Sequence[Question]
     label_set: str
     aligner: Aligner
+    trained: Aligner
+    """That of its trained versions."""
     fields: dict[frozenset[str], str] = field(default_factory=dict)
     """By what the model gives."""
 
@@ -224,6 +226,7 @@ class Inference:
             asked=config.project.questions_of(model),
             label_set=config.project.label_set_hash,
             aligner=Aligner(config.project, model),
+            trained=Aligner(config.project, as_trained(model)),
         )
         return prepared
 
@@ -320,14 +323,15 @@ class Inference:
         return [failed(job.request, "model_cannot_load", str(error)) for job in jobs]
 
     def _outcome(self, job: _Job, said: bytes | Told | Failed, version: str) -> Outcome:
-        data, prepared, _ = job
+        data, prepared, asked = job
         if isinstance(said, Told):
             version = said.version
             said = said.regions
         if isinstance(said, Failed):
             outcome = "expired" if said.reason == "deadline" else "failed"
             return failed(data, said.reason, said.detail, outcome=outcome, version=version)
-        aligned = prepared.aligner.align(data.data, said)
+        aligner = prepared.aligner if asked.version is None else prepared.trained
+        aligned = aligner.align(data.data, said)
         for reason, count in aligned.dropped.items():
             self.metrics.regions_dropped.labels(self.provider, reason).inc(count)
         return created(data, aligned, version=version, label_set=prepared.label_set, threshold=prepared.model.threshold)
