@@ -35,15 +35,15 @@ class Amounts:
 FULL = Amounts(
     seeds=5,
     digits=400,
-    texts=4000,
-    names=2400,
-    name_labels=(50, 100, 200, 300, 400),
-    epochs=10,
+    texts=2500,
+    names=2000,
+    name_labels=(50, 100, 200, 300),
+    epochs=8,
     gate_seeds=20,
     gate_examples=(150, 300),
     storms=1000,
 )
-QUICK = replace(FULL, seeds=2, digits=300, texts=2000, names=1200, name_labels=(50, 100, 200))
+QUICK = replace(FULL, seeds=2, digits=300, texts=1500, names=1200, name_labels=(50, 100, 200))
 TINY = replace(
     FULL,
     seeds=1,

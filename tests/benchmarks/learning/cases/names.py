@@ -44,7 +44,7 @@ def _turn(stage: Stage, known: Subject, amounts: Amounts, name: str) -> Turn:
 
 
 FIGURES = (
-    Figure("names.random.f1", "F1", "a small spaCy pipeline from nothing, after 400 tasks (fewer if small) at random"),
+    Figure("names.random.f1", "F1", "a small spaCy pipeline from nothing, after 300 tasks (200 if small) at random"),
     Figure(
         "names.uncertainty.f1",
         "F1",
