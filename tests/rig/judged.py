@@ -26,6 +26,7 @@ from prelabel_provider.workspace import CANDIDATE, FOLDER, SERVING, AnswerLine, 
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import messages
+from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.store.base import Store, StoredAnnotation, StoredTask
 from prelabel_runtime.store.documents import Document, Documents
 from prelabel_runtime.tables import Table
@@ -262,6 +263,7 @@ class Scene:
             reevaluations=Reevaluations(documents, Trainings(documents, self.clock)),
             projects=self.projects,
             clock=self.clock,
+            metrics=Metrics(),
         )
 
     async def deliver(self, trained: Event[ModelTrained], seam: Seam = _nothing) -> Sequence[AnyEvent]:

@@ -167,6 +167,12 @@ class Metrics:
         self.trainings_ended = Counter(
             "prelabel_trainings_ended", "Trainings that have ended, by how", ["provider", "end"], registry=r
         )
+        self.versions_judged = Counter(
+            "prelabel_versions_judged", "Versions by what the gate decided, and why", ["outcome", "reason"], registry=r
+        )
+        self.asked_again = Counter(
+            "prelabel_asked_again", "Open tasks that were asked again after a promotion", ["provider"], registry=r
+        )
         self.examples_left_out = Counter(
             "prelabel_examples_left_out", "Annotated tasks that a training was not given", ["reason"], registry=r
         )

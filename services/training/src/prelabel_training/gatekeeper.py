@@ -35,6 +35,7 @@ from prelabel_provider.trainings import (
 from prelabel_provider.workspace import CANDIDATE, SERVING, AnswerLine, Lines, Workspace, Workspaces
 from prelabel_runtime import log
 from prelabel_runtime.clock import Clock
+from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Handler, each
 from prelabel_runtime.store.base import Store
 from prelabel_runtime.tables import Table
@@ -61,6 +62,7 @@ class Gatekeeper:
     reevaluations: Reevaluations
     projects: Table[ProjectChanged]
     clock: Clock
+    metrics: Metrics
 
     def on(self) -> Mapping[type[EventData], Handler]:
         """Which event goes where."""
@@ -90,6 +92,7 @@ class Gatekeeper:
             if not isinstance(made, VersionRecord):
                 return [made]
             version = await self.versions.insert(made)
+            self.metrics.versions_judged.labels(version.verdict.outcome, version.verdict.reason).inc()
             _log.info("version judged", training=version.training, outcome=version.verdict.outcome)
         events = await self._do(version)
         await self.workspaces.of(project, model, number).remove()

@@ -249,6 +249,7 @@ class Repredicting(Part):
         asked = [made for one in tasks if (made := _fitting(request(one, row, spec, work.generation, now))) is not None]
         if asked:
             await self._runtime.bus.publish(asked)
+            self._runtime.metrics.asked_again.labels(work.provider).inc(len(asked))
         await self._save(held, work.but(place=work.place + len(uids), asked=work.asked + len(asked)))
 
     async def _end(self, held: Document, state: str) -> None:

@@ -60,6 +60,7 @@ def wired(
         reevaluations=Reevaluations(documents, trainings),
         projects=projects,
         clock=clock,
+        metrics=runtime.metrics,
     )
     retention = Retention(
         runtime,
