@@ -60,6 +60,9 @@ class Loop:
             await self._trained(number)
         curve = await self.client.get(f"/v1/projects/{self.project}/models/{MODEL}/curve")
         untouched = told[taken:]
+        first = await self.client.get(
+            f"/v1/projects/{self.project}/models/{MODEL}/versions/{curve['points'][0]['version']}"
+        )
         after = await self._predicted_again({one.id for one in untouched}, str(curve["serving"]))
         truth = {one.id: set(gold(passages[one.id])) for one in untouched}
         acceptance = await self.client.get(f"/v1/projects/{self.project}/acceptance")
@@ -68,6 +71,7 @@ class Loop:
             metric=str(curve["metric"] or "score"),
             points=tuple(VersionPoint.from_json(one) for one in curve["points"]),
             annotated=taken,
+            beginner=(first["verdict"]["compared"] or {}).get("serving"),
             untouched=len(untouched),
             before=f1(before, truth),
             after=f1(after, truth),
@@ -121,10 +125,8 @@ class Loop:
                 self._check(since, f"no verdict on {training['version']}")
                 await asyncio.sleep(LOOK_SECONDS)
                 version = await self._found(f"{where}/models/{MODEL}/versions/{training['version']}")
-        verdict = version["verdict"]
-        said = "promoted" if verdict["outcome"] in ("promote", "provisional") else "kept back"
         self.console.print(
-            f"   version {version['version']} learned from {version['examples']} and is {said}: {verdict['text']}",
+            f"   version {version['version']} learned from {version['examples']}. {version['verdict']['text']}",
             highlight=False,
         )
 

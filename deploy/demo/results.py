@@ -116,6 +116,8 @@ class Learned:
     """Suggestions that people accepted as they were."""
     decided: int
     """Suggestions that they accepted or corrected."""
+    beginner: float | None = None
+    """What the model scored that nobody had taught yet, on the first hold-out."""
     seconds: float = 0.0
     """The loop took."""
 

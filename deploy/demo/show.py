@@ -71,7 +71,7 @@ def curve(console: Console, learned: Learned) -> None:
         if one.score is not None
     ]
     console.print(f"learning curve: {learned.metric.replace('_', ' ')} on the hold-out", highlight=False)
-    for line in drawn(points, width=min(console.width - 12, 80), height=9):
+    for line in drawn(points, width=min(console.width - 12, 80), height=9, level=learned.beginner):
         console.print(line, highlight=False, markup=False)
     share = f"{learned.accepted / learned.decided:.0%} accepted as they were" if learned.decided else "none decided"
     console.print(
