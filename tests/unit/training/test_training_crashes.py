@@ -154,3 +154,18 @@ async def test_who_was_held_up_for_longer_than_a_claim_changes_nothing_of_what_a
     assert len({one.id for one in told}) == 1
     assert {(one.data.training, one.data.cut) for one in told} == {(record.training, record.cut)}
     assert await name_of_what_was_given(here, 1) == record.fingerprint
+
+
+async def test_nobody_prepares_what_another_prepares(here: Scene) -> None:
+    await here.annotate(*"abcde")
+    told: list[int | None] = []
+    others = Deaths()
+
+    async def meanwhile() -> None:
+        told.append((await here.process(others).trigger.look(PROJECT)).again_ms)
+
+    slow = here.process(Deaths(2, meanwhile=meanwhile))
+    await slow.trigger.look(PROJECT)
+    assert others.steps == []
+    assert told == [here.clock.now_ms() + 30_000], "it looks again when the claim is over"
+    assert len(await here.records()) == 1
