@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -116,19 +117,25 @@ _PARENT = """
 @pytest.mark.parametrize("harm", [None, "hang"])
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
 async def test_it_dies_with_its_parent(tmp_path: Path, harm: str | None, by: signal.Signals) -> None:
-    path = await job(tmp_path, seconds=1000.0, steps=1000, harm=harm, ledger=str(tmp_path / "ledger"))
+    ledger = tmp_path / "ledger"
+    how = {"seconds": 1000.0, "steps": 1} if harm is None else {"steps": 2, "harm": harm}
+    path = await job(tmp_path, ledger=str(ledger), **how)
     command = [sys.executable, "-c", textwrap.dedent(_PARENT), str(path)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220 - it is to be killed
+    try:
+        assert parent.stdout is not None
+        pid = int(await asyncio.to_thread(parent.stdout.readline))
+        await until(lambda: ledger.exists() and ledger.read_text().count("step" if harm else "begin") == 1)
+        watched = os.pidfd_open(pid)
+        parent.send_signal(by)
+        assert await asyncio.to_thread(select.select, [watched], [], [], 60) == ([watched], [], [])
+        os.close(watched)
+    finally:
+        parent.kill()
+        await asyncio.to_thread(parent.communicate)
 
-    def killed() -> None:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-            assert parent.stdout is not None
-            pid = int(parent.stdout.readline())
-            watched = os.pidfd_open(pid)
-            try:
-                parent.send_signal(by)
-                parent.wait(30)
-                assert select.select([watched], [], [], 60)[0]
-            finally:
-                os.close(watched)
 
-    await asyncio.to_thread(killed)
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(rig.PATIENCE):
+        while not is_so():  # noqa: ASYNC110 - another process makes it so
+            await asyncio.sleep(0.01)
