@@ -21,7 +21,7 @@ PROJECT = rig.project(seconds_per_task=0.05)
 _LOOK_EVERY_S = 0.01
 
 
-@pytest.fixture(params=["sqlite", "kafka"])
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def bus(request: pytest.FixtureRequest) -> Mapping[str, str]:
     """Settings of the bus."""
     if request.param == "sqlite":
