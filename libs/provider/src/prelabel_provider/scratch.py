@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PREFIX = "prelabel-training-"
+_NEW = "prelabel-new-"
 _LOCK = "lock"
 
 
@@ -21,10 +22,12 @@ _LOCK = "lock"
 def scratch() -> Iterator[Path]:
     """An empty folder of ours alone, gone afterwards."""
     _clear()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    made = Path(tempfile.mkdtemp(prefix=_NEW))
+    folder = made.with_name(_PREFIX + made.name.removeprefix(_NEW))
+    lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        made.rename(folder)  # it has the name that others look for from the moment on that it is locked
         inside = folder / "work"
         inside.mkdir(mode=0o700)
         yield inside
