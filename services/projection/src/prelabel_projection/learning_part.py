@@ -18,7 +18,7 @@ def _panel(one: ModelLearning, shown: Shown) -> str:
     name = f"{shown(one.model)} <small>{shown(one.project)}</small>"
     serving = "as its settings say" if one.serving == "settings" else f"version <code>{shown(one.serving)}</code>"
     return (
-        f'<section class="panel learning"><h2>Learning: {name}</h2>{picture(one)}'
+        f'<section class="panel learning"><h2><span>Learning: {name}</span></h2>{picture(one)}'
         f"<p>Served by: {serving}.</p>{_training(one.training)}{_accepted(one, shown)}{_labels(one.labels, shown)}"
         "</section>"
     )
