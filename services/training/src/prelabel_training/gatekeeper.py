@@ -42,7 +42,7 @@ from prelabel_runtime.tables import Table
 
 from .judging import Answers, CannotJudge, Case, judged
 from .reevaluation import Reevaluations, again
-from .registry import SOURCE, Registry, Serving, change_event, serving
+from .registry import SOURCE, Registry, Serving, serving
 from .today import truths
 from .versions import Figures, Judgement, VersionRecord, Versions
 
@@ -180,13 +180,12 @@ class Gatekeeper:
     # ------------------------------------------------------------------------------------------------------- doing
 
     async def _do(self, version: VersionRecord) -> Sequence[AnyEvent]:
-        """What was decided about a version that is written down; what is to be told of it."""
+        """Do what was decided about a version that is written down; what is still to be told of it."""
         verdict = version.verdict
         if not verdict.passes:
             return [_rejected(version, verdict.reason, verdict.text)]
-        change = await self.registry.judged(version)
-        if change is not None:
-            return [change_event(version.project, version.model, change)]
+        if await self.registry.judged(version) is not None:
+            return []  # told by whoever made it serve
         text = (
             "It may serve, but something else began to while that was written down: promote it by hand, if it is good."
         )

@@ -186,7 +186,7 @@ class Registry:
         raise Unavailable("the serving pointer")
 
     async def judged(self, record: VersionRecord) -> Change | None:
-        """Do what the gate decided about a version; however often, and whoever does it.
+        """Do what the gate decided about a version, and tell; however often, and whoever does it.
 
         The change that it made, now or before; None where something else has taken the place that it was to have.
         """
@@ -195,8 +195,13 @@ class Registry:
             target = promoted(record, GATE, record.verdict.text)
             return (await self.move(record.project, record.model, target, epoch=epoch)).changes[-1]
         except Moved:
-            pointer = await self.pointer(record.project, record.model)
-            change = None if pointer is None else pointer.change(epoch + 1)
+            found = await self.documents.get(KIND, names.model_key(record.project, record.model))
+            if found is None:
+                return None
+            pointer = read(found)
+            if not pointer.announced:
+                await self.announce(found)
+            change = pointer.change(epoch + 1)
             return change if change is not None and change.version == record.version else None
 
     async def announce(self, document: Document) -> Pointer:
