@@ -1,5 +1,6 @@
 """Routes of trainings: ask for one, look at them, cancel one."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -25,7 +26,8 @@ from .asking import Asking
 Limit = Annotated[int, Query(ge=1, le=200)]
 OfModel = Annotated[Slug | None, Query(description="Only this model's.")]
 ModelName = Annotated[str, Path(description="The name of a model of the project.")]
-Number = Annotated[int, Path(ge=1, le=99_999_999, description="The training's number, from 1 per model.")]
+Number = Annotated[str, Path(description="The training's number, from 1 per model.")]
+"""A text: what is no number is not there, and nobody hears that sooner than whether they reach the project."""
 
 
 class TrainingWish(Model):
@@ -98,9 +100,10 @@ def routes(asking: Asking, projects: Table[ProjectChanged]) -> APIRouter:
             raise Problem(409, "ended", f"training {record.training} has ended: {record.state}")
         return answer(answers.shown(await asking.cancel(record)), status=202)
 
-    async def found(project: str, model: str, number: int) -> TrainingRecord:
+    async def found(project: str, model: str, number: str) -> TrainingRecord:
         await _project(projects, project)
-        record = await asking.trainings.get(project, model, number)
+        known = re.fullmatch("[1-9][0-9]{0,7}", number) is not None
+        record = await asking.trainings.get(project, model, int(number)) if known else None
         if record is None:
             raise not_found("training", f"{model}/{number}")
         return record
