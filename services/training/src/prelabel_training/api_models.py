@@ -123,14 +123,14 @@ def _reading(router: APIRouter, desk: Desk) -> None:
         ]
         return answer({"models": listed, "next": None})
 
-    @router.get("/{model}/serving", dependencies=[allow("model.get", READERS)])
+    @router.get("/{model}/serving", dependencies=[allow("model.serving", READERS)])
     @gives(shown.ShownServing, headers=("ETag",))
     async def get_serving(project: str, model: str) -> Response:
         """What serves a model. Its epoch is the ETag."""
         provider = await desk.known(project, model)
         return _serving(project, model, provider, await desk.registry.pointer(project, model))
 
-    @router.get("/{model}/changes", dependencies=[allow("model.get", READERS)])
+    @router.get("/{model}/changes", dependencies=[allow("model.changes", READERS)])
     @gives(page("changes", shown.ShownChange))
     async def list_changes(project: str, model: str) -> Response:
         """What served a model, the newest first: the last 200 changes."""
