@@ -96,7 +96,7 @@ class Annotators:
 
     prelabel: Prelabel
     plan: Plan
-    disturb: Callable[[int], None] = lambda _: None
+    disturb: "Callable[[Annotators, int], None]" = lambda _, number: None
     """Called with the number of the batch that has just been handed in."""
     client: httpx.Client = field(init=False)
     _uids: dict[int, str] = field(default_factory=dict)
@@ -115,12 +115,25 @@ class Annotators:
         self._until("/counts", lambda seen: seen["tasks"] == len(texts))
         for number in range(self.plan.batches):
             self._annotate(number)
-            self.disturb(number)
+            self.disturb(self, number)
             # What was said last is counted last: then all is heard. Each look stands on the one before.
-            self._until("/examples", lambda seen: _usable(seen) == len(self._uids) and seen["models"][0]["new"] == 0)
+            self._until("/examples", lambda seen: _usable(seen) == len(self._uids) and _learned(seen))
             self._until(f"/trainings?model={MODEL}", _settled)
             self._until(f"/trainings?model={MODEL}", self._judged)
         return sorted(self._versions(), key=lambda one: int(one["number"]))
+
+    def reached(self, batch: int, moment: str) -> None:
+        """Returns when what was handed in is heard, or a training of this batch or a later one was at a state."""
+        order = ("requested", "training", "trained")
+        if moment == "heard":
+            self._until("/examples", lambda seen: _usable(seen) == len(self._uids))
+            return
+
+        def ready(seen: Any) -> bool:
+            states = [one["state"] for one in seen["trainings"]]
+            return len(states) > batch and (states[0] not in order or order.index(states[0]) >= order.index(moment))
+
+        self._until(f"/trainings?model={MODEL}", ready)
 
     def _annotate(self, number: int) -> None:
         """Of what was said before some is changed and some withdrawn; then new annotations.
@@ -162,6 +175,20 @@ class Annotators:
         found: Sequence[Mapping[str, Any]] = self._get(f"/models/{MODEL}/versions")["versions"]
         return found
 
+    def serving(self) -> str:
+        """The version that is to answer."""
+        return str(self._get(f"/models/{MODEL}/serving")["version"])
+
+    def roll_back(self) -> None:
+        """To the model as its settings say."""
+        self._send("POST", f"/models/{MODEL}/rollback", json={"reason": "to see", "version": "settings"})
+
+    def answered_by(self, text: str) -> str:
+        """The version that answers a request now."""
+        headers = {"Prefer": "wait=60"}
+        answer = self._send("POST", "/predictions", json={"data": {"text": text}}, headers=headers)
+        return str(answer.json()["predictions"][0]["version"])
+
     def _get(self, path: str) -> Any:
         return self._send("GET", path).json()
 
@@ -197,6 +224,12 @@ class Annotators:
 def _usable(seen: Any) -> int:
     (model,) = seen["models"]
     return int(model["examples"]) + int(model["held_out"])
+
+
+def _learned(seen: Any) -> bool:
+    """All is in a training that has ended. One that is decided on, and has no record yet, counts too."""
+    (model,) = seen["models"]
+    return model["new"] == 0 and model["training"] is None
 
 
 def _settled(seen: Any) -> bool:

@@ -25,6 +25,10 @@ class Amounts:
     """Numbers of examples, at which the gate is asked about flips and about twice as many."""
     storms: int
     """Annotations in ten seconds."""
+    sides: tuple[str, ...]
+    """On which the loop over services is run."""
+    batches: int
+    """Of annotations, in that: each leads to a training at least."""
 
     @property
     def sizes(self) -> case.Sizes:
@@ -42,8 +46,12 @@ FULL = Amounts(
     gate_seeds=20,
     gate_examples=(150, 300),
     storms=1000,
+    sides=("sqlite", "kafka"),
+    batches=4,
 )
-QUICK = replace(FULL, seeds=2, digits=300, texts=1500, names=1200, name_labels=(50, 100, 200))
+QUICK = replace(
+    FULL, seeds=2, digits=300, texts=1500, names=1200, name_labels=(50, 100, 200), sides=("sqlite",), batches=2
+)
 TINY = replace(
     FULL,
     seeds=1,
@@ -54,5 +62,7 @@ TINY = replace(
     epochs=2,
     gate_seeds=2,
     gate_examples=(100,),
+    sides=("sqlite",),
+    batches=1,
 )
 """To see that the cases work at all: their figures say nothing."""

@@ -72,6 +72,7 @@ def _gate(axes: Any, report: Report) -> bool:
     axes.set_yticks(places, [_named(name) for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("seeds")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return True
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.benchmarks.case import Case
 from tests.benchmarks.learning.amounts import Amounts
 
-from . import digits, gate, names, storm, texts
+from . import digits, gate, names, storm, streamed, texts
 
 
 def cases(amounts: Amounts, file: Path | None = None) -> tuple[Case, ...]:
@@ -16,4 +16,5 @@ def cases(amounts: Amounts, file: Path | None = None) -> tuple[Case, ...]:
         names.case(amounts),
         gate.case(amounts),
         storm.case(amounts),
+        streamed.case(amounts),
     )
