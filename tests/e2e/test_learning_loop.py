@@ -167,8 +167,8 @@ class LearningLoop:
         whole = user.send("GET", f"/models/names/versions/{serving['version']}").json()
         assert whole["state"] == "serving", whole["refused"]
         assert whole["report"] is not None
-        said = user.predicted_by(serving["version"], "Call marshal with list first.")
-        assert "TYPE" in _labels(said)
+        answered = user.predicted_by(serving["version"], "Call marshal with list first.")
+        assert "TYPE" in _labels(answered)
 
     def test_all_annotations_are_learned_from_or_judged_by(self, user: User) -> None:
         trainings = user.until(
