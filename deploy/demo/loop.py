@@ -28,7 +28,7 @@ BOTH: Final = 8
 """Every so many texts are corrected by both: so that it is known how far they agree."""
 TRAINING: Final[Mapping[str, Any]] = {
     "every_n": None,
-    "quiet_seconds": 1.5,
+    "quiet_seconds": 3.0,
     "minimum": 50,
     "start": "settings",
     "settings": {"learn_rate": 0.002, "epochs": 10, "patience": 3},
