@@ -54,11 +54,16 @@ def _running(stage: Stage, stack: ExitStack, side: str, folder: Path) -> Prelabe
 def _rolled_back(annotators: Annotators) -> float:
     """Seconds from asking for the settings' model to the first request that it answers."""
     serving = annotators.serving()
-    if serving == "settings" or annotators.answered_by("before it") != serving:
-        raise Lost(f"{serving} serves and does not answer: there is nothing to go back from")
+    if serving == "settings":
+        raise Lost("no version was promoted: there is nothing to go back from")
+    deadline = time.monotonic() + annotators.plan.patience
+    number = 0
+    while annotators.answered_by(f"before {number}") != serving:  # a process that predicts hears of it a moment later
+        if time.monotonic() > deadline:
+            raise Lost(f"{serving} serves and never answers")
+        number += 1
     began = time.monotonic()
     annotators.roll_back()
-    number = 0
     while annotators.answered_by(f"text {number}") == serving:
         number += 1
     return time.monotonic() - began
