@@ -16,8 +16,8 @@ from prelabel_runtime.store.base import Store
 from prelabel_runtime.store.mongo import MongoStore, with_pymongo
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import fresh, running
-from prelabel_training.registry import Target, told
-from prelabel_training.versions import SETTINGS, Versions
+from prelabel_training.registry.registry import Target, told
+from prelabel_training.registry.versions import SETTINGS, Versions
 
 from tests.rig.judged import MODEL, PROVIDER, Counting, Killed, Scene, Seam, interrupting, killing, scene
 from tests.rig.servers import ServerHandle

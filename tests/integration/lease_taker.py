@@ -13,11 +13,11 @@ from prelabel_runtime.clock import Clock, SystemClock
 from prelabel_runtime.entropy import Entropy
 from prelabel_runtime.store.base import Store
 from prelabel_runtime.store.mongo import MongoStore
-from prelabel_training.choosing import Choosing, Ways
-from prelabel_training.leases import Leases
-from prelabel_training.lending import LeaseWish, Lending
-from prelabel_training.pool import Pools
-from prelabel_training.shares import Shares
+from prelabel_training.examples.shares import Shares
+from prelabel_training.leases.choosing import Choosing, Ways
+from prelabel_training.leases.leases import Leases
+from prelabel_training.leases.lending import LeaseWish, Lending
+from prelabel_training.leases.pool import Pools
 
 HOUR = 3600.0
 

@@ -27,7 +27,7 @@ from prelabel_provider.models import Models, Origin
 from prelabel_runtime.loop import messages
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.topics.spec import topic_spec
-from prelabel_training.versions import Figure, Figures, Judgement, LabelFigures, VersionRecord, Versions
+from prelabel_training.registry.versions import Figure, Figures, Judgement, LabelFigures, VersionRecord, Versions
 
 from tests.rig.in_process import Here, eventually, prelabel_here
 

@@ -137,7 +137,9 @@ async def test_what_cannot_be_asked_for_is_told_why(here: Here, body: Any, statu
     problem(await here.post(f"{project}/trainings", body), code, status)
 
 
-@pytest.mark.parametrize("path", ["finder/1", "finder/1/log", "nobody/7", "finder/x", "finder/0", "finder/999999999/log"])
+@pytest.mark.parametrize(
+    "path", ["finder/1", "finder/1/log", "nobody/7", "finder/x", "finder/0", "finder/999999999/log"]
+)
 async def test_a_training_that_there_is_not_is_not_found(here: Here, path: str) -> None:
     project = await here.project()
     problem(await here.client.get(f"/v1/projects/{project}/trainings/{path}"), "unknown_training", 404)

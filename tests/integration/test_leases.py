@@ -23,9 +23,9 @@ from prelabel_runtime.store.mongo import MongoStore
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.doubles import ManualClock
 from prelabel_runtime.testing.store import StoreFactory, annotation, fresh, outcome, running, task
-from prelabel_training.choosing import Ways
-from prelabel_training.leases import GRACE_MS, Lease, Leases
-from prelabel_training.lending import LeaseWish, Lending
+from prelabel_training.leases.choosing import Ways
+from prelabel_training.leases.leases import GRACE_MS, Lease, Leases
+from prelabel_training.leases.lending import LeaseWish, Lending
 
 from tests.integration.lease_taker import HOUR, lending_of, project_of
 from tests.rig.servers import ServerHandle

@@ -28,8 +28,8 @@ from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState
 from prelabel_provider.workspace import EXAMPLES, HOLDOUT, Workspaces
 from prelabel_runtime.loop import messages
 from prelabel_runtime.topics.spec import topic_spec
-from prelabel_training.heard import Hearing
-from prelabel_training.holdout import in_holdout
+from prelabel_training.examples.heard import Hearing
+from prelabel_training.examples.holdout import in_holdout
 
 from tests.rig.in_process import Here, eventually, prelabel_here, task
 from tests.rig.servers import ServerHandle

@@ -17,13 +17,13 @@ from prelabel_provider.base import Failed, Input, Predicted, Provider
 from prelabel_provider.manifest import Manifest, StoredFile
 from prelabel_provider.trainer import Example, Job, Trained, Trainer
 from prelabel_provider.trainings import version_name
-from prelabel_training.fingerprint import fingerprint
-from prelabel_training.holdout import in_holdout
-from prelabel_training.judging import Case, judged
-from prelabel_training.lens import Lens, Lesson
-from prelabel_training.preparing import seed_of
-from prelabel_training.registry import Serving
-from prelabel_training.rules import training_of
+from prelabel_training.examples.fingerprint import fingerprint
+from prelabel_training.examples.holdout import in_holdout
+from prelabel_training.examples.lens import Lens, Lesson
+from prelabel_training.gate.judging import Case, judged
+from prelabel_training.registry.registry import Serving
+from prelabel_training.triggers.preparing import seed_of
+from prelabel_training.triggers.rules import training_of
 
 from .recorded import Recorded
 

@@ -12,7 +12,7 @@ import httpx
 from prelabel_contract.names import task_uid
 from prelabel_inference_spacy.provider import SpacyProvider
 from prelabel_inference_spacy.trainer import SpacyTrainer
-from prelabel_training.holdout import in_holdout
+from prelabel_training.examples.holdout import in_holdout
 
 from tests.failure.log import read_log
 from tests.rig.client import NotDone

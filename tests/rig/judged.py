@@ -33,10 +33,10 @@ from prelabel_runtime.tables import Table
 from prelabel_runtime.testing.doubles import ManualClock
 from prelabel_runtime.testing.store import fresh
 from prelabel_runtime.topics.spec import topic_spec
-from prelabel_training.gatekeeper import Gatekeeper
-from prelabel_training.reevaluation import Reevaluations
-from prelabel_training.registry import Pointer, Registry, serving
-from prelabel_training.versions import Versions
+from prelabel_training.gate.gatekeeper import Gatekeeper
+from prelabel_training.gate.reevaluation import Reevaluations
+from prelabel_training.registry.registry import Pointer, Registry, serving
+from prelabel_training.registry.versions import Versions
 
 MODEL = "topics"
 PROVIDER = "sklearn"

@@ -12,9 +12,9 @@ from prelabel_contract.base import Json
 from prelabel_contract.projects import Question
 from prelabel_contract.regions import Region
 from prelabel_provider.trainer import Example
-from prelabel_training.holdout import SHARE, in_holdout
-from prelabel_training.sampling import Candidate, Mix, Strategy, order
-from prelabel_training.scoring import Metric, Result, measure, score, usual_metric
+from prelabel_training.examples.holdout import SHARE, in_holdout
+from prelabel_training.gate.scoring import Metric, Result, measure, score, usual_metric
+from prelabel_training.leases.sampling import Candidate, Mix, Strategy, order
 
 from tests.benchmarks.case import Lost
 

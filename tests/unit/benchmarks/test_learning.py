@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from prelabel_provider.trainer import Example
-from prelabel_training.sampling import Strategy
+from prelabel_training.leases.sampling import Strategy
 
 from tests.benchmarks.case import Lost
 from tests.benchmarks.learning import digits, pictures, texts

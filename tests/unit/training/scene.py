@@ -36,10 +36,10 @@ from prelabel_runtime.tables import Table
 from prelabel_runtime.testing.doubles import WatchedBus, counted_bytes
 from prelabel_runtime.topics.spec import topic_spec
 from prelabel_training.handlers import Learner
+from prelabel_training.quality.verdicts import Verdicts
 from prelabel_training.settings import TrainingSettings
-from prelabel_training.starting import Starting, wired
-from prelabel_training.trigger import Look
-from prelabel_training.verdicts import Verdicts
+from prelabel_training.triggers.starting import Starting, wired
+from prelabel_training.triggers.trigger import Look
 
 PROJECT = "mails"
 MODEL = "sorter"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from prelabel_training.agenda import Agenda
+from prelabel_training.triggers.agenda import Agenda
 
 
 def test_the_earliest_wish_holds_and_a_look_takes_it_away() -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from prelabel_training.agreement import Marks, Measure, Numbers, Values
+from prelabel_training.quality.agreement import Marks, Measure, Numbers, Values
 
 
 def test_two_people_are_measured_by_cohens_kappa() -> None:

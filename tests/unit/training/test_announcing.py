@@ -19,11 +19,11 @@ from prelabel_runtime.settings import RuntimeSettings
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.tables import Table
 from prelabel_runtime.testing.store import running
-from prelabel_training.announcing import Announcer
-from prelabel_training.overlooked import Overlooked
-from prelabel_training.registry import Registry, Target, told
-from prelabel_training.retention import Retention
-from prelabel_training.versions import Versions
+from prelabel_training.gate.overlooked import Overlooked
+from prelabel_training.registry.announcing import Announcer
+from prelabel_training.registry.registry import Registry, Target, told
+from prelabel_training.registry.retention import Retention
+from prelabel_training.registry.versions import Versions
 
 from tests.rig.judged import MODEL, PROVIDER, Killed, Scene, killing, scene
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_contract.projects import Project
-from prelabel_training.blind import is_blind
-from prelabel_training.holdout import in_holdout
+from prelabel_training.examples.blind import is_blind
+from prelabel_training.examples.holdout import in_holdout
 
 UIDS = [f"task {n}" for n in range(4000)]
 LABELS = {"questions": [{"name": "names", "kind": "span", "field": "text", "labels": ["PERSON"]}]}

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prelabel_training.bootstrap import BOUND, Resampling, percentiles, sums
+from prelabel_training.gate.bootstrap import BOUND, Resampling, percentiles, sums
 
 
 def test_a_resample_is_made_of_whole_tasks_and_as_many_as_there_are() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_contract.base import Json
-from prelabel_training.fingerprint import content, differing, fingerprint
+from prelabel_training.examples.fingerprint import content, differing, fingerprint
 
 
 def hashed(text: str) -> str:

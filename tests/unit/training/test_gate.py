@@ -7,8 +7,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prelabel_training.gate import Basis, Evaluation, NotComparable, Outcome, Reason, Rules, compare, decide
-from prelabel_training.scoring import Metric, Result
+from prelabel_training.gate.gate import Basis, Evaluation, NotComparable, Outcome, Reason, Rules, compare, decide
+from prelabel_training.gate.scoring import Metric, Result
 
 from tests.unit.training.versions import answered, classifiers, marked, taggers
 

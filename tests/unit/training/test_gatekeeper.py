@@ -14,11 +14,11 @@ from prelabel_provider.workspace import SERVING, AnswerLine, Workspaces
 from prelabel_runtime.bus.base import Partition
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import running
-from prelabel_training.judging import Case, judged
-from prelabel_training.overlooked import Overlooked
-from prelabel_training.reevaluation import MOST
-from prelabel_training.registry import Serving, Target
-from prelabel_training.versions import SETTINGS, VersionRecord, Versions
+from prelabel_training.gate.judging import Case, judged
+from prelabel_training.gate.overlooked import Overlooked
+from prelabel_training.gate.reevaluation import MOST
+from prelabel_training.registry.registry import Serving, Target
+from prelabel_training.registry.versions import SETTINGS, VersionRecord, Versions
 
 from tests.rig.judged import MODEL, PROVIDER, Scene, choice, said, scene
 

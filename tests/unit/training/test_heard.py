@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest_asyncio
 from prelabel_runtime.store.documents import Documents
 from prelabel_runtime.store.sqlite import SqliteStore
-from prelabel_training.heard import Hearing, Position
+from prelabel_training.examples.heard import Hearing, Position
 
 
 @pytest_asyncio.fixture

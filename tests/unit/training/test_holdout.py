@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from prelabel_training.holdout import SHARE, in_holdout, settled
+from prelabel_training.examples.holdout import SHARE, in_holdout, settled
 
 TASKS = [f"task-{number}" for number in range(4000)]
 

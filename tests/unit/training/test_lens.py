@@ -6,7 +6,7 @@ import orjson
 import pytest
 from prelabel_contract.projects import Project
 from prelabel_runtime.store.base import StoredTask
-from prelabel_training.lens import Left, Lens, Lesson
+from prelabel_training.examples.lens import Left, Lens, Lesson
 
 from .annotated import annotated
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_contract.answers import answer
 from prelabel_runtime.store.sqlite import SqliteStore
-from prelabel_training.policy import Because, Policy, derive
+from prelabel_training.examples.policy import Because, Policy, derive
 
 from .annotated import annotated
 

@@ -13,10 +13,10 @@ from prelabel_contract.projects import Project
 from prelabel_runtime.store.base import Doubt, State, Store, StoredAnnotation, StoredTask
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import annotation, outcome, running, task
-from prelabel_training import pool as pools
-from prelabel_training.choosing import Choosing, Ways
-from prelabel_training.holdout import in_holdout
-from prelabel_training.pool import Open, Pools, newest
+from prelabel_training.examples.holdout import in_holdout
+from prelabel_training.leases import pool as pools
+from prelabel_training.leases.choosing import Choosing, Ways
+from prelabel_training.leases.pool import Open, Pools, newest
 
 
 @pytest_asyncio.fixture

@@ -3,9 +3,9 @@
 from random import Random
 
 import pytest
-from prelabel_training.gate import Basis, Outcome, Reason, Rules
-from prelabel_training.provisional import Figure, Version, figure, judge
-from prelabel_training.scoring import Metric, Result
+from prelabel_training.gate.gate import Basis, Outcome, Reason, Rules
+from prelabel_training.gate.provisional import Figure, Version, figure, judge
+from prelabel_training.gate.scoring import Metric, Result
 
 from tests.unit.training.versions import answered
 

@@ -7,9 +7,9 @@ import orjson
 import pytest
 from prelabel_contract.projects import Label, Learning, Question
 from prelabel_runtime.store.base import StoredAnnotation
-from prelabel_training.agreement import Measure
-from prelabel_training.quality import Census, Quality
-from prelabel_training.verdicts import Became
+from prelabel_training.quality.agreement import Measure
+from prelabel_training.quality.quality import Census, Quality
+from prelabel_training.quality.verdicts import Became
 
 from .annotated import annotated
 

@@ -16,8 +16,8 @@ from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import annotation, outcome, running
 from prelabel_runtime.testing.store import task as stored
 from prelabel_runtime.topics.spec import topic_spec
-from prelabel_training.registry import Target
-from prelabel_training.repredict import KIND, NOBODY, Pace, Repredicting, Wanting, Work, read, waits_for
+from prelabel_training.registry.registry import Target
+from prelabel_training.registry.repredict import KIND, NOBODY, Pace, Repredicting, Wanting, Work, read, waits_for
 
 from tests.rig.judged import MODEL, PROVIDER, Killed, Scene, SeamedDocuments, killing, scene
 

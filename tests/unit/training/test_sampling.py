@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prelabel_contract.projects import Question
 from prelabel_contract.regions import Choice, Region, Span
-from prelabel_training.diversity import spread, weighted
-from prelabel_training.sampling import (
+from prelabel_training.leases.diversity import spread, weighted
+from prelabel_training.leases.sampling import (
     POOL,
     SPREAD,
     USUAL,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_contract.projects import Question
 from prelabel_contract.regions import KINDS, Choice, Number, Pairwise, Rating, Rectangle, RegionBase, Span, Taxonomy
-from prelabel_training.bootstrap import Resampling
-from prelabel_training.scoring import (
+from prelabel_training.gate.bootstrap import Resampling
+from prelabel_training.gate.scoring import (
     SCORED,
     Counts,
     LabelCounts,

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prelabel_training.stopping import Point, Reason, StopRules, signal
+from prelabel_training.leases.stopping import Point, Reason, StopRules, signal
 
 RULES = StopRules()
 DOUBTFUL = [0.5] * 100

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from prelabel_training.lens import Lens
-from prelabel_training.shares import Shares
-from prelabel_training.survey import PAGE, Survey, Surveyed, Wanted
+from prelabel_training.examples.lens import Lens
+from prelabel_training.examples.shares import Shares
+from prelabel_training.examples.survey import PAGE, Survey, Surveyed, Wanted
 
 from .scene import MODEL, PROJECT, Scene, model, project, scene
 

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 from prelabel_contract.events import TrainingCancelled, TrainingRequested
 from prelabel_provider.trainings import TrainingState
-from prelabel_training.fingerprint import fingerprint
-from prelabel_training.lens import Lens, Lesson
+from prelabel_training.examples.fingerprint import fingerprint
+from prelabel_training.examples.lens import Lens, Lesson
 
 from .scene import MODEL, PROJECT, Deaths, Died, Scene, scene
 

@@ -9,9 +9,9 @@ import pytest_asyncio
 from prelabel_contract.regions import Choice, Span
 from prelabel_provider.trainings import TrainingState
 from prelabel_runtime.store.annotations import stored_annotation
-from prelabel_training.fingerprint import fingerprint
-from prelabel_training.holdout import in_holdout
-from prelabel_training.states import Remembered
+from prelabel_training.examples.fingerprint import fingerprint
+from prelabel_training.examples.holdout import in_holdout
+from prelabel_training.triggers.states import Remembered
 
 from .scene import MODEL, PROJECT, Died, Scene, model, project, scene
 

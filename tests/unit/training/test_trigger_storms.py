@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prelabel_training.triggers import (
+from prelabel_training.triggers.triggers import (
     Decision,
     Facts,
     Phase,

@@ -10,7 +10,7 @@ from prelabel_contract.projects import Project
 from prelabel_provider.trainings import TrainingState
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.store.annotations import stored_annotation
-from prelabel_training.starting import Starting
+from prelabel_training.triggers.starting import Starting
 
 from .scene import MODEL, PROJECT, Deaths, Scene, model, project, scene
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from prelabel_training.triggers import (
+from prelabel_training.triggers.triggers import (
     Decision,
     Facts,
     Nothing,

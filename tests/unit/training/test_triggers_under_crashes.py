@@ -13,10 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from prelabel_runtime.store.base import StoredAnnotation
-from prelabel_training.fingerprint import content, fingerprint
-from prelabel_training.holdout import in_holdout
-from prelabel_training.policy import Policy, derive
-from prelabel_training.triggers import (
+from prelabel_training.examples.fingerprint import content, fingerprint
+from prelabel_training.examples.holdout import in_holdout
+from prelabel_training.examples.policy import Policy, derive
+from prelabel_training.triggers.triggers import (
     UNDER_WAY,
     Decision,
     Facts,

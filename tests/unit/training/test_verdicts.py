@@ -15,7 +15,7 @@ from prelabel_contract.events import (
     event,
 )
 from prelabel_runtime.store.sqlite import SqliteStore
-from prelabel_training.verdicts import Became, Verdicts
+from prelabel_training.quality.verdicts import Became, Verdicts
 
 WHOSE: dict[str, Any] = {"model": "ner", "provider": "spacy", "version": "1-abc"}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from prelabel_training.scoring import Counts, LabelCounts, LabelKey, Result
+from prelabel_training.gate.scoring import Counts, LabelCounts, LabelKey, Result
 
 AGREEMENT = 0.7
 """So often a task is as hard for one version as for the other."""

@@ -5,7 +5,7 @@ from prelabel_provider.trainings import TrainingRecord
 from prelabel_runtime.http.described import Shown, page
 from pydantic import Field
 
-from .states import ShownWhy
+from .triggers.states import ShownWhy
 
 
 class ModelExamples(Shown):

@@ -8,7 +8,7 @@ from prelabel_runtime.http.problems import not_found
 from prelabel_runtime.tables import Table
 
 from .answers import ExampleCounts
-from .counting import Counting
+from .examples.counting import Counting
 
 
 def routes(counting: Counting, projects: Table[ProjectChanged]) -> APIRouter:

@@ -10,14 +10,14 @@ from prelabel_runtime.http.described import Shown, gives
 from prelabel_runtime.http.problems import not_found
 from prelabel_runtime.store.documents import Documents
 
-from .acceptance import Taken, taken
 from .api_models import Desk
-from .curves import Curves, point
 from .models_answers import state_of
-from .repredict import KIND as REPREDICT
-from .repredict import read as read_work
-from .verdicts import Verdicts
-from .versions import Figure, VersionRecord
+from .quality.verdicts import Verdicts
+from .registry.acceptance import Taken, taken
+from .registry.curves import Curves, point
+from .registry.repredict import KIND as REPREDICT
+from .registry.repredict import read as read_work
+from .registry.versions import Figure, VersionRecord
 
 Last = Annotated[int, Query(ge=1, le=200)]
 

@@ -17,8 +17,8 @@ from prelabel_runtime.tables import Table
 from pydantic import Field, ValidationError
 
 from .lease_answers import LeasedTasks, RenewedLease, StopSignal
-from .lending import LONGEST, SHORTEST, LeaseWish, Lending, lease_id, parsed, shown
-from .stopping import Point, StopRules, signal
+from .leases.lending import LONGEST, SHORTEST, LeaseWish, Lending, lease_id, parsed, shown
+from .leases.stopping import Point, StopRules, signal
 
 Curve = Callable[[Project, str], Awaitable[Sequence[Point]]]
 """The learning curve of a project's model: its versions in the order in which they were trained."""

@@ -20,9 +20,9 @@ from prelabel_runtime.tables import Table
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import models_answers as shown
-from .loads import Loads
-from .registry import Moved, Pointer, Registry, Target, promoted
-from .versions import SETTINGS, VersionRecord, Versions
+from .registry.loads import Loads
+from .registry.registry import Moved, Pointer, Registry, Target, promoted
+from .registry.versions import SETTINGS, VersionRecord, Versions
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 

@@ -15,11 +15,11 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.store.base import Examples
 from prelabel_runtime.tables import Table
 
-from .blind import is_blind
-from .holdout import in_holdout
-from .quality import Blind, Census, Quality, QuestionQuality, Sources, Warned
-from .shares import Shares
-from .verdicts import Became, Verdicts
+from .examples.blind import is_blind
+from .examples.holdout import in_holdout
+from .examples.shares import Shares
+from .quality.quality import Blind, Census, Quality, QuestionQuality, Sources, Warned
+from .quality.verdicts import Became, Verdicts
 
 PAGE = 500
 """Annotations read at once: between pages others have their turn."""

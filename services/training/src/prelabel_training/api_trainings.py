@@ -21,7 +21,7 @@ from prelabel_runtime.tables import Table
 from pydantic import ValidationError
 
 from . import answers
-from .asking import Asking
+from .triggers.asking import Asking
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 OfModel = Annotated[Slug | None, Query(description="Only this model's.")]

@@ -12,8 +12,8 @@ from prelabel_runtime.service import Reply
 from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_runtime.store.base import Examples
 
-from .heard import Hearing
-from .verdicts import Verdicts
+from .examples.heard import Hearing
+from .quality.verdicts import Verdicts
 
 DONE: Reply = ()
 

@@ -2,8 +2,8 @@
 
 from prelabel_runtime.http.described import Shown, page
 
-from .registry import Change, Pointer
-from .versions import SETTINGS, Figures, Judgement, VersionRecord
+from .registry.registry import Change, Pointer
+from .registry.versions import SETTINGS, Figures, Judgement, VersionRecord
 
 
 class ShownServing(Shown):

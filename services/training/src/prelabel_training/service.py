@@ -17,11 +17,13 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table
 
-from . import api_leases, api_quality, serving, starting
+from . import api_leases, api_quality
 from .handlers import Learner
-from .lending import Lending
+from .leases.lending import Lending
+from .quality.verdicts import Verdicts
+from .registry import serving
 from .settings import TrainingSettings
-from .verdicts import Verdicts
+from .triggers import starting
 
 
 def build(runtime: Runtime, settings: TrainingSettings, kept: ModelsSettings) -> Service:

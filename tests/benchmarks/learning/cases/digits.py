@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prelabel_provider.uncertainty import Measure
-from prelabel_training.sampling import USUAL, Mix, Strategy
+from prelabel_training.leases.sampling import USUAL, Mix, Strategy
 
 from tests.benchmarks.case import Case, Figure, Turn, Values
 from tests.benchmarks.learning import digits

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from prelabel_provider.trainer import Example
-from prelabel_training.gate import Evaluation, Outcome, Rules, decide
+from prelabel_training.gate.gate import Evaluation, Outcome, Rules, decide
 
 from tests.benchmarks.case import Case, Figure, Lost, Turn, Values
 from tests.benchmarks.learning import digits

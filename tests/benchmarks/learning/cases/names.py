@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prelabel_all_in_one.sample.corpus import load_corpus
-from prelabel_training.sampling import Strategy
+from prelabel_training.leases.sampling import Strategy
 
 from tests.benchmarks.case import Case, Figure, Turn, Values
 from tests.benchmarks.learning import names

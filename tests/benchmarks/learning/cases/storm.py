@@ -11,10 +11,10 @@ from random import Random
 
 import orjson
 from prelabel_runtime.store.base import StoredAnnotation
-from prelabel_training.fingerprint import content, fingerprint
-from prelabel_training.holdout import SHARE, in_holdout
-from prelabel_training.policy import Policy, derive
-from prelabel_training.triggers import (
+from prelabel_training.examples.fingerprint import content, fingerprint
+from prelabel_training.examples.holdout import SHARE, in_holdout
+from prelabel_training.examples.policy import Policy, derive
+from prelabel_training.triggers.triggers import (
     Facts,
     Phase,
     Start,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prelabel_all_in_one.sample.corpus import load_corpus
 from prelabel_provider.uncertainty import Measure
-from prelabel_training.sampling import Strategy
+from prelabel_training.leases.sampling import Strategy
 
 from tests.benchmarks.case import Case, Figure, Turn, Values
 from tests.benchmarks.learning import texts

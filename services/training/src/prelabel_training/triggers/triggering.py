@@ -13,8 +13,8 @@ from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Part
 from prelabel_runtime.tables import Table
 
+from ..settings import TrainingSettings
 from .agenda import Agenda
-from .settings import TrainingSettings
 from .states import States
 from .trigger import Trigger
 

@@ -12,7 +12,7 @@ from prelabel_runtime.http.problems import Problem
 from prelabel_runtime.store.documents import Documents
 from prelabel_runtime.store.paging import PageKey
 
-from .settings import TrainingSettings
+from ..settings import TrainingSettings
 from .states import ShownWhy, States
 from .trainers import Trainers, no_trainer
 from .trigger import Trigger

@@ -15,7 +15,7 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
 from prelabel_runtime.tables import Table
 
-from .overlooked import Overlooked
+from ..gate.overlooked import Overlooked
 from .registry import KIND, Pointer, Registry, read, serving_event
 
 _PAGE: Final = 500

@@ -21,14 +21,14 @@ from prelabel_runtime.clock import Clock
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.store.base import Store
 
-from .fingerprint import fingerprint
-from .heard import Hearing
-from .holdout import in_holdout
-from .lens import Left, Lens, Lesson
-from .registry import Registry, serving
+from ..examples.fingerprint import fingerprint
+from ..examples.heard import Hearing
+from ..examples.holdout import in_holdout
+from ..examples.lens import Left, Lens, Lesson
+from ..examples.shares import Shares
+from ..examples.survey import annotated_tasks
+from ..registry.registry import Registry, serving
 from .rules import training_of
-from .shares import Shares
-from .survey import annotated_tasks
 from .triggers import Training
 
 _log = log.get("prelabel.training")

@@ -8,12 +8,12 @@ from random import Random
 from prelabel_contract.projects import Question
 from prelabel_contract.regions import Region
 
+from ..registry.registry import Serving
+from ..registry.versions import Compared, Figures, Judgement, figures
 from .bootstrap import Resampling
 from .gate import Decision, Rules
 from .provisional import Figure, Version, figure, judge
-from .registry import Serving
 from .scoring import Result, estimate, report, score, usual_metric
-from .versions import Compared, Figures, Judgement, figures
 
 REPORT_RESAMPLES = 500
 """For the intervals of a report's figures: there are three for each label."""

@@ -20,8 +20,8 @@ from prelabel_contract.regions import REGIONS, Regions
 from prelabel_runtime.store.base import Examples, Projected
 from pydantic import ValidationError
 
+from ..examples.holdout import in_holdout
 from . import sampling
-from .holdout import in_holdout
 from .pool import Open
 from .sampling import USUAL, Asked, Candidate, Mix, Strategy, disagreement, order
 

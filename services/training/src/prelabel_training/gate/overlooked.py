@@ -16,8 +16,8 @@ from prelabel_runtime.loop import messages
 from prelabel_runtime.store.documents import Documents
 from prelabel_runtime.tables import Table
 
-from .registry import SOURCE
-from .versions import Versions
+from ..registry.registry import SOURCE
+from ..registry.versions import Versions
 
 KIND: Final = "overlooked"
 """The kind of the document that counts how often a training was told of again."""

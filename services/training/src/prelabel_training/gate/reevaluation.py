@@ -15,7 +15,7 @@ from prelabel_provider.trainings import KIND as TRAINING
 from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState, key_of
 from prelabel_runtime.store.documents import Documents
 
-from .registry import SOURCE, Serving
+from ..registry.registry import SOURCE, Serving
 
 KIND: Final = "reevaluation"
 """The kind of the document that lists the epochs a training was compared with again."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from .verdicts import Became, Verdict
+from ..quality.verdicts import Became, Verdict
 
 
 @dataclass(frozen=True, slots=True)

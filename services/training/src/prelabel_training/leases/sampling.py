@@ -22,8 +22,8 @@ from typing import Final
 from prelabel_contract.projects import Question
 from prelabel_contract.regions import RegionBase
 
+from ..gate.scoring import score
 from .diversity import spread
-from .scoring import score
 
 POOL: Final = 2_000
 """Tasks that diversity chooses from: more are drawn down to so many."""

@@ -17,8 +17,8 @@ from prelabel_contract.answers import answer
 from prelabel_contract.projects import Learning, Question
 from prelabel_runtime.store.base import StoredAnnotation
 
+from ..examples.truth import current
 from .agreement import Agreed, Marks, Numbers, Values
-from .truth import current
 from .verdicts import Became
 
 FEW: Final = 10

@@ -13,18 +13,18 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Part, Subscription, each
 from prelabel_runtime.tables import Table
 
-from . import api_curve, api_models
+from .. import api_curve, api_models
+from ..gate.gatekeeper import GROUP, Gatekeeper
+from ..gate.overlooked import Overlooked
+from ..gate.reevaluation import Reevaluations
+from ..quality.verdicts import Verdicts
+from ..settings import TrainingSettings
 from .announcing import Announcer
 from .curves import Curves
-from .gatekeeper import GROUP, Gatekeeper
 from .loads import Loads
-from .overlooked import Overlooked
-from .reevaluation import Reevaluations
 from .registry import Registry
 from .repredict import Pace, Repredicting, Wanting
 from .retention import Retention
-from .settings import TrainingSettings
-from .verdicts import Verdicts
 from .versions import Versions
 
 

@@ -26,14 +26,14 @@ from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.tables import Table
 
+from ..examples.heard import Hearing, Position
+from ..examples.lens import Left, Lens
+from ..examples.survey import Survey, Surveyed, Wanted
+from ..settings import TrainingSettings
 from .claims import Claim, claimed, free
-from .heard import Hearing, Position
-from .lens import Left, Lens
 from .preparing import Preparing
 from .rules import rules_of
-from .settings import TrainingSettings
 from .states import Kept, Remembered, ShownWhy, States, Wish
-from .survey import Survey, Surveyed, Wanted
 from .trainers import Trainers
 from .triggers import (
     Decision,

@@ -10,13 +10,13 @@ from prelabel_provider.trainings import training_id
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.store.base import Store
 
-from .answers import ExampleCounts, ModelExamples
+from ..answers import ExampleCounts, ModelExamples
+from ..triggers.rules import training_of
+from ..triggers.states import Kept, ShownWhy, States
+from ..triggers.trainers import Trainers, no_trainer
 from .lens import Lens
-from .rules import training_of
 from .shares import Shares
-from .states import Kept, ShownWhy, States
 from .survey import Survey, Surveyed, Wanted
-from .trainers import Trainers, no_trainer
 
 _FRESH_SECONDS: Final = 1.0
 """So long a survey is shown again, whoever asks: a page that is looked at by many costs one."""

@@ -15,11 +15,11 @@ from typing import Final
 from prelabel_contract.projects import Project
 from prelabel_runtime.store.base import Store, StoredAnnotation, StoredTask
 
+from ..triggers.triggers import Facts
 from .fingerprint import fingerprint
 from .holdout import in_holdout
 from .lens import Left, Lens, Seen
 from .shares import Shares
-from .triggers import Facts
 
 PAGE: Final = 500
 """Annotations read at once."""

@@ -40,11 +40,11 @@ from prelabel_runtime.service import Handler, each
 from prelabel_runtime.store.base import Store
 from prelabel_runtime.tables import Table
 
+from ..examples.today import truths
+from ..registry.registry import SOURCE, Registry, Serving, serving
+from ..registry.versions import Figures, Judgement, VersionRecord, Versions
 from .judging import Answers, CannotJudge, Case, judged
 from .reevaluation import Reevaluations, again
-from .registry import SOURCE, Registry, Serving, serving
-from .today import truths
-from .versions import Figures, Judgement, VersionRecord, Versions
 
 GROUP = "training-gate"
 _log = log.get("prelabel.gate")

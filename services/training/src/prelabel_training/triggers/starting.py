@@ -10,16 +10,16 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
 from prelabel_runtime.tables import Table
 
-from . import api, api_trainings
+from .. import api, api_trainings
+from ..examples.counting import Counting
+from ..examples.heard import Hearing
+from ..examples.shares import Shares
+from ..examples.survey import Survey
+from ..registry.registry import Registry
+from ..settings import TrainingSettings
 from .asking import Asking
-from .counting import Counting
-from .heard import Hearing
 from .preparing import Preparing
-from .registry import Registry
-from .settings import TrainingSettings
-from .shares import Shares
 from .states import States
-from .survey import Survey
 from .trainers import Trainers
 from .trigger import Trigger
 from .triggering import Triggering

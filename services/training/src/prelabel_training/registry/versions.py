@@ -14,7 +14,7 @@ from prelabel_provider.trainings import key_of
 from prelabel_runtime.store.documents import Document, Documents
 from pydantic import Field
 
-from .scoring import Estimate, Report
+from ..gate.scoring import Estimate, Report
 
 KIND: Final = "version"
 """The kind of a version's document; its key is that of its training."""

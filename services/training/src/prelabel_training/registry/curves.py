@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prelabel_contract.projects import Project
 
-from .stopping import Point
+from ..leases.stopping import Point
 from .versions import VersionRecord, Versions
 
 MOST = 200

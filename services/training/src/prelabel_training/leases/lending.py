@@ -17,12 +17,12 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.store.base import Projected, StoredOutcome, StoredTask
 from pydantic import Field
 
-from .blind import is_blind
+from ..examples.blind import is_blind
+from ..examples.shares import Shares
 from .choosing import Choosing, Ways
 from .leases import Lease, Leases
 from .pool import Open, Pool, Pools
 from .sampling import Asked
-from .shares import Shares
 
 MOST: Final = 100
 """Tasks of one request."""

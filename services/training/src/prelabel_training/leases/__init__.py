@@ -1,0 +1,1 @@
+"""Which open tasks people are asked next, and who holds which."""

@@ -1,0 +1,1 @@
+"""Whether what people submit is good to learn from."""

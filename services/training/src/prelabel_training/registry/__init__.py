@@ -1,0 +1,1 @@
+"""Versions, which of them serves, and what follows from a change of that."""

@@ -1,0 +1,1 @@
+"""When a training starts, and what it is given."""
