@@ -11,6 +11,7 @@ import math
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +35,7 @@ def main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     amounts = AMOUNTS[arguments.size]
+    amounts = replace(amounts, seeds=arguments.seeds or amounts.seeds)
     wants = session.wanted(arguments.only)
     chosen = [one for case in cases(amounts, arguments.file) if (one := case.restricted(wants)).figures]
     if not chosen:
@@ -71,12 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--list", action="store_true", help="show what would be measured, and end")
     parser.add_argument("--file", type=Path, help='labelled lines, {"text": "...", "label": "..."}, for the case texts')
+    parser.add_argument("--seeds", type=_seeds, metavar="N", help="rounds, each with a seed of its own")
     parser.add_argument("--write-docs", action="store_true", help="put the results into docs/learning.md")
     size = parser.add_mutually_exclusive_group()
     for name, what in (("quick", "under 5 minutes"), ("tiny", "just to see that it works")):
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, help=what)
     parser.set_defaults(size="full")
     return parser
+
+
+def _seeds(word: str) -> int:
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
 
 
 if __name__ == "__main__":
