@@ -184,8 +184,8 @@ def _curve(router: APIRouter, desk: Desk, curves: Curves) -> None:
     async def get_curve(project: str, model: str, limit: Last = 100) -> Response:
         """The learning curve: examples against score with its interval, by version, and which of them serves."""
         await desk.known(project, model)
-        found = await curves.newest(project, model, limit)
-        pointer = await desk.registry.pointer(project, model)
+        pointer, newest = await desk.newest(project, model, limit)
+        found = newest[::-1]
         refused = await desk.loads.refusals(project, model, [one.version for one in found])
         points = [_point(one, state_of(one, pointer, refused.get(one.version))) for one in found]
         return answer(

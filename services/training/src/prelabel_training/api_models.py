@@ -1,5 +1,6 @@
 """Routes of models and their versions: which serves, what is known of the others, promote, roll back."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -85,6 +86,14 @@ class Desk:
             raise not_found("version", version)
         return found
 
+    async def newest(
+        self, project: str, model: str, limit: int, *, before: int | None = None
+    ) -> tuple[Pointer | None, Sequence[VersionRecord]]:
+        """What serves, and the newest versions, those before a number."""
+        # In this order, or what is promoted between the two looks serves and is no version yet.
+        pointer = await self.registry.pointer(project, model)
+        return pointer, await self.versions.page(project, model, limit=limit, before=before)
+
     async def loadable(self, record: VersionRecord, spec: ModelSpec) -> None:
         """Raises a 409 for a version that could not be loaded if it were to serve."""
         if record.provider != spec.provider:
@@ -145,9 +154,8 @@ def _reading(router: APIRouter, desk: Desk) -> None:
         """The versions of a model, the newest first, with what was decided about them and why."""
         await desk.known(project, model)
         after = key_of(cursor)
-        found = await desk.versions.page(project, model, limit=limit + 1, before=None if after is None else after.ms)
+        pointer, found = await desk.newest(project, model, limit + 1, before=None if after is None else after.ms)
         there = found[:limit]
-        pointer = await desk.registry.pointer(project, model)
         refused = await desk.loads.refusals(project, model, [one.version for one in there])
         listed = [shown.shown_version(one, pointer, refused.get(one.version)) for one in there]
         last = PageKey(there[-1].number, "") if len(found) > limit else None
