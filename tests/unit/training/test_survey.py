@@ -1,5 +1,6 @@
 """What there is to learn from, counted from what is stored, cheaply."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -89,3 +90,36 @@ async def test_tasks_and_annotations_of_another_project_are_not_ours(here: Scene
     found = (await Survey(here.store, Shares(here.documents, here.clock)).of(other, {MODEL: Wanted(lens)}))[MODEL]
     assert found.facts.examples == 0
     assert other.id != PROJECT
+
+
+async def test_what_a_rebuild_put_in_place_is_looked_at(here: Scene) -> None:
+    await here.annotate(*"abc")
+    beside = await here.store.generation(1)
+    kept = await here.store.tasks.get_many(["a", "c"])
+    await beside.tasks.put(list(kept.values()))
+    assert await here.store.generations.switch(0, 1)
+    found = await survey(here)
+    assert (found.facts.examples, found.left_out) == (2, {"unknown_task": 1})
+
+
+async def test_others_have_their_turn_within_a_page(here: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await here.annotate(*(f"t{number:05}" for number in range(100)))
+    looks, longest, lesson = 0, 0, Lens.lesson
+
+    def counted(self: Lens, annotations, task):  # type: ignore[no-untyped-def]
+        nonlocal looks, longest
+        looks += 1
+        longest = max(longest, looks)
+        return lesson(self, annotations, task)
+
+    async def others() -> None:
+        nonlocal looks
+        while True:
+            looks = 0
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Lens, "lesson", counted)
+    other = asyncio.create_task(others())
+    await survey(here)
+    other.cancel()
+    assert 0 < longest <= 20

@@ -19,10 +19,13 @@ from ..triggers.triggers import Facts
 from .fingerprint import fingerprint
 from .holdout import in_holdout
 from .lens import Left, Lens, Seen
+from .live import live_tasks
 from .shares import Shares
 
 PAGE: Final = 500
 """Annotations read at once."""
+_AT_ONCE: Final = 10
+"""Tasks that are looked at before others have their turn: texts may be long, and models many."""
 REMEMBERED: Final = 200_000
 """Tasks whose look is kept, in all: some 300 bytes each."""
 
@@ -50,15 +53,18 @@ class Wanted:
 
 
 async def annotated_tasks(store: Store, project: str) -> AsyncIterator[Sequence[Row]]:
-    """Every task of a project that something was said about, page by page, in the order of the uids."""
+    """Every task of a project that something was said about, a few at a time, in the order of the uids."""
     after: str | None = None
     while page := await store.examples.annotations(project, limit=PAGE, after=after):
         by_task = {task: list(some) for task, some in groupby(page, key=lambda one: one.task)}
-        found = await store.tasks.get_many(list(by_task))
-        yield [
+        found = await live_tasks(store, list(by_task))
+        rows: list[Row] = [
             (uid, task if (task := found.get(uid)) is not None and task.project == project else None, said)
             for uid, said in by_task.items()
         ]
+        for first in range(0, len(rows), _AT_ONCE):
+            yield rows[first : first + _AT_ONCE]
+            await asyncio.sleep(0)
         after = page[-1].task
 
 

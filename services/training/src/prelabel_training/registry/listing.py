@@ -11,6 +11,8 @@ import orjson
 from prelabel_runtime.store.base import Doubt, Store
 from prelabel_runtime.store.paging import PageKey
 
+from ..examples.live import live
+
 KIND: Final = "repredict_list"
 """The kind of a part of the list; its key is <project>/<generation>/<number>."""
 PART: Final = 2_000
@@ -35,8 +37,9 @@ class Listing:
         doubtful: list[tuple[float, str]] = []
         after: PageKey | None = None
         while True:
-            uids, after = await self.store.tasks.unannotated(project, scan=_SCAN, after=after)
-            doubts = await self.store.outcomes.doubts(uids) if uids else {}
+            now = await live(self.store)
+            uids, after = await now.tasks.unannotated(project, scan=_SCAN, after=after)
+            doubts = await now.outcomes.doubts(uids) if uids else {}
             doubtful += [(-_doubt(doubts.get(uid, ()), model), uid) for uid in uids]
             if after is None or len(doubtful) > 2 * MOST:
                 doubtful.sort(key=lambda one: one[0])  # of equals, as they were accepted

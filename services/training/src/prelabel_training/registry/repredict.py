@@ -38,6 +38,7 @@ from prelabel_runtime.store.base import Store, StoredTask
 from prelabel_runtime.store.documents import Document, Documents
 from prelabel_runtime.tables import Table
 
+from ..examples.live import live
 from .listing import Listing
 from .registry import Registry
 
@@ -296,8 +297,9 @@ async def waits_for(bus: Bus, provider: str) -> int:
 
 async def still_open(store: Store, project: str, uids: Sequence[str]) -> list[StoredTask]:
     """Those of the tasks that are there and that nobody has annotated meanwhile, in their order."""
-    tasks = await store.tasks.get_many(uids)
-    annotated = await store.annotations.of_tasks(uids)
+    now = await live(store)
+    tasks = await now.tasks.get_many(uids)
+    annotated = await now.annotations.of_tasks(uids)
     return [
         task
         for uid in uids
