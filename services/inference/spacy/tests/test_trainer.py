@@ -174,6 +174,20 @@ def test_a_base_is_trained_further_and_left_as_it_is(entities: tuple[Path, Train
     assert {name: (base / name).read_bytes() for name in trained.files} == before
 
 
+def test_a_base_is_trained_further_in_smaller_steps_than_a_new_pipeline_unless_they_are_said(
+    entities: tuple[Path, Trained], tmp_path: Path
+) -> None:
+    def model(name: str, **job: Any) -> bytes:
+        # Without a part that is scored, the last epoch is kept, and shows every difference.
+        _train(tmp_path / name, _named(24), WHO, epochs=1, patience=0, **job)
+        return (tmp_path / name / "ner/model").read_bytes()
+
+    base = entities[0]
+    assert model("further", base=base) == model("smaller", base=base, learn_rate=0.001)
+    assert model("new") == model("larger", learn_rate=0.004)
+    assert model("as said", base=base, learn_rate=0.004) != model("again", base=base)
+
+
 def test_what_a_base_says_beyond_the_label_set_is_not_in_the_new_pipeline(
     entities: tuple[Path, Trained], tmp_path: Path
 ) -> None:

@@ -12,6 +12,11 @@ from thinc.api import Adam
 from .lessons import Answer, Lesson, Lessons
 from .trainer_settings import SpacyTrainerSettings
 
+_NEW_RATE = 0.004
+_FURTHER_RATE = 0.001
+"""What knows something already forgets it at the rate at which a new component learns: 60 examples cost a strong base
+a tenth of its F1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
@@ -41,7 +46,8 @@ def fit(
     # A component that knows something already is scored first: a few new examples may make it worse, and it is kept.
     best = _score(nlp, name, lessons) if knows else None
     kept, waited = pipe.model.to_bytes() if best is not None else b"", 0
-    optimizer = Adam(settings.learn_rate, L2=0.01, L2_is_weight_decay=True, grad_clip=1.0)
+    rate = settings.learn_rate or (_FURTHER_RATE if knows else _NEW_RATE)
+    optimizer = Adam(rate, L2=0.01, L2_is_weight_decay=True, grad_clip=1.0)
     epoch = 0
     for epoch in range(1, settings.epochs + 1):
         losses: dict[str, float] = {}

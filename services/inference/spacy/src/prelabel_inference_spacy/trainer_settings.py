@@ -23,7 +23,8 @@ class SpacyTrainerSettings(TrainerSettings):
     batch: Annotated[int, Field(ge=1, le=1024)] = 8
     """Examples per step."""
     dropout: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    learn_rate: Annotated[float, Field(gt=0, le=0.1)] = 0.004
+    learn_rate: Annotated[float | None, Field(gt=0, le=0.1)] = None
+    """None: 0.004 for a component that is made anew, 0.001 for one of a base that is trained further."""
     width: Annotated[int, Field(ge=8, le=512)] = 64
     """Of the vector of a token; a base has its own."""
     development: Annotated[float, Field(gt=0, le=0.5)] = 0.2
