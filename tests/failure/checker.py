@@ -15,6 +15,11 @@ The rules:
   not, but not half.
 - Delivered twice is no fault (the bus promises at-least-once): two records with one id and the same content are
   counted as repeated. Two ids, two contents or two documents for one thing are doubled.
+- A request that is delivered again after another version began to serve is answered by that version, under the same
+  id: no fault either, as long as the store keeps the first. Whoever reads the log knows an id that it has seen. Two
+  contents of one version are doubled, and so are two versions of a model of which only one ever served.
+- A promotion asks again about tasks that were accepted before: such a request names the change that it came of, which
+  is in the log, and ends once like any other.
 - A model may see a task once more per crash, not more often.
 - A record set aside (dead letter) is neither lost nor done: it is listed with its reason.
 """
@@ -41,12 +46,18 @@ _ACCEPTED = "prelabel.task.accepted.v1"
 _REJECTED = "prelabel.task.rejected.v1"
 _DELETED = "prelabel.task.deleted.v1"
 _REQUESTED = "prelabel.prediction.requested.v1"
+_SERVING = "prelabel.model.serving.v1"
 _OUTCOMES = ("prelabel.prediction.created.v1", "prelabel.prediction.failed.v1")
 _CONFIG = "prelabel.config.published.v1"
 _ANNOTATED = "prelabel.annotation.submitted.v1"
 _RESOLVED = "prelabel.dead_letter.resolved.v1"
 """Said by a group among its dead letters: it has handled one after all."""
 _WHY_ASIDE = "prelabel-dead-letter"
+_TOLD = (
+    *("rejected", "acknowledged", "unknown", "refused", "retries", "repeated_records", "repeated_calls"),
+    *("most_calls", "asked_again", "answered_across", "annotations"),
+)
+"""Counts of a report, beside those that its file begins with."""
 _MOMENTS = {"accepted_ms", "correlation", "lane", "run"}
 """Fields of an outcome that belong to the delivery of its request, not to what the model said."""
 
@@ -140,6 +151,10 @@ class Report:
     """Calls of models beyond the first per task."""
     most_calls: int = 0
     """Calls of one model for one task, at most."""
+    asked_again: int = 0
+    """Requests that came of a promotion."""
+    answered_across: int = 0
+    """Requests that a second version answered too, when they were delivered again: the first one's answer counts."""
     annotations: int = 0
     seconds: float = 0.0
     """From the first task at the door to the last outcome in the log."""
@@ -170,8 +185,7 @@ class Report:
             "tasks_per_second": round(self.tasks / self.seconds, 1) if self.seconds else None,
             "outcomes_per_second": round(ended / self.seconds, 1) if self.seconds else None,
         }
-        names = ("rejected", "acknowledged", "unknown", "refused", "retries", "repeated_records", "repeated_calls")
-        report |= {name: getattr(self, name) for name in (*names, "most_calls", "annotations")}
+        report |= {name: getattr(self, name) for name in _TOLD}
         kinds = ("lost", "doubled", "reordered", "called_too_often", "dead_letters")
         report["findings"] = {
             kind: [asdict(one) for one in getattr(self, kind)[:MAX_TOLD]] for kind in kinds if getattr(self, kind)
@@ -193,6 +207,8 @@ class _Topics:
     """By request."""
     models: Mapping[str, frozenset[str]]
     """The models of a project's configuration, by its hash."""
+    served: Mapping[tuple[str, str], Mapping[int, str]]
+    """By project and model: the version of each change of what serves, by its epoch."""
     annotated: Mapping[str, list[LogRecord]]
     dead: Sequence[LogRecord]
     retries: int
@@ -221,6 +237,7 @@ class _Topics:
                 str(c.data["hash"]): frozenset(model["name"] for model in c.data["project"].get("models", ()))
                 for c in by_type[_CONFIG]
             },
+            served=_served(by_type[_SERVING]),
             annotated=_by("annotation", by_type[_ANNOTATED]),
             dead=dead,
             retries=retries,
@@ -231,6 +248,13 @@ def _by(name: str, records: Iterable[LogRecord]) -> Mapping[str, list[LogRecord]
     found: dict[str, list[LogRecord]] = defaultdict(list)
     for record in records:
         found[str(record.data.get(name))].append(record)
+    return dict(found)
+
+
+def _served(records: Iterable[LogRecord]) -> Mapping[tuple[str, str], Mapping[int, str]]:
+    found: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
+    for record in records:
+        found[record.data["project"], record.data["model"]][int(record.data["epoch"])] = str(record.data["version"])
     return dict(found)
 
 
@@ -288,6 +312,7 @@ class _Judge:
         report.outcomes = {model: dict(counts) for model, counts in sorted(states.items())}
         self._check_promises()
         self._check_dispatch()
+        self._check_asked_again()
         self._check_outcomes()
         self._check_stored_tasks()
         self._check_stored_outcomes()
@@ -376,7 +401,7 @@ class _Judge:
             if len({record.id for record in records}) > 1:
                 self._doubled("outcomes under several ids", uid, model)
             if len({_said(record) for record in records}) > 1:
-                self._doubled("outcomes that differ", uid, model)
+                self._check_versions(uid, model, records)
         for topic, what in (
             (self._topics.requested, "requested, and by no accepted task"),
             (self._topics.outcomes, "an outcome that nobody asked for"),
@@ -389,14 +414,51 @@ class _Judge:
             if len({record.id for record in records}) > 1:
                 self._doubled("a request under several ids", str(records[0].data.get("task")))
 
+    def _check_versions(self, uid: str, model: str, records: Sequence[LogRecord]) -> None:
+        """Outcomes of one request that differ come of different versions, all but one of which were told to serve."""
+        by_version: dict[str, set[str]] = defaultdict(set)
+        for record in records:
+            by_version[str(record.data.get("version"))].add(_said(record))
+        told = set(self._topics.served.get((str(records[0].data.get("project")), model), {}).values())
+        # A model as its settings say goes by a name of its own, which nobody tells.
+        if len(by_version.keys() - told) > 1 or any(len(said) > 1 for said in by_version.values()):
+            self._doubled("outcomes that differ", uid, model)
+        else:
+            self._report.answered_across += 1
+
+    def _check_asked_again(self) -> None:
+        """What a promotion asked again came of a change that was told, and once for each content of a task."""
+        again = self._again()
+        self._report.asked_again = len(again)
+        asked: Counter[tuple[str, ...]] = Counter()
+        for request, (uid, model) in again.items():
+            data = self._topics.requested[request][0].data
+            named, _, epoch = str(data["generation"]).rpartition("/")
+            changes = self._topics.served.get((str(data.get("project")), model), {})
+            if named != model or not epoch.isdecimal() or int(epoch) not in changes:
+                self._doubled("asked again, and nothing had changed", uid, f"{model}: {data['generation']}")
+            asked[uid, model, epoch, str(data.get("input_hash")), str(data.get("config"))] += 1
+        for (uid, model, *_), times in asked.items():
+            if times > 1:
+                self._doubled("asked again several times", uid, model)
+
+    def _again(self) -> Mapping[str, tuple[str, str]]:
+        """Requests about accepted tasks that name what made somebody ask again: request -> (task, model)."""
+        found = {}
+        for request, records in self._topics.requested.items():
+            data = records[0].data
+            if data.get("generation") and str(data.get("task")) in self._topics.accepted:
+                found[request] = (str(data["task"]), str(data["model"]))
+        return found
+
     def _asked(self) -> Mapping[str, tuple[str, str]]:
-        """Requests that accepted tasks name: request -> (task, model)."""
+        """Requests that accepted tasks name, and those that came of a promotion: request -> (task, model)."""
         return {
             ref["request"]: (uid, ref["model"])
             for uid, records in self._topics.accepted.items()
             for record in records
             for ref in record.data.get("requests", ())
-        }
+        } | dict(self._again())
 
     def _check_stored_tasks(self) -> None:
         stored = {task.uid: task for task in self._store.tasks}
@@ -425,9 +487,12 @@ class _Judge:
             elif found.state == "pending":
                 self._lost("still pending in the store", uid, model)
             elif records := self._topics.outcomes.get(request, []):
-                states = {_state(record) for record in records}
-                if found.state not in states:
-                    self._doubled("the store says other than the log", uid, f"{model}: {found.state}")
+                # A prediction outranks every other end; of equals the first in the log counts.
+                counts = next((one for one in records if _state(one) == "created"), records[0])
+                wanted = (_state(counts), counts.data.get("version"))
+                if (found.state, found.version) != wanted:
+                    detail = f"{model}: {found.state} by {found.version}, not {wanted[0]} by {wanted[1]}"
+                    self._doubled("the store says other than the log", uid, detail)
 
     def _check_calls(self) -> None:
         """A model saw a task once per request, and once more per crash at most."""

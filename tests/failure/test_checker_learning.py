@@ -1,0 +1,126 @@
+"""What the checker says of a log in which another version began to serve: what may be there twice, and what may not."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tests.failure.checker import Report, check
+from tests.failure.log import LogRecord
+from tests.failure.stored import StoredOutcome, StoredTask, StoreDump
+
+FIRST, AGAIN = "request-1", "request-2"
+BEFORE, AFTER = "settings-0", "1-abc"
+"""What the model is by its settings, and what was promoted."""
+
+
+def test_a_request_that_a_second_version_answers_too_is_counted_once_by_the_first() -> None:
+    log = [*_accepted(), _outcome(FIRST, BEFORE), _serving(1, AFTER), _outcome(FIRST, AFTER)]
+    report = _checked(log, _stored(FIRST, BEFORE))
+    assert report.clean, report.json()
+    assert (report.answered_across, report.repeated_records) == (1, 1)
+
+
+def test_a_store_that_keeps_the_second_answer_is_caught() -> None:
+    log = [*_accepted(), _outcome(FIRST, BEFORE), _serving(1, AFTER), _outcome(FIRST, AFTER)]
+    assert _doubled(log, _stored(FIRST, AFTER)) == ["the store says other than the log"]
+
+
+def test_two_answers_of_one_version_are_doubled() -> None:
+    log = [*_accepted(), _serving(1, AFTER), _outcome(FIRST, AFTER), _outcome(FIRST, AFTER, dropped={"label": 1})]
+    assert _doubled(log, _stored(FIRST, AFTER)) == ["outcomes that differ"]
+
+
+def test_two_versions_none_of_which_was_promoted_are_doubled() -> None:
+    log = [*_accepted(), _outcome(FIRST, BEFORE), _outcome(FIRST, "settings-1")]
+    assert _doubled(log, _stored(FIRST, BEFORE)) == ["outcomes that differ"]
+
+
+def test_two_answers_under_two_ids_are_doubled_whatever_was_promoted() -> None:
+    log = [*_accepted(), _outcome(FIRST, BEFORE), _serving(1, AFTER), _outcome(FIRST, AFTER, named="another")]
+    assert _doubled(log, _stored(FIRST, BEFORE)) == ["outcomes under several ids"]
+
+
+def test_what_a_promotion_asks_again_is_asked_for_by_somebody() -> None:
+    log = [*_learned(), _outcome(AGAIN, AFTER)]
+    report = _checked(log, _stored(FIRST, BEFORE), _stored(AGAIN, AFTER))
+    assert report.clean, report.json()
+    assert report.asked_again == 1
+
+
+def test_what_is_asked_again_and_has_no_outcome_is_lost() -> None:
+    report = _checked(_learned(), _stored(FIRST, BEFORE))
+    assert [one.what for one in report.lost] == ["no outcome in the log", "no outcome in the store"]
+
+
+def test_asking_again_for_a_change_that_nobody_told_is_caught() -> None:
+    log = [*_accepted(), _outcome(FIRST, BEFORE), _again(AGAIN, "names/1"), _outcome(AGAIN, AFTER)]
+    assert _doubled(log, _stored(FIRST, BEFORE), _stored(AGAIN, AFTER)) == ["asked again, and nothing had changed"]
+
+
+def test_asking_twice_for_one_change_is_caught() -> None:
+    log = [*_learned(), _outcome(AGAIN, AFTER), _again("request-3", "names/1"), _outcome("request-3", AFTER)]
+    stored = (_stored(FIRST, BEFORE), _stored(AGAIN, AFTER), _stored("request-3", AFTER))
+    assert _doubled(log, *stored) == ["asked again several times"]
+
+
+def test_asking_again_about_a_task_that_was_never_accepted_is_caught() -> None:
+    log = [*_learned(), _outcome(AGAIN, AFTER), _again("request-3", "names/1", task="nobody")]
+    found = _doubled(log, _stored(FIRST, BEFORE), _stored(AGAIN, AFTER))
+    assert found == ["requested, and by no accepted task"]
+
+
+# --------------------------------------------------------------------------------------------------------- records
+
+
+def _record(topic: str, kind: str, named: str, **data: Any) -> LogRecord:
+    headers = (
+        ("ce_type", f"prelabel.{kind}.v1".encode()),
+        ("ce_id", named.encode()),
+        ("ce_time", b"2026-01-01T00:00:00+00:00"),
+    )
+    return LogRecord(f"prelabel.{topic}", 0, 0, None, json.dumps({"project": "p", **data}).encode(), headers)
+
+
+def _accepted() -> list[LogRecord]:
+    """A task and its request."""
+    project = {"models": [{"name": "names"}]}
+    requests = [{"model": "names", "request": FIRST}]
+    return [
+        _record("configs", "config.published", "config", hash="c", project=project),
+        _record("submitted", "task.submitted", "submitted", task="t", id="t"),
+        _record("tasks", "task.accepted", "accepted", task="t", revision=0, config="c", requests=requests),
+        _record("requests.x.bulk", "prediction.requested", FIRST, request=FIRST, task="t", model="names"),
+    ]
+
+
+def _learned() -> list[LogRecord]:
+    """It was answered, another version was promoted, and is asked."""
+    return [*_accepted(), _outcome(FIRST, BEFORE), _serving(1, AFTER), _again(AGAIN, "names/1")]
+
+
+def _again(request: str, generation: str, task: str = "t") -> LogRecord:
+    of = {"task": task, "model": "names", "generation": generation, "input_hash": "i", "config": "c"}
+    return _record("requests.x.bulk", "prediction.requested", request, request=request, **of)
+
+
+def _serving(epoch: int, version: str) -> LogRecord:
+    return _record("models", "model.serving", f"serving-{epoch}", model="names", epoch=epoch, version=version)
+
+
+def _outcome(request: str, version: str, named: str = "", **more: Any) -> LogRecord:
+    of = {"request": request, "task": "t", "model": "names", "version": version}
+    return _record("predictions", "prediction.created", named or f"of {request}", **of, **more)
+
+
+def _stored(request: str, version: str) -> StoredOutcome:
+    return StoredOutcome(request, "p", "t", "names", "created", version)
+
+
+def _checked(log: Sequence[LogRecord], *stored: StoredOutcome) -> Report:
+    return check(log, StoreDump([StoredTask("t", "p", "t", 0)], stored, (), ()))
+
+
+def _doubled(log: Sequence[LogRecord], *stored: StoredOutcome) -> list[str]:
+    report = _checked(log, *stored)
+    assert not report.lost, report.json()
+    return [one.what for one in report.doubled]
