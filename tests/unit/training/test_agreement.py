@@ -1,6 +1,8 @@
 """Agreement beyond chance, held against the examples of the literature."""
 
 from collections import Counter
+from itertools import combinations
+from random import Random
 
 import pytest
 from prelabel_training.quality.agreement import Marks, Measure, Numbers, Values
@@ -58,3 +60,25 @@ def test_marks_agree_as_far_as_one_finds_what_the_other_marked() -> None:
     agreed = marks.agreed()
     assert agreed.value == pytest.approx(2 / 3)
     assert (agreed.same, agreed.tasks) == (0.5, 2)
+
+
+def test_marks_are_compared_of_every_pair_of_people() -> None:
+    chance = Random(7)
+    tasks = [
+        {f"a{who}": Counter(chance.choices("wxyz", k=chance.randrange(5))) for who in range(chance.randrange(7))}
+        for _ in range(50)
+    ]
+    marks = Marks()
+    for answers in tasks:
+        marks.add(answers)
+    pairs = [pair for answers in tasks for pair in combinations(answers.values(), 2)]
+    both = sum(2 * (one & other).total() for one, other in pairs)
+    agreed = marks.agreed()
+    assert agreed.value == both / sum(one.total() + other.total() for one, other in pairs)
+    assert agreed.same == sum(one == other for one, other in pairs) / len(pairs)
+
+
+def test_a_task_that_very_many_answered_is_not_compared_pair_by_pair() -> None:
+    marks = Marks()
+    marks.add({f"a{who}": Counter({"x": 1, "y": who % 2 + 1}) for who in range(20_000)})  # 200 million pairs
+    assert marks.agreed().same == pytest.approx(0.5, abs=0.001)

@@ -18,7 +18,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import combinations
 
 
 class Measure(StrEnum):
@@ -166,13 +165,21 @@ class Marks:
         """One task: what each person marked, every mark as one name."""
         if len(answers) < 2:
             return
+        people = len(answers)
         self._people.update(answers)
         self._tasks += 1
-        for one, other in combinations(answers.values(), 2):
-            self._both += 2 * (one & other).total()
-            self._all += one.total() + other.total()
-            self._equal += one == other
-            self._pairs += 1
+        # Summed up by mark, not pair by pair: of a task that thousands answered there are millions of pairs.
+        times: defaultdict[str, list[int]] = defaultdict(list)
+        for said in answers.values():
+            for mark, count in said.items():
+                times[mark].append(count)
+        for counts in times.values():
+            counts.sort()  # of two people the one who marked it less often says how often both did
+            self._both += 2 * sum(count * (len(counts) - place) for place, count in enumerate(counts, start=1))
+            self._all += sum(counts) * (people - 1)
+        alike = Counter(frozenset(said.items()) for said in answers.values())
+        self._equal += sum(n * (n - 1) // 2 for n in alike.values())
+        self._pairs += people * (people - 1) // 2
 
     def agreed(self) -> Agreed:
         """How far they agree."""
