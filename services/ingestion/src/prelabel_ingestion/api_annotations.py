@@ -8,9 +8,10 @@ from prelabel_contract.base import Name
 from prelabel_contract.errors import FieldError, InvalidEvent
 from prelabel_contract.events import AnnotationDeleted, AnnotationSubmitted
 from prelabel_contract.projects import Project
-from prelabel_runtime.http.access import ANNOTATORS, allow
+from prelabel_runtime.http.access import ANNOTATORS, Role, allow, caller_of
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.described import gives
+from prelabel_runtime.http.problems import Problem
 from pydantic import TypeAdapter, ValidationError
 
 from .annotations import submitted_annotation
@@ -34,10 +35,15 @@ def routes(doors: Doors) -> APIRouter:
     @gives(TakenAnnotation, 202)
     @gives(TakenAnnotations, 202)
     async def post_annotations(project: str, request: Request) -> Response:
-        """Hand in annotations of tasks of this project: all of them are taken, or none."""
+        """Hand in annotations of tasks of this project: all of them are taken, or none.
+
+        What is marked as reviewed (`ground_truth`) decides what models learn: a labeler does not mark it so.
+        """
         spec = await doors.current(project)
         value = await json_of(request)
         parsed = _parsed(value)
+        if caller_of(request).role == Role.LABELER and any(one.ground_truth for one in parsed):
+            raise Problem(403, "forbidden_role", "ground_truth: this key is a labeler, whose answers others review")
         submitted = [await _checked(doors, spec, one, at) for at, one in _located(parsed, value)]
         await doors.publish(*(doors.made(data) for data in submitted))
         uids = [data.annotation for data in submitted]
