@@ -48,7 +48,8 @@ def test_every_package_is_typed_and_described(folder: Path) -> None:
     assert (package / "py.typed").exists()
     assert project["name"].replace("-", "_") == package.name
     assert project["description"]
-    assert ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
+    for described in package.rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(described.read_text())), described
 
 
 def sources() -> Iterator[Path]:
@@ -71,7 +72,8 @@ def test_nothing_is_pickled_and_nothing_is_evaluated() -> None:
 def test_ids_and_topic_names_are_built_in_one_file_only() -> None:
     names = ROOT / "libs/contract/src/prelabel_contract/names.py"
     topic = re.compile(
-        r"""["']prelabel\.(submitted|tasks|requests|predictions|replies|annotations|runs|configs|retry|deadletters)\b"""
+        r"""["']prelabel\.(submitted|tasks|requests|predictions|replies|annotations|runs|configs|projects|learning"""
+        r"""|access|retry|deadletters)\b"""
     )
     for path in sources():
         if path != names and "examples" not in path.name:
@@ -84,7 +86,10 @@ def test_decision_records_name_what_keeps_them() -> None:
         text = record.read_text()
         assert re.match(r"# \d{4}: ", text), record
         assert "**Decision.**" in text, record
-        assert "**Kept by**" in text, record
+        _, _, keepers = text.partition("**Kept by**")
+        assert keepers, record
+        for keeper in re.findall(r"`([\w*/]+/[\w*/]+\.py)`", keepers):
+            assert list(ROOT.glob(keeper)), f"{record.name} names {keeper}"
 
 
 def test_no_lock_file_records_a_download_address() -> None:
@@ -95,7 +100,7 @@ def test_no_lock_file_records_a_download_address() -> None:
 
 def test_the_readme_names_every_folder_and_every_make_target() -> None:
     readme = (ROOT / "README.md").read_text()
-    for target in ("run", "demo", "servers", "test", "check", "bench"):
+    for target in ("run", "demo", "servers", "test", "check", "bench", "bench-learning"):
         assert f"`make {target}" in readme
     for folder in ("libs/contract", "libs/runtime", "libs/provider", "services/inference", "deploy", "docs", "tests"):
         assert folder in readme
