@@ -89,6 +89,17 @@ SERVING = Lines("serving.jsonl.gz", AnswerLine)
 """What served says about them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A workspace that has files."""
+
+    project: str
+    model: str
+    number: int
+    at_ms: int
+    """When the last of them was written, ms since 1970."""
+
+
 class Workspaces:
     """The workspaces of a model store's place."""
 
@@ -100,9 +111,22 @@ class Workspaces:
         """One training's."""
         return Workspace(self._files, f"{FOLDER}/{project}/{model}/{number}")
 
+    async def written(self) -> list[Written]:
+        """Those that have files, whole or in part."""
+        return await _at_place(self._files, self._written)
+
     def stop(self) -> None:
         """Let go of the threads."""
         self._files.stop()
+
+    def _written(self) -> list[Written]:
+        last: dict[tuple[str, str, int], int] = {}
+        for entry in self._files.walk(FOLDER):
+            parts = entry.name.split("/")
+            if len(parts) == 4 and parts[2].isascii() and parts[2].isdecimal():
+                key = parts[0], parts[1], int(parts[2])
+                last[key] = max(entry.modified_ms, last.get(key, 0))
+        return [Written(*key, at_ms) for key, at_ms in sorted(last.items())]
 
 
 class Workspace:
@@ -148,14 +172,18 @@ class Workspace:
                 written.write(chunk)
 
     async def _at_place(self, call: Callable[..., T], *arguments: object) -> T:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._files.off_loop(call, *arguments)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # each driver has exceptions of its own
-            _log.warning("a training's workspace failed", error=type(error).__name__)
-            raise Unavailable("the trainings' workspaces") from error
+        return await _at_place(self._files, call, *arguments)
+
+
+async def _at_place(files: Files, call: Callable[..., T], *arguments: object) -> T:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await files.off_loop(call, *arguments)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # each driver has exceptions of its own
+        _log.warning("a training's workspace failed", error=type(error).__name__)
+        raise Unavailable("the trainings' workspaces") from error
 
 
 def read_lines(path: Path, line: type[M]) -> Iterator[M]:

@@ -2,6 +2,8 @@
 
 What a training in progress needs is young, or its base, which serves or is among the newest. A version whose artifact
 went stays on record, with its figures and its verdict; it cannot be promoted any more.
+
+Files of trainings that were left go at the same time.
 """
 
 from typing import Final
@@ -16,6 +18,7 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
 from prelabel_runtime.tables import Table
 
+from .leftovers import Leftovers
 from .registry import Registry
 from .versions import Versions
 
@@ -35,6 +38,7 @@ class Retention(Part):
         registry: Registry,
         versions: Versions,
         trainings: Trainings,
+        leftovers: Leftovers,
         *,
         keep: int,
         every: float,
@@ -47,6 +51,7 @@ class Retention(Part):
         self._registry = registry
         self._versions = versions
         self._trainings = trainings
+        self._leftovers = leftovers
         self._keep = keep
         self._every = every
         self._grace = grace
@@ -72,7 +77,9 @@ class Retention(Part):
 
     async def look(self) -> list[str]:
         """Remove what is not to be kept; the artifacts that went."""
-        now = self._runtime.clock.now_ms()
+        before_ms = self._runtime.clock.now_ms() - round(self._grace * 1000)
+        if left := await self._leftovers.remove(before_ms):
+            _log.info("files of trainings removed", count=left)
         await self._projects.catch_up()
         lines = [
             await self._line(row.project.id, spec.name)
@@ -80,7 +87,7 @@ class Retention(Part):
             if not row.deleted
             for spec in row.project.models
         ]
-        gone = await self._models.retain(kept(lines, self._keep), now - round(self._grace * 1000))
+        gone = await self._models.retain(kept(lines, self._keep), before_ms)
         if gone:
             _log.info("artifacts removed", count=len(gone))
         return gone

@@ -21,6 +21,7 @@ from ..quality.verdicts import Verdicts
 from ..settings import TrainingSettings
 from .announcing import Announcer
 from .curves import Curves
+from .leftovers import Leftovers
 from .loads import Loads
 from .registry import Registry
 from .repredict import Pace, Repredicting, Wanting
@@ -69,6 +70,7 @@ def wired(
         registry,
         versions,
         trainings,
+        Leftovers(workspaces, trainings, versions),
         keep=kept.models_keep,
         every=settings.retention_seconds,
         grace=settings.grace_hours * 3600,

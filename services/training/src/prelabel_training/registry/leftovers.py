@@ -1,0 +1,41 @@
+"""Files of trainings that nobody needs any more, and that nobody has removed.
+
+Usually they go with the verdict, or with the news that there is none. What stays: those of a process that died before
+it wrote down what they are for, while the model was taken out of the project; those of a cancelled training whose
+trainer never runs again, and so never tells its end; what a killed evaluation wrote after the end. They are tasks'
+data, and whoever deletes a task does not reach them.
+"""
+
+from dataclasses import dataclass
+
+from prelabel_provider.trainings import Trainings, TrainingState
+from prelabel_provider.workspace import Workspaces, Written
+
+from .versions import Versions
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Finds and removes them."""
+
+    workspaces: Workspaces
+    trainings: Trainings
+    versions: Versions
+
+    async def remove(self, before_ms: int) -> int:
+        """Remove those that were last written before a moment (ms since 1970); how many workspaces that were."""
+        gone = 0
+        for one in await self.workspaces.written():
+            if one.at_ms < before_ms and not await self._needed(one):
+                await self.workspaces.of(one.project, one.model, one.number).remove()
+                gone += 1
+        return gone
+
+    async def _needed(self, one: Written) -> bool:
+        """Whether a training has not ended, or its version is not judged."""
+        record = await self.trainings.get(one.project, one.model, one.number)
+        if record is None:
+            return False
+        if record.state is not TrainingState.TRAINED:
+            return not record.state.final
+        return await self.versions.get(one.project, one.model, one.number) is None
