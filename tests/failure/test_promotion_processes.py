@@ -15,9 +15,9 @@ from prelabel_runtime.bus.base import Partition
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import running
 
-from tests.failure.test_promotion import check
 from tests.rig.judged import MODEL, Scene, artifact_of, scene
 from tests.rig.processes import ALL_IN_ONE, Prelabel
+from tests.rig.promotions import check
 
 PROJECTS = 30
 KILLS = 12

@@ -29,6 +29,16 @@ class Amounts:
     """On which the loop over services is run."""
     batches: int
     """Of annotations, in that: each leads to a training at least."""
+    kills: int
+    """Of who promotes, in a round."""
+    busy: int
+    """Texts that a pipeline is trained on while people ask for predictions."""
+    busy_epochs: int
+    """Of that training: how long it takes."""
+    idle_s: float
+    """For which they ask before it."""
+    timed: int
+    """Rounds of what is timed."""
 
     @property
     def sizes(self) -> case.Sizes:
@@ -48,9 +58,25 @@ FULL = Amounts(
     storms=1000,
     sides=("sqlite", "kafka"),
     batches=4,
+    kills=100,
+    busy=300,
+    busy_epochs=20,
+    idle_s=8.0,
+    timed=3,
 )
 QUICK = replace(
-    FULL, seeds=2, digits=300, texts=1500, names=1200, name_labels=(50, 100, 200), sides=("sqlite",), batches=2
+    FULL,
+    seeds=2,
+    digits=300,
+    texts=1500,
+    names=1200,
+    name_labels=(50, 100, 200),
+    sides=("sqlite",),
+    batches=2,
+    busy=200,
+    busy_epochs=12,
+    idle_s=3.0,
+    timed=1,
 )
 TINY = replace(
     FULL,
@@ -64,5 +90,11 @@ TINY = replace(
     gate_examples=(100,),
     sides=("sqlite",),
     batches=1,
+    storms=200,
+    kills=10,
+    busy=150,
+    busy_epochs=8,
+    idle_s=1.0,
+    timed=1,
 )
 """To see that the cases work at all: their figures say nothing."""

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tests.benchmarks.learning.cases.busy import SLICE_S
 from tests.benchmarks.plots import COLOURS, FAINT, Plot, Report
 
 _GOAL = 0.95
@@ -77,6 +78,26 @@ def _gate(axes: Any, report: Report) -> bool:
     return True
 
 
+def _busy(way: str) -> Callable[[Any, Report], bool]:
+    """Draws the last round: what was answered, piece by piece, and what went on meanwhile."""
+
+    def draw(axes: Any, report: Report) -> bool:
+        rounds = report["details"].get(f"busy.{way}")
+        if not rounds:
+            return False
+        last = rounds[-1]
+        axes.plot([(place + 0.5) * SLICE_S for place in range(len(last["per_s"]))], last["per_s"], color=COLOURS[0])
+        axes.axvspan(*last["training"], color=COLOURS[1], alpha=0.2, linewidth=0, label="a training")
+        axes.axvspan(*last["swap"], color=COLOURS[3], alpha=0.3, linewidth=0, label="the swap")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("predictions per second")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return True
+
+    return draw
+
+
 _CANDIDATES: Mapping[str, str] = {
     "flipped": "20 % of {} labels wrong",
     "twice": "twice {} examples",
@@ -94,4 +115,6 @@ PLOTS = (
     Plot("texts.svg", "Short texts: accuracy on the hold-out", _curves("texts", "accuracy")),
     Plot("names.svg", "Names in texts, by spaCy: F1 on the hold-out", _curves("names", "F1")),
     Plot("gate.svg", "What the gate lets through", _gate),
+    Plot("busy-beside.svg", "Four people ask; the new version is loaded beside the old one", _busy("beside")),
+    Plot("busy-in-place.svg", "Four people ask; the new version is loaded in the old one's place", _busy("in_place")),
 )

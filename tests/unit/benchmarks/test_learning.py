@@ -12,11 +12,12 @@ from prelabel_training.leases.sampling import Strategy
 from tests.benchmarks.case import Lost
 from tests.benchmarks.learning import digits, pictures, texts
 from tests.benchmarks.learning.amounts import FULL, QUICK
-from tests.benchmarks.learning.cases import cases, storm
+from tests.benchmarks.learning.cases import busy, cases, storm
 from tests.benchmarks.learning.cases.gate import flipped
 from tests.benchmarks.learning.cases.texts import steps
 from tests.benchmarks.learning.curves import Answer, Point, Subject, Taught, curve, needed
 from tests.benchmarks.learning.documents import DOCUMENT, RESULTS, with_figures
+from tests.benchmarks.learning.people import Asked
 from tests.benchmarks.plots import draw
 
 
@@ -107,6 +108,18 @@ def test_a_storm_told_twice_and_late_is_in_few_trainings_whole() -> None:
     assert made[-1].cut == 299
 
 
+def test_a_dip_is_what_fell_behind_the_usual_rate_and_how_long() -> None:
+    usual = [Asked(one / 10 - 0.1, one / 10, "old") for one in range(200)]
+    stalled = [one for one in usual if not 12 < one.answered <= 13.5]
+    answers = [*stalled, Asked(12, 13.5, "new"), Asked(12, 14, "", "TimeoutError")]
+    values = busy.Seen(answers, busy.Span(0, 8), busy.Span(8, 12), busy.Span(12, 14)).values()
+    assert values["idle"] == values["training"] == pytest.approx(10)
+    assert values["swap.lowest"] == 0
+    assert values["swap.dip_s"] == 1.5
+    assert values["swap.longest_ms"] == pytest.approx(2000)
+    assert values["failed"] == 1
+
+
 def test_every_figure_has_a_name_of_its_own_at_any_size() -> None:
     for amounts in (FULL, QUICK):
         names = [figure.name for case in cases(amounts) for figure in case.figures]
@@ -127,5 +140,8 @@ def test_the_document_names_every_figure_as_its_case_does_and_has_a_place_for_re
 def test_curves_are_drawn_with_their_bands(tmp_path: Path) -> None:
     runs = [[[10, 0.5], [20, 0.7]], [[10, 0.6], [20, 0.8]]]
     gate = {"name": "gate.flipped.150.refused", "unit": "of 20", "median": 20.0}
-    report = {"results": [gate], "details": {"curve.digits.random": runs, "full.digits": [0.9, 0.92]}}
-    assert [file for _, file in draw(report, tmp_path, pictures.PLOTS)] == ["digits.svg", "gate.svg"]
+    swapped = {"per_s": [9.0, 8.0, 2.0, 9.0], "training": [0.5, 1.0], "swap": [1.0, 1.5]}
+    details = {"curve.digits.random": runs, "full.digits": [0.9, 0.92], "busy.beside": [swapped]}
+    report = {"results": [gate], "details": details}
+    drawn = [file for _, file in draw(report, tmp_path, pictures.PLOTS)]
+    assert drawn == ["digits.svg", "gate.svg", "busy-beside.svg"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.benchmarks.case import Case
 from tests.benchmarks.learning.amounts import Amounts
 
-from . import digits, gate, names, storm, streamed, texts
+from . import busy, digits, gate, kills, names, storm, stormed, streamed, texts
 
 
 def cases(amounts: Amounts, file: Path | None = None) -> tuple[Case, ...]:
@@ -16,5 +16,8 @@ def cases(amounts: Amounts, file: Path | None = None) -> tuple[Case, ...]:
         names.case(amounts),
         gate.case(amounts),
         storm.case(amounts),
+        kills.case(amounts),
         streamed.case(amounts),
+        stormed.case(amounts),
+        busy.case(amounts),
     )
