@@ -57,9 +57,9 @@ def tasks(first: int, count: int) -> list[dict[str, Any]]:
     return [{"id": f"t{n}", "data": {"text": f"word{n} and some more text"}} for n in range(first, first + count)]
 
 
-def seeds() -> Sequence[int]:
-    """PRELABEL_SEEDS, as 1,2,3; these three without it."""
-    return [int(seed) for seed in os.environ.get("PRELABEL_SEEDS", "1,2,3").split(",")]
+def seeds(otherwise: str = "1,2,3") -> Sequence[int]:
+    """PRELABEL_SEEDS, as 1,2,3; without it these, or what is named."""
+    return [int(seed) for seed in os.environ.get("PRELABEL_SEEDS", otherwise).split(",")]
 
 
 async def until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:

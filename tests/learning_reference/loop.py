@@ -39,6 +39,8 @@ class Version:
     artifact: str
     version: str
     outcome: str
+    passes: bool
+    """It serves from then on."""
     text: str
     """What is said of it, with its score."""
 
@@ -92,7 +94,17 @@ class InMemory:
             (self.folder / artifact).symlink_to(folder)
             self.serving = Serving(version, artifact, self.serving.epoch + 1)
             self._metrics = made.metrics
-        return Version(training, len(learned), named, seed, artifact, version, str(judgement.outcome), judgement.text)
+        return Version(
+            training=training,
+            examples=len(learned),
+            fingerprint=named,
+            seed=seed,
+            artifact=artifact,
+            version=version,
+            outcome=str(judgement.outcome),
+            passes=judgement.passes,
+            text=judgement.text,
+        )
 
     def _serves(self) -> Path | None:
         return self.folder / self.serving.artifact if self.serving.artifact else None

@@ -42,6 +42,8 @@ class Plan:
     batch: int = 40
     """Tasks annotated in each."""
     epochs: int = 4
+    spare: int = 0
+    """Tasks that nobody annotates: they are predicted again after each promotion."""
     patience: float = 240.0
     """Seconds until something must have come."""
 
@@ -69,7 +71,7 @@ class Plan:
     def texts(self) -> list[tuple[str, list[dict[str, Any]]]]:
         """Texts, and what is true of them."""
         chance = random.Random(self.seed)
-        return [_text(chance, number) for number in range(self.batches * self.batch)]
+        return [_text(chance, number) for number in range(self.batches * self.batch + self.spare)]
 
 
 def _text(chance: random.Random, number: int) -> tuple[str, list[dict[str, Any]]]:
@@ -178,6 +180,10 @@ class Annotators:
     def serving(self) -> str:
         """The version that is to answer."""
         return str(self._get(f"/models/{MODEL}/serving")["version"])
+
+    def until_serves(self, version: str) -> None:
+        """Returns when a version is to answer: its verdict is there a moment earlier."""
+        self._until(f"/models/{MODEL}/serving", lambda seen: seen["version"] == version)
 
     def roll_back(self) -> None:
         """To the model as its settings say."""
