@@ -1,5 +1,6 @@
 """Routes to look at how models learn: the curve, scores by label, what people make of suggestions, asking again."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -209,6 +210,7 @@ def _curve(router: APIRouter, desk: Desk, curves: Curves) -> None:
                 told = label.model_dump(mode="json", exclude={"question", "label"})
                 place = labels.setdefault((label.question, label.label), [])
                 place.append({"version": one.version, "examples": one.examples, **told})
+            await asyncio.sleep(0)  # labels may be many: others have their turn
         listed = [{"question": key[0], "label": key[1], "points": points} for key, points in sorted(labels.items())]
         return answer({"project": project, "model": model, "labels": listed})
 
