@@ -11,7 +11,7 @@ corrected it.
 Said while events come in, never while a generation is rebuilt.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +35,15 @@ from prelabel_contract.events import (
     event,
 )
 from prelabel_runtime.blobs import BlobError, Blobs
-from prelabel_runtime.service import Handler, Reply
+from prelabel_runtime.service import Handler
 from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_runtime.store.base import State, Store, StoredAnnotation, StoredOutcome
 from prelabel_runtime.tables import Table
 
+from .telling import telling
+
 SOURCE = "/projection/suggestions"
 _ANNOTATED = (AnnotationSubmitted, AnnotationUpdated)
-_Tell = Callable[[Sequence[Event[Any]]], Awaitable[Mapping[int, Sequence[AnyEvent]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +59,9 @@ class Suggestions:
         """The same handlers, and what is to be told of what each has written."""
         told = dict(on)
         for kind in _ANNOTATED:
-            told[kind] = self._after(on[kind], self.of_annotations)
-        told[PredictionCreated] = self._after(on[PredictionCreated], self.of_predictions)
+            told[kind] = telling(on[kind], self.of_annotations)
+        told[PredictionCreated] = telling(on[PredictionCreated], self.of_predictions)
         return told
-
-    def _after(self, handler: Handler, tell: _Tell) -> Handler:
-        async def handle(batch: Sequence[Event[Any]]) -> Sequence[Reply]:
-            replies = list(await handler(batch))
-            for place, events in (await tell(batch)).items():
-                reply = replies[place]
-                if not isinstance(reply, Exception):
-                    replies[place] = [*reply, *events]
-            return replies
-
-        return handle
 
     async def of_annotations(self, batch: Sequence[Event[Any]]) -> Mapping[int, Sequence[AnyEvent]]:
         """By place in a batch of annotations, which are stored: what they say about predictions that are stored."""

@@ -16,8 +16,10 @@ from typing import Any
 import orjson
 from prelabel_contract import names
 from prelabel_contract.events import AnyEvent, Event, EventData, PredictionCreated, PredictionSuperseded, event
-from prelabel_runtime.service import Handler, Reply
+from prelabel_runtime.service import Handler
 from prelabel_runtime.store.base import Doubt, Store
+
+from .telling import telling
 
 SOURCE = "/projection/superseding"
 
@@ -30,17 +32,7 @@ class Superseding:
 
     def telling(self, on: Mapping[type[EventData], Handler]) -> dict[type[EventData], Handler]:
         """The same handlers; the one of predictions also tells what these replace."""
-        write = on[PredictionCreated]
-
-        async def handle(batch: Sequence[Event[PredictionCreated]]) -> Sequence[Reply]:
-            replies = list(await write(batch))
-            for place, told in (await self.of(batch)).items():
-                reply = replies[place]
-                if not isinstance(reply, Exception):
-                    replies[place] = [*reply, *told]
-            return replies
-
-        return {**on, PredictionCreated: handle}
+        return {**on, PredictionCreated: telling(on[PredictionCreated], self.of)}
 
     async def of(self, batch: Sequence[Event[PredictionCreated]]) -> Mapping[int, Sequence[AnyEvent]]:
         """By place in a batch of predictions, which are stored: what is replaced, by one of them or a newer one."""
