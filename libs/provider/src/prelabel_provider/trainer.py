@@ -34,6 +34,7 @@ from pydantic import ConfigDict, JsonValue, ValidationError
 CHECKPOINTS = "checkpoints"
 """A folder in a job's folder that the next attempt finds where this one was killed, on the same machine: a trainer that
 writes there whence it would go on trusts nothing in it, and leaves none of it when it is done."""
+_UNKNOWN = "extra_forbidden"  # pydantic's word
 ENTRY_POINTS = "prelabel.trainers"
 """The entry point group by which trainers are found; the entry's name is the provider's."""
 
@@ -153,4 +154,6 @@ class Trainer(ABC, Generic[S]):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise CannotTrain("settings", f"settings: {place}: {first['msg']}") from None
+            known = ", ".join(self.Settings.model_fields)
+            said = f"there is no such setting; there are {known}" if first["type"] == _UNKNOWN else first["msg"]
+            raise CannotTrain("settings", f"training.settings: {place}: {said}") from None

@@ -125,14 +125,13 @@ def prepare(settings: AllInOneSettings) -> None:
     if settings.sample and not (folder / RULES_FILE).exists():
         report = train_sample(folder, settings.sample_seconds, python=sys.executable, tell=_progress)
         (folder / RULES_FILE).write_text(json.dumps(sample_rules(load_corpus(seed=1))))
-        sys.stderr.write(
-            f"\r{'':100}\rtrained in {report['seconds']:.0f} s, held-out F1 {report['overall']['f1']:.2f}\n"
-        )
+        _progress("")
+        sys.stderr.write(f"trained in {report['seconds']:.0f} s, held-out F1 {report['overall']['f1']:.2f}\n")
 
 
 def _progress(line: str) -> None:
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{line[:100]:100}")
+        sys.stderr.write(f"\r{line[:100]:100}\r")
         sys.stderr.flush()
 
 

@@ -67,6 +67,8 @@ def train(
         out.value({**ended.json_value(), "judged": None if version is None else version.json_value()})
     else:
         out.fields({**_shown(ended), **_decided(version)})
+        if version is not None and version.state == "serving":
+            out.note("inference loads it now: in a few seconds it answers")
     if ended.state != "trained":
         raise Ended(DATA)
 
@@ -122,7 +124,7 @@ def the_model(client: "Client", project: str, name: str | None) -> str:
         return known[0]
     if not known:
         raise Refused(f"the project {project} has no model")
-    raise Refused(f"which model? Say --model; there are {', '.join(known[:10])}")
+    raise Refused(f"which model of the project {project}? Say --model; there are {', '.join(known[:10])}")
 
 
 def one_of(text: str) -> tuple[str, int]:
