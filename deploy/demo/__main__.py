@@ -28,7 +28,7 @@ from prelabel_runtime.errors import Refused
 from rich.console import Console
 
 from deploy.demo import show
-from deploy.demo.loop import MODEL, TRAINING, Loop
+from deploy.demo.loop import HOLDOUT, MODEL, TRAINING, Loop
 from deploy.demo.results import Learned, Result
 from deploy.local.errors import ServerError
 from deploy.local.kafka.server import KafkaServer
@@ -46,6 +46,8 @@ SEED = 1
 TRAINING_SECONDS = 15.0
 BEGINNER_SECONDS = 60.0
 """At most: it ends with its examples."""
+ENDS_SECONDS = 60.0
+"""So long the checker waits for outcomes of what a promotion asked again."""
 BEGINNER_EXAMPLES = 500
 """What a model is shown that goes on learning from people: enough to be corrected, not enough to be good."""
 
@@ -84,7 +86,7 @@ def run(console: Console, *, real: bool, tasks: int, loop: bool) -> int:
             tell=status.update,
             examples=BEGINNER_EXAMPLES if loop else None,
         )
-    show.training(console, report)
+    show.training(console, report, examples=BEGINNER_EXAMPLES if loop else None)
     console.print(f"[bold]3[/bold]  starting Prelabel {show.where(real)}")
     with started(folder, real=real) as prelabel:
         results, seconds = asyncio.run(label(console, prelabel, folder, corpus, tasks))
@@ -93,6 +95,7 @@ def run(console: Console, *, real: bool, tasks: int, loop: bool) -> int:
         if loop:
             console.print("[bold]5[/bold]  learning from what people correct")
             learned, results = asyncio.run(learn(console, prelabel, folder, corpus, results))
+            checked = judge_again(prelabel, folder, checked)
     return show.verdict(console, OUT, checked, results, report, seconds=seconds, real=real, learned=learned)
 
 
@@ -138,6 +141,7 @@ def project_of(folder: Path, corpus: Corpus) -> dict[str, Any]:
     for model in project["models"]:
         if model["name"] == MODEL:
             model["training"] = dict(TRAINING)
+    project["learning"] = {"holdout": HOLDOUT}
     return project
 
 
@@ -153,12 +157,26 @@ async def learn(
 
 def judge(prelabel: Prelabel, folder: Path, seconds: float) -> Report:
     """What the checker says, which trusts none of the services; written to out/demo.json."""
-    checked = check(
-        read_log(prelabel.bus, prelabel.prefix),
-        read_store(prelabel.store),
-        promises=Promises.read(folder / "client.jsonl"),
-    )
-    checked.seconds = seconds
+    return _written(replace(_checked(prelabel, folder), seconds=seconds))
+
+
+def judge_again(prelabel: Prelabel, folder: Path, labelled: Report) -> Report:
+    """The same after the loop, whose promotions asked again: what is wrong is of all, outcomes and seconds as before.
+
+    What is still asked again gets some time to end.
+    """
+    deadline = time.monotonic() + ENDS_SECONDS
+    while (checked := _checked(prelabel, folder)).lost and time.monotonic() < deadline:
+        time.sleep(1.0)
+    return _written(replace(checked, outcomes=labelled.outcomes, seconds=labelled.seconds))
+
+
+def _checked(prelabel: Prelabel, folder: Path) -> Report:
+    promises = Promises.read(folder / "client.jsonl")
+    return check(read_log(prelabel.bus, prelabel.prefix), read_store(prelabel.store), promises=promises)
+
+
+def _written(checked: Report) -> Report:
     (OUT / "demo.json").write_text(json.dumps(checked.json(), indent=2) + "\n")
     return checked
 

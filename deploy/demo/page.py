@@ -92,7 +92,10 @@ def _tiles(numbers: Numbers) -> str:
         ("Doubled", f"{numbers.duplicates:,}", "outcomes more than one", _verdict(numbers.duplicates)),
         ("Dead letters", f"{numbers.dead_letters:,}", "records set aside", _verdict(numbers.dead_letters)),
     ]
-    if numbers.f1 is not None:
+    if numbers.learned is not None:
+        change = f"{numbers.learned.before:.2f} → {numbers.learned.after:.2f}"
+        tiles.insert(2, ("F1 of names", change, "a beginner, then taught by people", ""))
+    elif numbers.f1 is not None:
         tiles.insert(2, ("Held-out F1", f"{numbers.f1:.2f}", "on modules never trained on", ""))
     cells = (
         f'<div><dt>{escape(name)}</dt><dd class="{style}">{escape(value)}<small>{escape(note)}</small></dd></div>'
@@ -143,8 +146,8 @@ def _learned(learned: Learned) -> str:
     share = f", {learned.accepted / learned.decided:.0%} accepted as they were" if learned.decided else ""
     return (
         f'<div class="learning">{picture(seen)}</div><p>Score of each version on the hold-out, over the examples that '
-        f"it learned from; a full point has served. {learned.annotated:,} texts were corrected{share}. Below: the "
-        f"{learned.untouched:,} others, which nobody has annotated, before and after.</p>"
+        f"it learned from; a full point has served. {learned.annotated:,} texts were corrected{share}. Below: "
+        f"{learned.untouched:,} that were set aside and nobody has corrected, before and after.</p>"
         f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
     )
 
@@ -180,7 +183,10 @@ def _outcomes(numbers: Numbers) -> str:
     scores = ""
     if numbers.f1_by_label:
         parts = " · ".join(f"{escape(label)} {value:.2f}" for label, value in numbers.f1_by_label.items())
-        scores = f"<p>Held-out F1 by label: {parts}</p>"
+        when = (
+            "Held-out F1 by label" if numbers.learned is None else "F1 by label before anybody had corrected anything"
+        )
+        scores = f"<p>{when}: {parts}</p>"
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>{scores}"
 
 

@@ -107,7 +107,7 @@ class Learned:
     points: tuple[VersionPoint, ...]
     annotated: int
     untouched: int
-    """Texts that nobody annotated, predicted before and after."""
+    """Texts that were set aside, which nobody annotated, predicted before and after."""
     before: float
     after: float
     before_by_label: Mapping[str, float]

@@ -25,8 +25,8 @@ def where(real: bool) -> str:
     return "as processes of their own, on Kafka and a MongoDB-wire server" if real else "in one process, on SQLite"
 
 
-def training(console: Console, report: Mapping[str, Any]) -> None:
-    """How well the model does on modules that it never saw."""
+def training(console: Console, report: Mapping[str, Any], *, examples: int | None) -> None:
+    """How well the model does on modules that it never saw; `examples`: how few it was shown on purpose."""
     overall = report["overall"]
     by_label = ", ".join(f"{label} {score['f1']:.2f}" for label, score in report["by_label"].items())
     console.print(
@@ -34,6 +34,8 @@ def training(console: Console, report: Mapping[str, Any]) -> None:
         f"of {report['held_out_modules']} modules never trained on ({by_label})",
         highlight=False,
     )
+    if examples is not None:
+        console.print(f"   a beginner, shown {examples} examples: people teach it the rest below", highlight=False)
 
 
 async def follow(console: Console, client: Client, run: str) -> None:

@@ -123,7 +123,9 @@ def throughput(numbers: Numbers) -> Text:
     ):
         line.append(" · ")
         line.append(f"{count:,} {name}", style="green" if count == 0 else "bold red")
-    if numbers.f1 is not None:
+    if numbers.learned is not None:
+        line.append(f" · F1 {numbers.learned.before:.2f}, {numbers.learned.after:.2f} once people had corrected some")
+    elif numbers.f1 is not None:
         line.append(f" · F1 {numbers.f1:.2f} on held-out modules")
     return line
 

@@ -236,6 +236,10 @@ def test_what_was_learned_is_shown_before_and_after() -> None:
     assert "0.61 after 190, 0.58 after 380" in drawn
     assert '<td class="n">0.38</td><td class="n">0.71</td>' in drawn
     assert "62% accepted as they were" in drawn
+    assert "0.38 → 0.71" in drawn
+    assert "Held-out F1" not in drawn
+    said = throughput(replace(NUMBERS, learned=learned)).plain
+    assert "F1 0.38, 0.71 once people had corrected some" in said
     assert "Learning" not in page([result("a str")], NUMBERS)
 
 
