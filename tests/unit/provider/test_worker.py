@@ -372,7 +372,10 @@ async def test_who_waits_while_another_kills_the_process_is_asked_again_and_give
     )
     assert reasons(guilty) == ["worker_crashed"]
     assert [reasons(one) for one in others] == [[None]] * 3
-    assert Counter(ledger.read_text().split()) == {"t0": 2, "innocent0": 1, "innocent1": 1, "innocent2": 1}
+    given = Counter(ledger.read_text().split())
+    # Once more where the process died before its word was read that it had begun: then all of them are suspects.
+    assert given.pop("t0") in (2, 3)
+    assert given == {"innocent0": 1, "innocent1": 1, "innocent2": 1}
 
 
 async def test_who_gives_up_waiting_disturbs_nobody_and_is_not_given_to_the_model(
