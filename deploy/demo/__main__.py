@@ -48,8 +48,6 @@ BEGINNER_SECONDS = 60.0
 """At most: it ends with its examples."""
 ENDS_SECONDS = 60.0
 """So long the checker waits for outcomes of what a promotion asked again."""
-ENDS_SECONDS = 60.0
-"""So long the checker waits for outcomes of what a promotion asked again."""
 BEGINNER_EXAMPLES = 500
 """What a model is shown that goes on learning from people: enough to be corrected, not enough to be good."""
 
@@ -97,7 +95,6 @@ def run(console: Console, *, real: bool, tasks: int, loop: bool) -> int:
         if loop:
             console.print("[bold]5[/bold]  learning from what people correct")
             learned, results = asyncio.run(learn(console, prelabel, folder, corpus, results))
-            checked = judge_again(prelabel, folder, checked)
             checked = judge_again(prelabel, folder, checked)
     return show.verdict(console, OUT, checked, results, report, seconds=seconds, real=real, learned=learned)
 
