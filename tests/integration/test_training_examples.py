@@ -8,7 +8,7 @@ nothing of the store, must find the set that the training was given.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from prelabel_contract.events import (
 from prelabel_contract.regions import Choice
 from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState
 from prelabel_provider.workspace import EXAMPLES, HOLDOUT, Workspaces
+from prelabel_runtime.bus.base import Record
 from prelabel_runtime.loop import messages
 from prelabel_runtime.topics.spec import topic_spec
 from prelabel_training.examples.heard import Hearing
@@ -76,8 +77,9 @@ async def test_each_training_is_given_what_the_log_says_up_to_its_cut(
         told = await here.events(names.training("rules"), TrainingRequested, project=project)
         assert {(one.training, one.cut) for one in told} == {(one.training, one.cut) for one in records}
         workspaces = Workspaces(str(tmp_path / "models"))
+        log = await here.records(names.ANNOTATIONS)
         for record in records:
-            truth = await _repeated(here, project, record.cut)
+            truth = _repeated(log, project, record.cut)
             files = workspaces.of(project, MODEL, record.number)
             given = {line.task: line.regions[0].labels[0] async for line in files.read(EXAMPLES)}
             apart = {line.task: line.regions[0].labels[0] async for line in files.read(HOLDOUT)}
@@ -169,11 +171,11 @@ async def _records(here: Here, project: str) -> list[TrainingRecord]:
     return list(await Trainings(here.runtime.store.documents, here.runtime.clock).of(project, MODEL))
 
 
-async def _repeated(here: Here, project: str, cut: int) -> dict[str, str]:
+def _repeated(log: Sequence[Record], project: str, cut: int) -> dict[str, str]:
     """The label of every task that has an example, from the log alone, up to a place in it: the latest answer."""
     answers: Answers = {}
     gone: set[tuple[str, str]] = set()
-    for record in await here.records(names.ANNOTATIONS):
+    for record in log:
         read = cloudevents.decode(record.headers, record.value or b"", topic=record.topic, key=record.key)
         if read is None or record.offset > cut or not isinstance(read.data, AnnotationSubmitted | AnnotationDeleted):
             continue
