@@ -13,6 +13,7 @@ from prelabel_contract.events import ModelPromoted, ModelServing
 from prelabel_provider.manifest import Rules
 from prelabel_provider.models import Models, Origin
 from prelabel_provider.trainings import Trainings
+from prelabel_provider.workspace import Workspaces
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.settings import RuntimeSettings
@@ -21,6 +22,7 @@ from prelabel_runtime.tables import Table
 from prelabel_runtime.testing.store import running
 from prelabel_training.gate.overlooked import Overlooked
 from prelabel_training.registry.announcing import Announcer
+from prelabel_training.registry.leftovers import Leftovers
 from prelabel_training.registry.registry import Registry, Target, told
 from prelabel_training.registry.retention import Retention
 from prelabel_training.registry.versions import Versions
@@ -109,13 +111,15 @@ async def test_what_serves_what_served_before_and_the_newest_artifacts_stay(here
     registry = Registry.of(here.store.documents, here.bus, here.clock)
     for name in made[:2]:
         await registry.move(project, MODEL, Target(f"x-{name[:5]}", name, PROVIDER, "", "promoted", "key-1"))
+    versions, trainings = Versions(here.store.documents), Trainings(here.store.documents, here.clock)
     retention = Retention(
         runtime_of(here),
         store,
         here.projects,
         registry,
-        Versions(here.store.documents),
-        Trainings(here.store.documents, here.clock),
+        versions,
+        trainings,
+        Leftovers(Workspaces(str(here.folder)), trainings, versions),
         keep=2,
         every=1.0,
         grace=0.0,
