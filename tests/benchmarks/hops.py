@@ -40,6 +40,7 @@ from prelabel_projection.service import build as build_projection
 from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.base import Description, Failed, Input
 from prelabel_provider.inference import Inference
+from prelabel_provider.predictor import Told
 from prelabel_provider.worker import ModelWorker
 from prelabel_runtime import garbage
 from prelabel_runtime.clock import SystemClock
@@ -77,7 +78,9 @@ class InstantWorker(ModelWorker):
         """As ever."""
         return Description("instant", frozenset({"span"}))
 
-    async def predict_each(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Failed]:
+    async def predict_each(
+        self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK
+    ) -> list[bytes | Told | Failed]:
         """One name each."""
         return [_REGIONS] * len(inputs)
 

@@ -1,10 +1,11 @@
 """Workers of the ledger provider, which are ended whatever a test does to them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest_asyncio
 from prelabel_provider.base import Failed, Input
+from prelabel_provider.predictor import Told
 from prelabel_provider.worker import Backoff, ModelWorker, WorkerLimits
 
 MakeWorker = Callable[..., ModelWorker]
@@ -48,6 +49,6 @@ def texts(*said: str) -> list[Input]:
     return [Input(f"t{number}", {"text": text}, "text") for number, text in enumerate(said)]
 
 
-def reasons(outcomes: list[bytes | Failed]) -> list[str | None]:
+def reasons(outcomes: Sequence[bytes | Told | Failed]) -> list[str | None]:
     """Why each failed; None where it did not."""
     return [one.reason if isinstance(one, Failed) else None for one in outcomes]

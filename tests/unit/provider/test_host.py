@@ -6,7 +6,16 @@ from typing import Any, ClassVar, Self
 
 from hypothesis import given
 from hypothesis import strategies as st
-from prelabel_provider.base import BatchShape, Description, Input, Predicted, Prediction, Provider, ProviderSettings
+from prelabel_provider.base import (
+    BatchShape,
+    Description,
+    Failed,
+    Input,
+    Predicted,
+    Prediction,
+    Provider,
+    ProviderSettings,
+)
 from prelabel_provider.frames import (
     LENGTH_BYTES,
     Answer,
@@ -21,6 +30,7 @@ from prelabel_provider.frames import (
     Unload,
     Word,
     body_length,
+    pack,
     unpack_word,
 )
 from prelabel_provider.host import Host, Jobs, apart, by_size
@@ -209,3 +219,27 @@ def _word(connection: socket.socket) -> Any:
 
 def _exactly(connection: socket.socket, count: int) -> bytes:
     return connection.recv(count, socket.MSG_WAITALL)
+
+
+class Doubtful(Pairs):
+    """Tells how unsure it is of numbers: by what they say."""
+
+    batch: ClassVar[BatchShape] = BatchShape(records=4)
+
+    def predict(self, batch: Sequence[Input]) -> Sequence[Prediction]:
+        """Of other texts it does not; a blank one fails."""
+        doubts = [float(one.text) if "." in one.text else None for one in batch]
+        return [Predicted((), doubt) if one.text else Failed("blank") for one, doubt in zip(batch, doubts, strict=True)]
+
+
+def test_an_uncertainty_travels_and_what_nobody_gives_does_not() -> None:
+    host, jobs, said = _host(Doubtful)
+    jobs.put(_question(1, "0.25", "a", "", "1.0"))
+    jobs.put(_question(2, "a", ""))
+    _step(host, jobs)
+    _step(host, jobs)
+    some, none = [one for one in said if isinstance(one, Answers)]
+    assert some.uncertainties == [0.25, None, None, 1.0]
+    assert b"uncertainties" in pack(some)
+    assert b"uncertainties" not in pack(none)
+    assert unpack_word(pack(none)[LENGTH_BYTES:]) == none  # as a worker says it that knows of none

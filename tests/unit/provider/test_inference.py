@@ -118,6 +118,19 @@ async def test_outcomes_carry_their_lineage_and_somebody_who_waits_gets_a_copy(
     assert [r.text for r in told.data.regions] == ["hello"]
 
 
+@pytest.mark.parametrize(("given", "told"), [(None, None), (0.125, 0.125), (0.0, 0.0), (7.0, None), (-0.1, None)])
+async def test_an_outcome_has_the_uncertainty_that_its_provider_gives_if_it_is_one(
+    configs: tuple[SqliteBus, Table[ConfigPublished]],
+    make_worker: MakeWorker,
+    given: float | None,
+    told: float | None,
+) -> None:
+    config = project({"uncertainty": given})
+    inference = await inference_of(configs, config, make_worker)
+    [[outcome]] = await inference.predict([requested(config, "hello world")])  # type: ignore[misc]
+    assert (outcome.data.score, outcome.data.uncertainty) == (None, told)
+
+
 async def test_requests_that_make_no_sense_fail_each_for_its_own_reason(
     configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker
 ) -> None:

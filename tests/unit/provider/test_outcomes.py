@@ -42,3 +42,11 @@ def test_a_model_without_scores_is_not_called_sure() -> None:
 @pytest.mark.parametrize("generation", ["", "names/7"])
 def test_a_prediction_says_why_the_same_was_asked_again(generation: str) -> None:
     assert predicted(0.5, generation=generation).generation == generation
+
+
+@pytest.mark.parametrize("given", [0.0, 0.25, 1.0])
+def test_a_providers_own_figure_counts_and_not_the_scores(given: float) -> None:
+    aligned = Aligned((), {}, 0.9)
+    made = created(REQUEST, aligned, version="1", label_set="l", threshold=None, uncertainty=given)
+    assert made.uncertainty == given
+    assert created(REQUEST, aligned, version="1", label_set="l", threshold=None).uncertainty == pytest.approx(0.1)

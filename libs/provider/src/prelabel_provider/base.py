@@ -12,6 +12,7 @@ checks, lineage, publishing. So a provider
 * speaks its own label words; the project's mapping turns them into the label set's
 * leaves `field` and `question` of its regions empty, unless it reads several fields
 * gives raw scores in 0..1, or None where the model has none (never 1.0 for "unknown")
+* gives the uncertainty of an answer where it knows more than the scores tell, or leaves it out
 * counts text offsets in Unicode code points: what Python's own strings do
 * answers `Failed` for an input that it cannot handle, and raises only when no input can be handled any more
 * gives the same `version` for the same behaviour: name and version of what was loaded, and a hash of its content
@@ -68,6 +69,8 @@ class Predicted:
     """What the model said; no regions is an answer too."""
 
     regions: tuple[Region, ...] = ()
+    uncertainty: float | None = None
+    """How unsure the model is of all of it, 0 to 1 (`uncertainty`, `shares`); None: what the scores say."""
 
 
 class PredictedJson(msgspec.Struct, frozen=True, gc=False):  # made in a fifth of a dataclass's time
@@ -75,6 +78,8 @@ class PredictedJson(msgspec.Struct, frozen=True, gc=False):  # made in a fifth o
 
     regions: bytes
     """A JSON list of regions, as the contract reads it."""
+    uncertainty: float | None = None
+    """As `Predicted`'s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from .align import Aligner, as_trained
 from .base import Failed, Input
-from .predictor import key_of
+from .predictor import Told, key_of
 from .uncertainty import uncertainty
 from .worker import ModelWorker, WorkerLimits
 from .workspace import AnswerLine, ExampleLine
@@ -65,11 +65,13 @@ class Evaluation:
         return next((question.field for question in asked if question.kind in kinds), asked[0].field)
 
 
-def _line(aligner: Aligner, task: ExampleLine, said: bytes | Failed) -> AnswerLine:
+def _line(aligner: Aligner, task: ExampleLine, said: bytes | Told | Failed) -> AnswerLine:
     if isinstance(said, Failed):
         return AnswerLine(task=task.task, regions=None)
-    regions = aligner.align(task.data, said).regions
-    return AnswerLine(task=task.task, regions=regions, uncertainty=uncertainty(regions))
+    told = said if isinstance(said, Told) else Told(said)
+    regions = aligner.align(task.data, told.regions).regions
+    doubt = uncertainty(regions) if told.uncertainty is None else told.uncertainty
+    return AnswerLine(task=task.task, regions=regions, uncertainty=doubt)
 
 
 async def _portions(tasks: AsyncIterator[ExampleLine]) -> AsyncIterator[list[ExampleLine]]:

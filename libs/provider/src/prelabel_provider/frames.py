@@ -146,13 +146,15 @@ class NoAnswer(msgspec.Struct, frozen=True, array_like=True):
     detail: str
 
 
-class Answers(msgspec.Struct, frozen=True, tag="answers"):
+class Answers(msgspec.Struct, frozen=True, tag="answers", omit_defaults=True):
     """To the items that were begun: regions as JSON, or why there are none."""
 
     id: int
     items: list[bytes | NoAnswer]
     busy: float = 0.0
     """Seconds that the model took."""
+    uncertainties: list[float | None] = []
+    """Of each item, where the provider gives any; else nothing travels."""
 
 
 Question = Load | Unload | Predict | Forget

@@ -166,7 +166,8 @@ def _answer(question: int, model: Provider[Any], inputs: list[Input]) -> Answers
         said = model.predict(inputs)
         if len(said) != len(inputs):
             return Raised(question, f"{len(said)} predictions for {len(inputs)} inputs")
-        return Answers(question, [_packed(one) for one in said], time.perf_counter() - began)
+        items = [_packed(one) for one in said]
+        return Answers(question, items, time.perf_counter() - began, _uncertainties(said))
     except MemoryError:
         raise
     except Exception as error:
@@ -247,6 +248,13 @@ def _packed(said: Prediction) -> bytes | NoAnswer:
     if isinstance(said, PredictedJson):
         return said.regions
     return REGIONS.dump_json(said.regions, exclude_none=True)
+
+
+def _uncertainties(said: Sequence[Prediction]) -> list[float | None]:
+    given = [None if isinstance(one, Failed) else one.uncertainty for one in said]
+    if given.count(None) == len(given):
+        return []
+    return [None if one is None else float(one) for one in given]  # numbers of numpy do not travel
 
 
 def line(error: BaseException) -> str:

@@ -324,8 +324,10 @@ class Inference:
 
     def _outcome(self, job: _Job, said: bytes | Told | Failed, version: str) -> Outcome:
         data, prepared, asked = job
+        uncertainty: float | None = None
         if isinstance(said, Told):
-            version = said.version
+            version = said.version or version
+            uncertainty = said.uncertainty
             said = said.regions
         if isinstance(said, Failed):
             outcome = "expired" if said.reason == "deadline" else "failed"
@@ -334,7 +336,10 @@ class Inference:
         aligned = aligner.align(data.data, said)
         for reason, count in aligned.dropped.items():
             self.metrics.regions_dropped.labels(self.provider, reason).inc(count)
-        return created(data, aligned, version=version, label_set=prepared.label_set, threshold=prepared.model.threshold)
+        label_set, threshold = prepared.label_set, prepared.model.threshold
+        return created(
+            data, aligned, version=version, label_set=label_set, threshold=threshold, uncertainty=uncertainty
+        )
 
 
 async def _had(answer: "asyncio.Future[Outcome]") -> Outcome:

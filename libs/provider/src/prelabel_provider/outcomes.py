@@ -100,15 +100,24 @@ _CREATED = set(PredictionCreated.model_fields)
 
 
 def created(
-    request: PredictionRequested, aligned: Aligned, *, version: str, label_set: str, threshold: float | None
+    request: PredictionRequested,
+    aligned: Aligned,
+    *,
+    version: str,
+    label_set: str,
+    threshold: float | None,
+    uncertainty: float | None = None,
 ) -> PredictionCreated:
-    """A prediction. Its values are the request's, which were checked when it was read, or our own."""
+    """A prediction. Its values are the request's, which were checked when it was read, or our own.
+
+    `uncertainty`: the provider's figure, 0 to 1, which knows what was not said too; None: that of the scores.
+    """
     values = _same(request)
     values["version"] = version
     values["regions"] = aligned.regions
     values["regions_blob"] = None
     values["score"] = aligned.min_score
-    values["uncertainty"] = _doubt(aligned)
+    values["uncertainty"] = _doubt(aligned) if uncertainty is None else uncertainty
     values["label_set"] = label_set
     values["threshold"] = threshold
     values["dropped"] = dict(aligned.dropped) if aligned.dropped else {}

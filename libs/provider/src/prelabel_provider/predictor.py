@@ -49,10 +49,13 @@ class ProviderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Regions as JSON, by a model version that its answer names: what is called may change behind its address."""
+    """Regions as JSON, and what else an answer says: where that is nothing, the bytes alone are handed on."""
 
     regions: bytes
-    version: str
+    version: str | None = None
+    """The model's, where the answer names it: what is called may change behind its address."""
+    uncertainty: float | None = None
+    """0 to 1, where the provider gives it (`base.Predicted`)."""
 
 
 def key_of(settings: Mapping[str, JsonValue]) -> str:

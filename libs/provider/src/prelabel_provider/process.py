@@ -102,6 +102,8 @@ class Asked:
     begun: list[int] | None = None
     """Places of the inputs that the model is at; none: it is being loaded."""
     answers: dict[int, bytes | NoAnswer] = field(default_factory=dict)
+    uncertainties: dict[int, float] = field(default_factory=dict)
+    """Of answers, where the provider gives any within their range."""
     busy: float = 0.0
     """Seconds that the model took for the answers."""
     lost: list[tuple[list[int], WorkerError]] = field(default_factory=list)
@@ -422,6 +424,11 @@ def _answer(asked: Asked, word: Answers) -> None:
     if not asked.begun or len(word.items) != len(asked.begun):
         raise Garbage(f"{len(word.items)} answers to {len(asked.begun or ())} inputs")
     asked.answers.update(zip(asked.begun, word.items, strict=True))
+    if word.uncertainties:
+        if len(word.uncertainties) != len(asked.begun):
+            raise Garbage(f"{len(word.uncertainties)} uncertainties of {len(asked.begun)} inputs")
+        told = zip(asked.begun, word.uncertainties, strict=True)
+        asked.uncertainties.update((place, one) for place, one in told if one is not None and 0 <= one <= 1)
     asked.busy += word.busy
     asked.begun = None
 

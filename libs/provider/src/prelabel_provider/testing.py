@@ -20,7 +20,7 @@ from prelabel_contract.regions import REGIONS, Region, Relation, Span
 from pydantic import JsonValue, ValidationError
 
 from .base import ENTRY_POINTS, Failed, Input, Predicted, PredictedJson, Prediction, Provider
-from .predictor import key_of
+from .predictor import Told, key_of
 from .worker import ModelWorker, WorkerLimits
 
 _AWKWARD = (
@@ -177,6 +177,16 @@ class ProviderTests:
             for region in _regions(said):
                 assert region.score is None or 0 <= region.score <= 1
 
+    def test_an_uncertainty_is_one_and_the_batch_does_not_matter(self, model: Provider[Any]) -> None:
+        """0 to 1, or nothing; alone as in company; of an answer too that has no regions."""
+        inputs = [*self._inputs(), *self._texts(*_AWKWARD)]
+        together = [_doubt(one) for one in model.predict(inputs)]
+        alone = [_doubt(said) for one in inputs for said in model.predict([one])]
+        assert all(doubt is None or 0 <= doubt <= 1 for doubt in together)
+        assert [doubt is None for doubt in alone] == [doubt is None for doubt in together]
+        apart = [(a, t) for a, t in zip(alone, together, strict=True) if a is not None and t is not None]
+        assert [a for a, _ in apart] == pytest.approx([t for _, t in apart], abs=2e-3)
+
     def test_says_only_what_it_described(self, model: Provider[Any]) -> None:
         """Kinds, and labels of kinds that it lists."""
         described = model.describe()
@@ -217,21 +227,31 @@ def _regions(said: Prediction) -> tuple[Region, ...]:
     return said.regions if isinstance(said, Predicted) else ()
 
 
-def dumped(said: Sequence[Prediction]) -> list[bytes | Failed]:
+def _doubt(said: Prediction) -> float | None:
+    return None if isinstance(said, Failed) else said.uncertainty
+
+
+def dumped(said: Sequence[Prediction]) -> list[bytes | Told | Failed]:
     """Predictions as a worker's process hands them on."""
     return [one if isinstance(one, Failed) else _written(one) for one in said]
 
 
-def _written(said: Predicted | PredictedJson) -> bytes:
-    if isinstance(said, PredictedJson):
-        return said.regions
-    return REGIONS.dump_json(said.regions, exclude_none=True)
+def _written(said: Predicted | PredictedJson) -> bytes | Told:
+    regions = said.regions if isinstance(said, PredictedJson) else REGIONS.dump_json(said.regions, exclude_none=True)
+    return regions if said.uncertainty is None else Told(regions, uncertainty=float(said.uncertainty))
 
 
-def _rounded(said: bytes | Failed) -> object:
+def regions_of(said: bytes | Told | Failed) -> tuple[Region, ...]:
+    """The regions of what a worker's process hands on; of what failed none."""
+    if isinstance(said, Failed):
+        return ()
+    return REGIONS.validate_json(said.regions if isinstance(said, Told) else said)
+
+
+def _rounded(said: bytes | Told | Failed) -> object:
     # How a library blocks its sums depends on the batch's shape: the last digits of a score are not the
     # model's.
     if isinstance(said, Failed):
         return said
-    regions = REGIONS.validate_json(said)
+    regions = regions_of(said)
     return [r.model_copy(update={"score": None if r.score is None else round(r.score, 3)}) for r in regions]

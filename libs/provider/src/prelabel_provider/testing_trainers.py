@@ -26,8 +26,8 @@ from pydantic import JsonValue
 from .base import Failed, Input, Provider
 from .manifest import Rules
 from .models import Models, Origin
-from .predictor import key_of
-from .testing import dumped
+from .predictor import Told, key_of
+from .testing import dumped, regions_of
 from .trainer import ENTRY_POINTS, CannotTrain, Example, Job, Progress, Trained, Trainer
 from .training_process import Launch, TrainingProcess, trained
 from .training_steps import version_settings
@@ -185,13 +185,13 @@ class TrainerTests:
         alone = self.provider.load(self.provider.Settings.model_validate(settings))
         assert dumped(alone.predict(self._inputs())) == answers
 
-    def _check_answers(self, answers: Sequence[bytes | Failed]) -> None:
+    def _check_answers(self, answers: Sequence[bytes | Told | Failed]) -> None:
         labels = {label.value for question in self.label_set for label in question.labels}
         kinds = {kind for question in self.label_set for kind in question.kinds}
-        said = [region for one in answers if isinstance(one, bytes) for region in json.loads(one)]
-        asked = [region for region in said if region["kind"] in kinds]
+        said = [region for one in answers for region in regions_of(one)]
+        asked = [region for region in said if region.kind in kinds]
         assert asked
-        assert all(not labels or set(region.get("labels") or ()) <= labels for region in asked)
+        assert all(not labels or set(region.labels) <= labels for region in asked)
 
     def test_a_base_is_left_as_it_is(self, made: tuple[Path, Trained], tmp_path: Path) -> None:
         """Other processes serve it."""

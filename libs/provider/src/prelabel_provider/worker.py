@@ -31,7 +31,7 @@ from pydantic import JsonValue
 from .base import BadSettings, Description, Failed, Input
 from .frames import Item, Load, Loaded, NoAnswer, Predict, Unload, pack
 from .lanes import WEIGHTS, Turns
-from .predictor import CannotLoad, CannotStart, Predictor, ProviderInfo, key_of
+from .predictor import CannotLoad, CannotStart, Predictor, ProviderInfo, Told, key_of
 from .process import (
     Asked,
     End,
@@ -239,7 +239,7 @@ class ModelWorker(Predictor):
                 await process.ask(pack(Unload(asked.id, key)), asked)
                 process.held = tuple(one for one in process.held if one != key)
 
-    async def predict(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Failed]:
+    async def predict(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Told | Failed]:
         """Per input of a batch its regions as JSON, or why there are none.
 
         Raises KeyError for a model that was never loaded, `BadSettings` if it cannot be loaded again, and
@@ -251,7 +251,9 @@ class ModelWorker(Predictor):
             raise lost[0][1]
         return [said[place] for place in range(len(inputs))]
 
-    async def predict_each(self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK) -> list[bytes | Failed]:
+    async def predict_each(
+        self, key: str, inputs: Sequence[Input], lane: Lane = Lane.BULK
+    ) -> list[bytes | Told | Failed]:
         """Predict a batch, and lose only those inputs that cannot be predicted.
 
         Inputs that were with the model when it killed its process, took too long or raised are tried again: n of
@@ -261,7 +263,7 @@ class ModelWorker(Predictor):
 
         Raises KeyError, `BadSettings` and `CannotStart`, which are no input's fault.
         """
-        said: dict[int, bytes | Failed] = {}
+        said: dict[int, bytes | Told | Failed] = {}
         suspects: deque[tuple[list[int], int]] = deque([(list(range(len(inputs))), 0)])
         with self._call():
             while suspects:
@@ -336,14 +338,14 @@ class ModelWorker(Predictor):
 
     async def _predict(
         self, key: str, inputs: Sequence[Input], most: int, lane: Lane
-    ) -> tuple[dict[int, bytes | Failed], list[tuple[list[int], WorkerError]]]:
+    ) -> tuple[dict[int, bytes | Told | Failed], list[tuple[list[int], WorkerError]]]:
         """What is said, by place, and which places the model was at when it failed.
 
         What it had not begun when something else took its process is asked again.
         """
         model = self._models[key]
         items = [Item(one.task, dict(one.data), one.field) for one in inputs]
-        said: dict[int, bytes | Failed] = {}
+        said: dict[int, bytes | Told | Failed] = {}
         lost: list[tuple[list[int], WorkerError]] = []
         left = list(range(len(inputs)))
         mysteries = 0
@@ -367,6 +369,9 @@ class ModelWorker(Predictor):
             _raise_if_not_loaded(asked)
             model.pace.took(len(asked.answers), asked.busy)
             said |= {left[place]: _outcome(one) for place, one in asked.answers.items()}
+            for place, uncertainty in asked.uncertainties.items():
+                if isinstance(regions := said[left[place]], bytes):
+                    said[left[place]] = Told(regions, uncertainty=uncertainty)
             lost += [([left[place] for place in places], error) for places, error in asked.lost]
             left = [left[place] for place in asked.left]
             mysteries = mysteries + 1 if asked.mysterious else 0

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from prelabel_inference_huggingface.provider import HuggingFaceProvider
 from prelabel_provider.base import BadSettings, Input, Predicted
@@ -73,3 +74,46 @@ def test_a_regression_is_refused(models: Mapping[str, Path], tmp_path: Path) -> 
     (folder / "config.json").write_text(config.replace("{", '{"problem_type": "regression", ', 1))
     with pytest.raises(BadSettings, match="gives a number"):
         _load(folder)
+
+
+def _doubt(model: HuggingFaceProvider, text: str) -> float | None:
+    (said,) = model.predict([Input("task", {"text": text}, "text")])
+    assert isinstance(said, Predicted)
+    return said.uncertainty
+
+
+@pytest.mark.parametrize(
+    ("measure", "doubt"),
+    [
+        ("margin", 1 - (np.e**4 - 1) / (np.e**4 + 2)),
+        ("least_confidence", 2 / (np.e**4 + 2) * 3 / 2),
+        ("entropy", (np.log(np.e**4 + 2) - 4 * np.e**4 / (np.e**4 + 2)) / np.log(3)),
+    ],
+)
+def test_one_label_of_many_is_as_unsure_as_the_measure_says(
+    models: Mapping[str, Path], measure: str, doubt: float
+) -> None:
+    assert _doubt(_load(models["known_choices"], uncertainty=measure), "good") == pytest.approx(doubt, abs=1e-5)
+
+
+def test_as_much_for_one_as_for_another_is_as_unsure_as_can_be(models: Mapping[str, Path]) -> None:
+    assert _doubt(_load(models["known_choices"]), "good bad") == pytest.approx(1.0, abs=1e-5)
+
+
+def test_labels_beside_each_other_are_as_unsure_as_the_most_doubtful_of_them(models: Mapping[str, Path]) -> None:
+    # [CLS], [SEP] and the two words: good says 4 - 3, the others -4: 0.731 is the closest to a half.
+    assert _doubt(_load(models["known_many"]), "good news") == pytest.approx(1 - (2 / (1 + np.e**-1) - 1), abs=1e-5)
+
+
+def test_another_measure_is_another_version(models: Mapping[str, Path]) -> None:
+    usual = _load(models["known_choices"]).describe().version
+    assert _load(models["known_choices"], uncertainty="margin").describe().version == usual
+    assert _load(models["known_choices"], uncertainty="entropy").describe().version != usual
+
+
+def test_a_zero_shot_choice_is_as_unsure_as_its_claims_are_close(models: Mapping[str, Path]) -> None:
+    said: dict[str, Any] = {"task": "zero-shot", "labels": ["bad", "good"], "hypothesis": "about {}"}
+    (one,) = _load(models["claims"], **said).predict([Input("task", {"text": "good news"}, "text")])
+    assert isinstance(one, Predicted)
+    assert one.uncertainty == pytest.approx(2 * (1 - (one.regions[0].score or 0)), abs=1e-5)
+    assert _doubt(_load(models["claims"], **said), "news") == pytest.approx(1.0, abs=1e-5)

@@ -115,3 +115,29 @@ def test_the_space_before_a_word_is_no_part_of_a_span() -> None:
     read = Read([(0, 4), (4, 8)], [0, 1], np.array([[1, 0], [0, 1]], np.float32))
     found = [(one.start, one.end) for one in spans("Ada  Bob", read, tags(["A", "B"]), "first")]
     assert found == [(0, 3), (5, 8)]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "doubt"),
+    [
+        ("Ada", {}, 1 - (0.80 - 0.10)),
+        ("Paris", {}, 1 - (0.52 - 0.40)),  # its first token is the most doubtful
+        ("Paris", {"aggregation": "max"}, 1 - (0.90 - 0.03)),  # the word is what its surest token says
+        ("Ada met Paris in London", {}, 1 - (0.52 - 0.40)),
+        ("met", {}, 1 - (0.96 - 0.01)),  # nothing is found, and that is an answer too
+        ("Ada", {"uncertainty": "least_confidence"}, 0.20 * 5 / 4),
+        ("London", {"uncertainty": "least_confidence"}, 0.10 * 5 / 4),
+    ],
+)
+def test_a_text_is_as_unsure_as_its_most_doubtful_token(
+    models: Mapping[str, Path], text: str, settings: dict[str, str], doubt: float
+) -> None:
+    model = _load(models["known_tags"], **settings)
+    (said,) = model.predict([Input("task", {"text": text}, "text")])
+    assert isinstance(said, Predicted)
+    assert said.uncertainty == pytest.approx(doubt, abs=1e-5)
+
+
+def test_a_text_without_tokens_has_no_uncertainty(models: Mapping[str, Path]) -> None:
+    (said,) = _load(models["known_tags"]).predict([Input("task", {"text": ""}, "text")])
+    assert said == Predicted()

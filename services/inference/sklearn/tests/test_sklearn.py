@@ -403,3 +403,44 @@ def test_a_list_that_is_named_very_often_is_walked_once() -> None:
         shared = [shared, shared]
     model = FunctionTransformer(kw_args={"a": shared})
     assert list(estimators(model)) == [model]
+
+
+# ------------------------------------------------------------------------------------------------ how unsure they are
+
+
+def _doubts(model: SklearnProvider, *values: JsonValue) -> list[float | None]:
+    said = model.predict([Input("task", {"field": value}, "field") for value in values])
+    assert all(isinstance(one, PredictedJson) for one in said)
+    return [one.uncertainty for one in said if isinstance(one, PredictedJson)]
+
+
+def test_an_answer_is_as_unsure_as_its_probabilities_are(models: Models) -> None:
+    bare = skops.io.load(models["sentiment"])
+    shares = bare.predict_proba(["good and fine"])[0]
+    best, second = sorted(shares, reverse=True)[:2]
+    for measure, figure in (
+        ("margin", 1 - (best - second)),
+        ("least_confidence", (1 - best) * len(shares) / (len(shares) - 1)),
+        ("entropy", -sum(share * np.log(share) for share in shares) / np.log(len(shares))),
+    ):
+        assert _doubts(_load(models["sentiment"], uncertainty=measure), "good and fine") == [pytest.approx(figure)]
+    assert _doubts(_load(models["sentiment"]), "good and fine") == [pytest.approx(1 - (best - second))]
+
+
+@pytest.mark.parametrize("file", ["several", "outputs"])
+def test_of_several_labels_the_most_doubtful_counts(models: Models, file: str) -> None:
+    model = _load(models[file], labels=["good", "bad"], least=0.0)
+    scores = [one.score or 0.0 for one in _regions(model, "fine")]
+    assert _doubts(model, "fine") == [pytest.approx(max(1 - abs(2 * score - 1) for score in scores))]
+    assert _doubts(_load(models[file], least=1.0), "fine") == _doubts(model, "fine")  # what was not said counts too
+
+
+def test_a_model_without_probabilities_does_not_say_how_unsure_it_is(models: Models) -> None:
+    assert _doubts(_load(models["unsure"]), "bad and ugly") == [None]
+    assert _doubts(_load(models["price"], input="vector"), [1, 1, 1.4]) == [None]
+
+
+def test_another_measure_is_another_version(models: Models) -> None:
+    usual = _load(models["sentiment"]).describe().version
+    assert _load(models["sentiment"], uncertainty="margin").describe().version == usual
+    assert _load(models["sentiment"], uncertainty="entropy").describe().version != usual

@@ -163,7 +163,7 @@ def _tried(
     import asyncio
 
     from prelabel_provider.base import BadSettings, Input
-    from prelabel_provider.predictor import CannotStart, key_of
+    from prelabel_provider.predictor import CannotStart, Told, key_of
     from prelabel_provider.worker import ModelWorker, WorkerError, WorkerLimits
 
     async def ask(name: str, path: str) -> "tuple[str, bytes | Failed]":
@@ -172,7 +172,8 @@ def _tried(
         try:
             description = await worker.load(settings)
             answers = await worker.predict_each(key_of(settings), [Input("task", data, field)])
-            return description.version, answers[0]
+            answer = answers[0]
+            return description.version, answer.regions if isinstance(answer, Told) else answer
         finally:
             await worker.stop()
 

@@ -21,7 +21,6 @@ from prelabel_runtime.clock import Clock
 from prelabel_runtime.metrics import Metrics
 
 from ..base import Failed
-from ..predictor import Told
 from .asks import Ask, Waiting
 from .base import Answers, Calling, RemoteProvider
 from .breaker import Breaker, Circuit
@@ -30,7 +29,7 @@ from .concurrency import Concurrency
 from .cost import Costs
 from .failures import CallFailed, InputRefused, NotAllowed, TargetFailed, TargetRefuses, Throttled
 from .http import Link
-from .matching import matched, written
+from .matching import matched, told
 from .quota import SharedRate
 
 _log = log.get("prelabel.remote")
@@ -326,8 +325,7 @@ class Gate:
             if prediction is None:
                 self._again(model, ask, TargetFailed("there was no answer, or no clear one, for this task"), now)
                 continue
-            said = written(prediction)
-            ask.tell(said if isinstance(said, Failed) else Told(said, version))
+            ask.tell(told(prediction, version))
 
     def _failed(
         self, model: Model, asks: Sequence[Ask], failure: CallFailed, began: float, seconds: float, *, probe: bool

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from prelabel_contract.regions import REGIONS
 
 from ..base import Failed, Predicted, PredictedJson, Prediction
+from ..predictor import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,15 @@ def matched(asked: Sequence[str], said: Iterable[tuple[str, Prediction]]) -> Mat
     odd["duplicate"] = len(contradicted)
     odd["missing"] = len(wanted) - len(found) - len(contradicted)
     return Matched(found, {reason: count for reason, count in odd.items() if count})
+
+
+def told(prediction: Prediction, version: str) -> Told | Failed:
+    """Regions as JSON with their version and their uncertainty, if that is one; or why there are none."""
+    said = written(prediction)
+    if isinstance(said, Failed):
+        return said
+    given = None if isinstance(prediction, Failed) else prediction.uncertainty
+    return Told(said, version, given if given is not None and 0 <= given <= 1 else None)
 
 
 def written(prediction: Prediction) -> bytes | Failed:

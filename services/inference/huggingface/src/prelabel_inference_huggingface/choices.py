@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 from prelabel_contract.regions import Choice
 from prelabel_provider.base import BadSettings, Failed, Predicted, Prediction
+from prelabel_provider.shares import of_labels, of_rows, told
 from tokenizers import Encoding
 
 from .batches import Piece, run, score, sigmoid, softmax
@@ -39,7 +40,9 @@ class _Choices(Task):
 
     def _chosen(self, probabilities: Floats, *, many: bool) -> Predicted:
         found = np.flatnonzero(probabilities >= self._settings.least) if many else [int(probabilities.argmax())]
-        return Predicted(tuple(Choice(labels=(self.labels[i],), score=score(probabilities[i])) for i in found))
+        doubts = (of_labels if many else of_rows)(probabilities[np.newaxis], self._settings.uncertainty)
+        choices = tuple(Choice(labels=(self.labels[i],), score=score(probabilities[i])) for i in found)
+        return Predicted(choices, told(doubts)[0])
 
 
 class TextClassification(_Choices):

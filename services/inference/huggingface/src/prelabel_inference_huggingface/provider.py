@@ -78,7 +78,9 @@ def _loaded(saved: Saved, tokens: Tokens, settings: HuggingFaceSettings) -> tupl
     else:
         runs = engine = engines.load(saved, settings)
         task = _reader(settings.task or saved.task)(saved, tokens, engine, settings)
-    said = content_hash(settings.model_dump(mode="json", include=_ANSWERS)).encode()
+    answers = settings.model_dump(mode="json", include=_ANSWERS)
+    usual = settings.uncertainty is type(settings).model_fields["uncertainty"].default  # versions keep their names
+    said = content_hash(answers if usual else {**answers, "uncertainty": settings.uncertainty.value}).encode()
     return task, runs.about, saved.content(runs.files, said)
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from prelabel_contract.base import Name
 from prelabel_provider.base import ProviderSettings
+from prelabel_provider.uncertainty import Measure
 from prelabel_runtime.settings import Frozen
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -47,6 +48,10 @@ class HuggingFaceSettings(ProviderSettings):
     """one: the best label; many: each whose own score reaches `least`. auto: as the model's config says, else one."""
     least: Annotated[float, Field(ge=0, le=1)] = 0.5
     """The least score of a label, where there may be many. The project's threshold only marks."""
+    uncertainty: Measure = Measure.MARGIN
+    """What makes an answer unsure: margin: the two likeliest labels are close; least_confidence: the likeliest one's
+    probability is low; entropy: it is spread over all labels. Of a text's tokens, or of labels beside each other,
+    the most doubtful one's counts. Not with text-generation."""
     labels: tuple[Name, ...] = ()
     """What may be chosen; zero-shot only."""
     hypothesis: Annotated[str, StringConstraints(pattern=r"\{\}")] = "This example is {}."
@@ -86,6 +91,8 @@ class HuggingFaceSettings(ProviderSettings):
                 raise ValueError(f"{name} has an effect with {task} only")
         if (self.task == "zero-shot") != bool(self.labels):
             raise ValueError("zero-shot needs labels to choose from")
+        if self.task == "text-generation" and "uncertainty" in self.model_fields_set:
+            raise ValueError("uncertainty has no effect with text-generation")
         if self.task not in {"text-classification", "zero-shot", None}:
             for name in sorted({"choices", "least"} & self.model_fields_set):
                 raise ValueError(f"{name} has an effect with text-classification and zero-shot only")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from prelabel_provider.base import Failed, Predicted, Prediction
+from prelabel_provider.shares import of_rows, told
 from tokenizers import Encoding
 
 from .batches import Piece, run, softmax
@@ -12,7 +13,7 @@ from .saved import Saved
 from .settings import HuggingFaceSettings
 from .tasks import Task, checked
 from .tokens import Tokens, TooLong, kept
-from .words import Read, spans, tags
+from .words import Read, shares, spans, tags
 
 
 class TokenClassification(Task):
@@ -61,4 +62,6 @@ class TokenClassification(Task):
         if not offsets:
             return Predicted()
         read = Read(offsets, words, softmax(np.concatenate(rows)))
-        return Predicted(tuple(spans(text, read, self._meaning, self._settings.aggregation)))
+        aggregation, measure = self._settings.aggregation, self._settings.uncertainty
+        doubt = of_rows(shares(read, aggregation), measure).max()
+        return Predicted(tuple(spans(text, read, self._meaning, aggregation)), told(np.atleast_1d(doubt))[0])

@@ -72,6 +72,12 @@ def spans(text: str, read: Read, meaning: Sequence[Tag], aggregation: Aggregatio
     yield from _entity(text, open_, label)
 
 
+def shares(read: Read, aggregation: Aggregation) -> Floats:
+    """[parts, labels]: by which each part, a token or a word, is decided."""
+    firsts = _firsts(read.words) if aggregation != "simple" else ()
+    return _rows(read.probabilities, firsts, aggregation)
+
+
 def _entity(text: str, parts: Sequence[tuple[int, int, float]], label: str | None) -> Iterator[Span]:
     if not parts or label is None:
         return

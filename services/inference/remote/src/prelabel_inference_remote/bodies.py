@@ -71,7 +71,11 @@ def _said(prediction: Any) -> Prediction | None:
         known = isinstance(reason, str) and _REASON.fullmatch(reason) is not None
         return Failed(str(reason) if known else "remote", detail[:300] if isinstance(detail, str) else "")
     regions = prediction.get("regions")
-    return PredictedJson(orjson.dumps(regions)) if isinstance(regions, list) else None
+    if not isinstance(regions, list):
+        return None
+    doubt = prediction.get("uncertainty")
+    given = float(doubt) if isinstance(doubt, int | float) and not isinstance(doubt, bool) else None
+    return PredictedJson(orjson.dumps(regions), given)
 
 
 def _cost(said: Any) -> Cost:

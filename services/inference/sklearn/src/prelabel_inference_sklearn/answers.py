@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from prelabel_provider.base import BadSettings, Failed, PredictedJson
+from prelabel_provider.shares import of_labels, of_rows, told
+from prelabel_provider.uncertainty import Measure
 from sklearn import config_context
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
@@ -79,42 +81,48 @@ def _classifier(model: Any, settings: SklearnSettings) -> Answers:
         if not all(isinstance(one, int) and one >= 0 for one in classes):
             raise BadSettings("emit: ratings are whole numbers, and the model's classes are not")
         heads = [b'[{"kind":"rating","rating":%d,"score":' % one for one in classes]
-        return Answers("rating", (), _one_of(model, heads))
+        return Answers("rating", (), _one_of(model, heads, settings.uncertainty))
     labels = _labels(classes, settings.labels)
     heads = [b'[{"kind":"choice","labels":[%s],"score":' % msgspec.json.encode(label) for label in labels]
-    return Answers("choice", labels, _one_of(model, heads))
+    return Answers("choice", labels, _one_of(model, heads, settings.uncertainty))
 
 
-def _one_of(model: Any, heads: Sequence[bytes]) -> Callable[[Given], Said]:
-    """The class that `predict` says, with its probability, or null where the model knows none."""
+def _one_of(model: Any, heads: Sequence[bytes], measure: Measure) -> Callable[[Given], Said]:
+    """The class that `predict` says, with its probability, or null where the model knows none.
+
+    How unsure that is follows from the probabilities of all classes.
+    """
     index = {one: place for place, one in enumerate(model.classes_.tolist())}
     before, last = _parted(model)
 
     def likeliest(given: Given) -> Said:
         probabilities = last.predict_proba(before(given))
         best = probabilities.argmax(axis=1)
-        return _written(heads, best.tolist(), probabilities[np.arange(len(best)), best])
+        return _written(heads, best.tolist(), probabilities, measure)
 
     def chosen(given: Given) -> Said:
         features = before(given)
         best = [index[one] for one in np.asarray(last.predict(features)).tolist()]
-        return _written(heads, best, last.predict_proba(features)[np.arange(len(best)), best])
+        return _written(heads, best, last.predict_proba(features), measure)
 
     def unsure(given: Given) -> Said:
         best = [index[one] for one in np.asarray(model.predict(given)).tolist()]
-        return _written(heads, best, None)
+        whole = [head + b"null}]" for head in heads]
+        return [PredictedJson(whole[one]) for one in best]
 
     if not hasattr(model, "predict_proba"):
         return unsure
     return likeliest if type(last).__name__ in _SAYS_THE_LIKELIEST else chosen
 
 
-def _written(heads: Sequence[bytes], best: Sequence[int], scores: NDArray[Any] | None) -> Said:
-    if scores is None:
-        whole = [head + b"null}]" for head in heads]
-        return [PredictedJson(whole[one]) for one in best]
-    texts = msgspec.json.encode(np.clip(scores, 0, 1).tolist())[1:-1].split(b",")  # NaN becomes null
-    return [PredictedJson(b"%b%b}]" % (heads[one], text)) for one, text in zip(best, texts, strict=True)]
+def _written(heads: Sequence[bytes], best: Sequence[int], probabilities: NDArray[Any], measure: Measure) -> Said:
+    scores = np.clip(probabilities[np.arange(len(best)), best], 0, 1)
+    texts = msgspec.json.encode(scores.tolist())[1:-1].split(b",")  # NaN becomes null
+    doubts = told(of_rows(probabilities, measure))
+    return [
+        PredictedJson(b"%b%b}]" % (heads[one], text), doubt)
+        for one, text, doubt in zip(best, texts, doubts, strict=True)
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ any number of classes
@@ -129,13 +137,15 @@ def _several(model: Any, shape: tuple[int, ...], settings: SklearnSettings) -> A
     least = settings.least
 
     def probable(given: Given) -> Said:
-        probabilities = _columns(model.predict_proba(given))
+        probabilities = np.clip(_columns(model.predict_proba(given)), 0, 1)
+        doubts = told(of_labels(probabilities, settings.uncertainty))
         return [
             PredictedJson(
                 b"[%b]"
-                % b",".join([b"%b%b}" % (heads[i], repr(row[i]).encode()) for i in range(len(row)) if row[i] >= least])
+                % b",".join([b"%b%b}" % (heads[i], repr(row[i]).encode()) for i in range(len(row)) if row[i] >= least]),
+                doubt,
             )
-            for row in np.clip(probabilities, 0, 1).tolist()
+            for row, doubt in zip(probabilities.tolist(), doubts, strict=True)
         ]
 
     def unsure(given: Given) -> Said:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from prelabel_contract.base import Name, Score
 from prelabel_provider.base import ProviderSettings
+from prelabel_provider.uncertainty import Measure
 from prelabel_runtime.settings import Frozen
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -32,6 +33,10 @@ class SklearnSettings(ProviderSettings):
     """choice for classes; number for numbers; rating for whole numbers, of both. Empty: choice or number."""
     least: Score = 0.5
     """Where several labels may be true at once: the probability from which on one is said."""
+    uncertainty: Measure = Measure.MARGIN
+    """What makes an answer unsure, where the model has probabilities: margin: those of the two likeliest classes are
+    close; least_confidence: the likeliest class's is low; entropy: they are spread over all classes. Where several
+    labels may be true at once, the most doubtful label's counts."""
     max_length: Annotated[int, Field(ge=1)] = 1_000_000
     """Characters. A longer text fails as too_long."""
 

@@ -102,7 +102,7 @@ class LedgerProvider(Provider[LedgerSettings]):
             regions.append(Span(start=start, end=end, labels=(settings.label,), text=text[start:end]))
         if choice:
             regions.append(Choice(labels=(choice,), score=0.5))
-        return Predicted(tuple(regions))
+        return Predicted(tuple(regions), settings.uncertainty)
 
 
 def _has(one: Input, marker: str | None) -> bool:

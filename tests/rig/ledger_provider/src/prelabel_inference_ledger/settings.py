@@ -28,6 +28,8 @@ class LedgerSettings(ProviderSettings):
     """The label of the choice; null: none is given."""
     words: dict[str, str] = Field(default_factory=dict)
     """The choice's label by the text's first word, where it is another than `choice`."""
+    uncertainty: float | None = None
+    """What it says of every answer, a number or not (what is beyond 0 to 1 is no uncertainty)."""
     abort_on: Marker = None
     """The process aborts, natively (SIGABRT)."""
     crash_on: Marker = None
