@@ -66,15 +66,17 @@ FULL = Amounts(
 )
 QUICK = replace(
     FULL,
-    seeds=2,
-    digits=300,
-    texts=1500,
-    names=1200,
+    seeds=1,
+    digits=200,
+    texts=1000,
+    names=1000,
     name_labels=(50, 100, 200),
+    gate_examples=(150,),
     sides=("sqlite",),
-    batches=2,
+    batches=1,
+    kills=50,
     busy=200,
-    busy_epochs=12,
+    busy_epochs=10,
     idle_s=3.0,
     timed=1,
 )

@@ -113,19 +113,22 @@ class Seen:
 
 def _watch(people: People, idle_s: float) -> Seen:
     people.set_up()
-    people.annotate(range(len(people.texts)))
-    people.all_heard()
     with Asking(people, PEOPLE) as asking:
         while len(asking.answers) < _WARM_UP:
             sleep(SLICE_S)
         idle = Span(time(), time() + idle_s)
         sleep(idle_s)
-        people.train()
+        people.annotate(range(len(people.texts)))
+        people.all_heard()
+        if not people.trainings():  # one that was asked for in vain before may have begun
+            people.train()
         ended = _until_ended(people)
         serving = _until_promoted(people, ended["version"])
         asking.until_answered_by(serving["version"])
         sleep(_AFTER_S)
     first = min(one.answered for one in asking.answers if one.version == serving["version"])
+    if ended["requested_ms"] / 1000 < idle.end:
+        raise Lost("a training began while nothing else was to go on")
     trained = Span(ended["started_ms"] / 1000, ended["ended_ms"] / 1000)
     return Seen(asking.answers, idle, trained, Span(serving["at_ms"] / 1000, first))
 
