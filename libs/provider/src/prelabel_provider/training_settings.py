@@ -17,7 +17,7 @@ class TrainerRoleSettings(Frozen):
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of a training's numerical libraries."""
     memory_mib: Annotated[int, Field(ge=64)] | None = None
-    """Memory of a training's process, in MiB, where its project does not say; unlimited unless set."""
+    """Memory of a training's process, in MiB, at most; a project may want less. Unlimited unless set."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10
     """How far training stands back where processors are short: 0 not at all, 19 as far as can be."""
     attempts: Annotated[int, Field(ge=1, le=100)] = 3

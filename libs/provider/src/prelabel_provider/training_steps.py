@@ -191,12 +191,12 @@ class Steps:
 
     def launch(self, record: TrainingRecord | None = None) -> Launch:
         """How a process is started: for a training, or to be introduced."""
-        memory = None if record is None else record.memory_mib or self.settings.memory_mib
+        wanted = (None if record is None else record.memory_mib, None if record is None else self.settings.memory_mib)
         return Launch(
             provider=self.provider,
             python=self.python,
             threads=1 if record is None else record.threads,
-            memory_mib=memory,
+            memory_mib=min((mib for mib in wanted if mib is not None), default=None),
             nice=self.settings.nice,
             start_seconds=self.settings.start_seconds,
         )
