@@ -46,7 +46,8 @@ _ACCEPTED = "prelabel.task.accepted.v1"
 _REJECTED = "prelabel.task.rejected.v1"
 _DELETED = "prelabel.task.deleted.v1"
 _REQUESTED = "prelabel.prediction.requested.v1"
-_SERVING = "prelabel.model.serving.v1"
+_SERVING = ("prelabel.model.serving.v1", "prelabel.model.promoted.v1", "prelabel.model.rolled_back.v1")
+"""What tells a change of what serves: the pointer's own topic is compacted, and forgets all but the last one."""
 _OUTCOMES = ("prelabel.prediction.created.v1", "prelabel.prediction.failed.v1")
 _CONFIG = "prelabel.config.published.v1"
 _ANNOTATED = "prelabel.annotation.submitted.v1"
@@ -237,7 +238,7 @@ class _Topics:
                 str(c.data["hash"]): frozenset(model["name"] for model in c.data["project"].get("models", ()))
                 for c in by_type[_CONFIG]
             },
-            served=_served(by_type[_SERVING]),
+            served=_served([record for kind in _SERVING for record in by_type[kind]]),
             annotated=_by("annotation", by_type[_ANNOTATED]),
             dead=dead,
             retries=retries,

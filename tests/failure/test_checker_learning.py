@@ -47,6 +47,21 @@ def test_what_a_promotion_asks_again_is_asked_for_by_somebody() -> None:
     assert report.asked_again == 1
 
 
+def test_a_change_that_only_its_event_still_tells_is_known() -> None:
+    """The topic of pointers keeps the last one."""
+    told = _record("learning", "model.promoted", "promoted-1", model="names", epoch=1, version=AFTER)
+    log = [
+        *_accepted(),
+        _outcome(FIRST, BEFORE),
+        told,
+        _serving(2, BEFORE),
+        _again(AGAIN, "names/1"),
+        _outcome(AGAIN, AFTER),
+    ]
+    report = _checked(log, _stored(FIRST, BEFORE), _stored(AGAIN, AFTER))
+    assert report.clean, report.json()
+
+
 def test_what_is_asked_again_and_has_no_outcome_is_lost() -> None:
     report = _checked(_learned(), _stored(FIRST, BEFORE))
     assert [one.what for one in report.lost] == ["no outcome in the log", "no outcome in the store"]
