@@ -63,12 +63,13 @@ async def test_topics_that_come_later_are_read_too(bus: SqliteBus) -> None:
     await write(bus, "inference-echo-bulk", b"2")
     await until(lambda: b"2" in seen.values)
     task.cancel()
-    # The next one goes on where this one was.
+    # The next one goes on where this one was; what was taken and not yet committed it may read again.
     await write(bus, "dispatcher", b"3")
     again = Seen()
     await asyncio.wait({task})
     task = asyncio.create_task(following(bus, again).run())
-    await until(lambda: again.values == [b"3"])
+    await until(lambda: b"3" in again.values)
+    assert not {b"1", None, b"\xff"} & set(again.values)
     task.cancel()
     await asyncio.wait({task})
 

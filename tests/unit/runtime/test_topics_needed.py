@@ -44,9 +44,9 @@ async def test_a_process_asks_for_what_its_own_groups_use_and_no_other_s(bus: Sc
     bus.answers = iter([()])
     await wait_for_topics(bus, [INFERENCE], ManualClock(), 10)
     retry = names.retry("inference-echo-bulk")
-    assert set(bus.reads) == {names.requests("echo", "bulk"), names.CONFIGS, retry}
+    assert set(bus.reads) == {names.requests("echo", "bulk"), names.CONFIGS, names.MODELS, retry}
     set_aside = {retry, names.dead_letters("inference-echo-bulk")}
-    assert set(bus.writes) == {names.PREDICTIONS, names.REPLIES, names.PROVIDERS, *set_aside}
+    assert set(bus.writes) == {names.PREDICTIONS, names.REPLIES, names.PROVIDERS, names.LEARNING, *set_aside}
 
 
 async def test_it_waits_for_topics_and_for_a_bus_that_cannot_tell_yet(bus: Scripted) -> None:
