@@ -3,19 +3,17 @@
 Its weights are chance: what it says is worth nothing, what it costs is what a trained one costs. It is made on this
 machine without torch and kept for the next run.
 
-python -m tests.benchmarks.encoder_model MODEL < texts, a JSON list per line
+python -m tests.benchmarks.encoder_model MODEL < what `bare_process` says
 """
 
-import json
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.bare_process import BareProcess
+from tests.benchmarks.bare_process import BareProcess, serve
 
 LABELS = ("joy", "anger", "fear", "sadness", "surprise")
 QUESTION: Mapping[str, Any] = {"name": "mood", "kind": "choice", "field": "text", "labels": list(LABELS)}
@@ -43,7 +41,7 @@ def model(folder: Path) -> dict[str, Any]:
 
 def bare(folder: Path) -> BareProcess:
     """ONNX Runtime alone: tokenize, sort by length, run, take the best label."""
-    return BareProcess("tests.benchmarks.encoder_model", folder)
+    return BareProcess("tests.benchmarks.encoder_model", folder, BATCHES)
 
 
 def _make(full: Path, int8: Path, texts: Sequence[str]) -> None:
@@ -70,7 +68,7 @@ def _make(full: Path, int8: Path, texts: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Answer each line of texts with the seconds that each batch size took."""
+    """Answer until standard input ends."""
     import numpy as np
     import onnxruntime
     from tokenizers import Tokenizer
@@ -81,24 +79,20 @@ def main() -> None:
     options.intra_op_num_threads = 1
     graph = str(folder / "model_int8.onnx")
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    for line in sys.stdin:
-        texts = json.loads(line)
-        taken = []
-        for size in BATCHES:
-            began = time.perf_counter()
-            every = sorted((one.ids for one in tokenizer.encode_batch_fast(texts)), key=len)
-            for first in range(0, len(every), size):
-                some = every[first : first + size]
-                ids = np.zeros((len(some), len(some[-1])), np.int64)
-                mask = np.zeros_like(ids)
-                for row, one in enumerate(some):
-                    ids[row, : len(one)] = one
-                    mask[row, : len(one)] = 1
-                (logits,) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-                logits.argmax(axis=1)
-            taken.append(time.perf_counter() - began)
-        sys.stdout.write(json.dumps(taken) + "\n")
-        sys.stdout.flush()
+
+    def run(texts: list[str], size: int) -> None:
+        every = sorted((one.ids for one in tokenizer.encode_batch_fast(texts)), key=len)
+        for first in range(0, len(every), size):
+            some = every[first : first + size]
+            ids = np.zeros((len(some), len(some[-1])), np.int64)
+            mask = np.zeros_like(ids)
+            for row, one in enumerate(some):
+                ids[row, : len(one)] = one
+                mask[row, : len(one)] = 1
+            (logits,) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
+            logits.argmax(axis=1)
+
+    serve(run)
 
 
 if __name__ == "__main__":

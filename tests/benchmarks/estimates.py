@@ -36,7 +36,14 @@ LINES: Final = 9000.0
 LINES_KAFKA: Final = 5000.0
 ANSWERS: Final = 7.0
 """Interactive requests under a backlog."""
-PEER_SHARE: Final = {"label-studio-ml.1": 0.19, "label-studio-ml.100": 0.42, "bentoml.1": 0.35, "bentoml.100": 0.6}
+PEER_SHARE: Final = {
+    "label-studio-ml.1": 0.19,
+    "label-studio-ml.100": 0.42,
+    "label-studio-ml-piped.1": 0.19,
+    "label-studio-ml-piped.100": 1.0,
+    "bentoml.1": 0.35,
+    "bentoml.100": 0.6,
+}
 """Of what the model does alone."""
 
 
@@ -62,7 +69,7 @@ def _ingest(lines_per_second: float, start: float) -> Estimate:
 
 def _interactive(lines_per_second: float, start: float) -> Estimate:
     return lambda sizes: Takes(
-        0, start + sizes.backlog / lines_per_second + sizes.requests / ANSWERS + sizes.requests * 0.015
+        0, start + 2 * sizes.backlog / lines_per_second + 2 * sizes.requests / ANSWERS + sizes.requests * 0.015
     )
 
 
@@ -75,13 +82,13 @@ def _workers(count: int) -> Estimate:
 
 
 ESTIMATES: Final[Mapping[str, Estimate]] = {
-    "ner.bare": lambda sizes: Takes(4, 3 * sizes.texts / NER),
+    "ner.bare": lambda sizes: Takes(4 + 10 * 256 / NER, sizes.texts / NER),
     "ner.sqlite": lambda sizes: Takes(ALL_IN_ONE_S, 1 + sizes.texts / NER),
     "ner.kafka": lambda sizes: Takes(KAFKA_S + SERVICES_S, 1.5 + sizes.texts / NER_KAFKA),
     "linear.bare": lambda sizes: Takes(4, sizes.many / LINEAR),
     "linear.kafka.inference": lambda sizes: Takes(0, 8 + sizes.many / REQUESTS + sizes.many / LINEAR_HOP),
     "linear.kafka.path": lambda sizes: Takes(SERVICES_S, 2 + sizes.many / 2 / LINEAR_PATH),
-    "encoder.bare": lambda sizes: Takes(6, 3 * sizes.slow / ENCODER),
+    "encoder.bare": lambda sizes: Takes(6 + 10 * 24 / ENCODER, sizes.slow / ENCODER),
     "encoder.kafka": lambda sizes: Takes(SERVICES_S, 3 + sizes.slow / ENCODER),
     "echo.sqlite": lambda sizes: Takes(ALL_IN_ONE_S, 1 + sizes.many / 4 / ECHO),
     "echo.kafka": lambda sizes: Takes(SERVICES_S, 1.5 + sizes.many / 4 / ECHO_KAFKA),

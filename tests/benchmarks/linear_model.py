@@ -3,19 +3,18 @@
 TF-IDF and logistic regression over invented texts of about 30 words, made from a seed, so that every machine measures
 the same thing. `BareLinear` is the mark to reach: the same file asked by nobody but a loop, in a process of its own.
 
-python -m tests.benchmarks.linear_model FILE < texts as JSON, one list per line
+python -m tests.benchmarks.linear_model FILE < what `bare_process` says
 """
 
 import json
 import random
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.bare_process import BareProcess
+from tests.benchmarks.bare_process import BareProcess, serve
 
 WORDS = 30
 """In a text, about."""
@@ -91,7 +90,7 @@ def _train(shown: Sequence[str], file: Path) -> None:
 
 def bare(linear: Linear) -> BareProcess:
     """Labels and probabilities in batches of BATCH, and nothing else."""
-    return BareProcess("tests.benchmarks.linear_model", linear.file)
+    return BareProcess("tests.benchmarks.linear_model", linear.file, (BATCH,))
 
 
 def ask(model: Any, texts: Sequence[str]) -> list[tuple[str, float]]:
@@ -102,17 +101,16 @@ def ask(model: Any, texts: Sequence[str]) -> list[tuple[str, float]]:
 
 
 def main() -> None:
-    """Answer each line of texts with the seconds that they took, in a list of one."""
+    """Answer until standard input ends."""
     import skops.io
 
     model = skops.io.load(sys.argv[1])
-    for line in sys.stdin:
-        texts = json.loads(line)
-        began = time.perf_counter()
-        for start in range(0, len(texts), BATCH):
-            ask(model, texts[start : start + BATCH])
-        sys.stdout.write(json.dumps([time.perf_counter() - began]) + "\n")
-        sys.stdout.flush()
+
+    def run(texts: list[str], size: int) -> None:
+        for start in range(0, len(texts), size):
+            ask(model, texts[start : start + size])
+
+    serve(run)
 
 
 if __name__ == "__main__":

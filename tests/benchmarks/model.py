@@ -36,6 +36,12 @@ class Measured:
     texts: tuple[str, ...]
     labels: tuple[str, ...] = LABELS
 
+    def many(self, count: int) -> list[str]:
+        """So many texts, no two alike: what comes again has its number at its end."""
+        times, rest = divmod(count, len(self.texts))
+        again = (f"{text} {number}" for number in range(1, times + 1) for text in self.texts)
+        return [*self.texts, *again][: times * len(self.texts) + rest]
+
 
 def prepare(folder: Path, progress: Progress) -> Measured:
     """The model and the texts in `folder`; made there first where they are not. Takes about a minute then."""

@@ -156,10 +156,21 @@ class Pipeline:
             rate = ended / (now - began)
             time.sleep(max(_LOOK_S, min(look, (tasks - ended) / rate / 3)) if rate else 10 * _LOOK_S)
 
+    def accepted(self, http: httpx.Client, project: str, run: str, tasks: int) -> None:
+        """Return when every task of a run was accepted, and asked of its model. Raises Lost."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while sum(self._outcomes(http, project, run).values()) < tasks:
+            if time.monotonic() > deadline:
+                raise Lost(f"{project}: {self._outcomes(http, project, run)} of {tasks} tasks were accepted")
+            time.sleep(10 * _LOOK_S)
+
     def created(self, http: httpx.Client, project: str, run: str) -> int:
         """Predictions of a run that can be read now."""
+        return self._outcomes(http, project, run).get("created", 0)
+
+    def _outcomes(self, http: httpx.Client, project: str, run: str) -> dict[str, int]:
         answer = http.get(f"{self._door(project)}/runs/{run}")
-        return int(answer.json()["outcomes"].get("created", 0)) if answer.status_code == httpx.codes.OK else 0
+        return dict(answer.json()["outcomes"]) if answer.status_code == httpx.codes.OK else {}
 
     def _door(self, project: str, address: str | None = None) -> str:
         return f"{address or self.prelabel.address}/v1/projects/{project}"

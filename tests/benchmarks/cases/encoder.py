@@ -25,7 +25,7 @@ def start(stage: Stage) -> Iterator[list[Turn]]:
         turns = []
         if stage.wants("encoder.bare"):
             bare = stack.enter_context(encoder_model.bare(folder))
-            bare.docs_per_second(texts[:32])
+            bare.choose_batch(texts[:24])
             turns.append(Turn("encoder.bare", lambda _: {"encoder.bare": bare.docs_per_second(texts)}))
         if stage.wants("encoder.kafka"):
             pipeline = stack.enter_context(stage.on_kafka("encoder", ["huggingface"]))
@@ -45,8 +45,8 @@ CASE = Case(
         Figure(
             "encoder.bare",
             UNIT,
-            "ONNX Runtime alone, texts of 30 to 120 tokens sorted by length, one thread, a process of its own; the "
-            "best of batches of 4, 8 and 16",
+            "ONNX Runtime alone, texts of 30 to 120 tokens sorted by length, one thread, a process of its own; in the "
+            "best of batches of 4, 8 and 16, chosen beforehand",
         ),
         Figure(
             "encoder.kafka",

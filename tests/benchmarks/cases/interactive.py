@@ -1,7 +1,9 @@
-"""One prediction that somebody waits for: while nothing else goes on, and while a backlog waits for the same model.
+"""One prediction that somebody waits for: while nothing else goes on, while an upload is taken in, and while all of it
+waits for the same model.
 
 It may come later beside the backlog by the one call of the model that was running: how long such a call took meanwhile
-follows from what the model's process tells of itself.
+follows from what the model's process tells of itself. While an upload is taken in, what a request needs on its way to
+the model (the HTTP server, the bus, the dispatcher) has its hands full besides: that is measured apart.
 """
 
 import time
@@ -55,22 +57,30 @@ def _measure(stage: Stage, name: str, pipeline: Pipeline, measured: Measured) ->
         idle = list(ask(pipeline, http, texts[:requests]))
         waiting = (f"{text} {number}" for number, text in zip(range(backlog), cycle(texts), strict=False))
         run = pipeline.upload(http, "bench", lines(waiting))
+        arriving = _beside(pipeline, http, run, stage, [f"{text} early" for text in texts[:requests]])
+        pipeline.accepted(http, "bench", run, backlog)
         before = Worked.until_now(pipeline.prelabel)
-        beside = []
-        for seconds in ask(pipeline, http, [f"{text} now" for text in texts[:requests]]):
-            if pipeline.created(http, "bench", run) > _LASTS * backlog:
-                break
-            beside.append(seconds)
+        beside = _beside(pipeline, http, run, stage, [f"{text} now" for text in texts[:requests]])
         each = Worked.until_now(pipeline.prelabel).each_since(before)
-    if len(beside) < _FEWEST:
-        raise Lost(f"a backlog of {backlog} lasted for {len(beside)} requests")
-    stage.note(f"{name}.ms", {"idle": idle, "backlog": beside, "call": each * CALL})
+    stage.note(f"{name}.ms", {"idle": idle, "arriving": arriving, "backlog": beside, "call": each * CALL})
     found = {
         f"{name}.{when}.{word}_ms": quantile(seconds, share) * 1000
-        for when, seconds in (("idle", idle), ("backlog", beside))
+        for when, seconds in (("idle", idle), ("arriving", arriving), ("backlog", beside))
         for word, share in _QUANTILES.items()
     }
     return found | {f"{name}.backlog.later": later(idle, beside, each * CALL)}
+
+
+def _beside(pipeline: Pipeline, http: httpx.Client, run: str, stage: Stage, texts: Sequence[str]) -> Sequence[float]:
+    """Seconds of each request while most of the backlog is still to be done. Raises Lost where those are too few."""
+    taken = []
+    for seconds in ask(pipeline, http, texts):
+        if pipeline.created(http, "bench", run) > _LASTS * stage.sizes.backlog:
+            break
+        taken.append(seconds)
+    if len(taken) < _FEWEST:
+        raise Lost(f"a backlog of {stage.sizes.backlog} lasted for {len(taken)} requests")
+    return taken
 
 
 def later(idle: Sequence[float], beside: Sequence[float], call: float) -> float:
@@ -104,7 +114,10 @@ def _figures(name: str, where: str) -> Iterator[Figure]:
     idle = f"{where}: POST of one text with `Prefer: wait`, one after the other, nothing else going on"
     yield Figure(f"{name}.idle.p50_ms", "ms", idle)
     yield Figure(f"{name}.idle.p99_ms", "ms", idle)
-    beside = f"{where}: the same, right after a bulk upload for the same model was accepted"
+    arriving = f"{where}: the same, right after a bulk upload for the same model was handed in, while it is taken in"
+    yield Figure(f"{name}.arriving.p50_ms", "ms", arriving)
+    yield Figure(f"{name}.arriving.p99_ms", "ms", arriving)
+    beside = f"{where}: the same, when all of the upload has been accepted and waits for the model"
     yield Figure(f"{name}.backlog.p50_ms", "ms", beside)
     yield Figure(f"{name}.backlog.p99_ms", "ms", beside, at_most=300)
     of_calls = f"{where}: how much later p99 comes beside the backlog than idle, in calls of the model of {CALL} texts"

@@ -35,7 +35,7 @@ def start(stage: Stage) -> Iterator[list[Turn]]:
         turns = []
         if stage.wants("linear.bare"):
             bare = stack.enter_context(linear_model.bare(linear))
-            bare.docs_per_second(texts[:2000])
+            bare.choose_batch(texts[:2000])
             turns.append(Turn("linear.bare", lambda _: {"linear.bare": bare.docs_per_second(texts)}))
         if stage.wants("linear.kafka.inference"):
             turns.append(Turn("linear.kafka.inference", hop))

@@ -35,7 +35,7 @@ def start(stage: Stage) -> Iterator[list[Turn]]:
         answers: dict[str, Sequence[Sequence[Span]]] = {}
         if stage.wants(US):
             pipeline = stack.enter_context(stage.on_sqlite("peers", ["spacy"]))
-            ours = measured.texts[: stage.sizes.texts]
+            ours = measured.many(stage.sizes.texts)
             turns.append(stage.end_to_end(US, pipeline, ner.asked(measured), ours))
             answers["prelabel"] = _ours(pipeline, ner.asked(measured), texts[:_PROBES])
         for peer in PEERS:
@@ -84,7 +84,7 @@ def _turn(peer: Peer, address: str, texts: tuple[str, ...], size: int) -> Turn:
 
 def _figure(peer: Peer, size: int) -> Figure:
     asked = "a text" if size == 1 else f"{size} texts"
-    what = f"{peer.requirements[0]}: {asked} in a request, {CALLERS[size]} requests at a time"
+    what = f"{peer.requirements[0]}, {peer.way}: {asked} in a request, {CALLERS[size]} requests at a time"
     return Figure(f"peers.{peer.name}.{size}", ner.UNIT, what, US, at_most=GOALS.get((peer.name, size)))
 
 

@@ -34,7 +34,7 @@ _ENVIRONMENT = {
 def bound_by_cpu(stage: Stage) -> Iterator[list[Turn]]:
     """Each turn has as many processes as its name says: more are started, or some stopped, before it is measured."""
     measured = stage.texts_and_ner()
-    texts, asked = measured.texts[: stage.sizes.texts], ner.asked(measured)
+    texts, asked = measured.many(stage.sizes.texts), ner.asked(measured)
     environment = {**_ENVIRONMENT, "PRELABEL_INFERENCE_RECORDS": "256"}
     with stage.on_kafka("workers-cpu", ["spacy"], environment) as pipeline, Replicas.of(pipeline, "spacy") as replicas:
 

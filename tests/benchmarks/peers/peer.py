@@ -39,6 +39,8 @@ class Peer:
 
     name: str
     """As in the names of its figures."""
+    way: str
+    """How it asks the model, in a few words."""
     requirements: tuple[str, ...]
     command: Callable[[int], Sequence[str]]
     """The program of its environment, and its arguments, for a port."""
@@ -54,7 +56,7 @@ class Peer:
 
     def install(self, say: Callable[[str], None]) -> Path:
         """Its environment's `bin`, made first where it is not. Raises NotInstalled."""
-        folder = (ENVIRONMENTS / f"peer-{self.name}").absolute()
+        folder = (ENVIRONMENTS / f"peer-{self.requirements[0].partition('==')[0]}").absolute()
         done = folder / "installed.txt"
         wanted = "\n".join(self.requirements)
         if not done.exists() or done.read_text() != wanted:

@@ -30,6 +30,7 @@ def _spans(answer: Any) -> Sequence[Sequence[Span]]:
 
 BENTOML = Peer(
     name="bentoml",
+    way="batched adaptively, by `nlp.pipe`",
     requirements=("bentoml==1.4.39", our("spacy")),
     command=_command,
     environment={"BENTOML_DO_NOT_TRACK": "True"},
