@@ -9,10 +9,10 @@ from prelabel_inference_sklearn.settings import SklearnLimits
 from prelabel_inference_spacy.settings import SpacyLimits
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_provider.remote.settings import RemoteSettings
 from prelabel_provider.settings import InferenceSettings
-from prelabel_provider.training_settings import TrainerRoleSettings
+from prelabel_provider.training.settings import TrainerRoleSettings
 from prelabel_runtime.credentials import KafkaCredentials, MongoCredentials
 from prelabel_runtime.egress_policy import EgressSettings
 from prelabel_runtime.http.limits import LimitsSettings

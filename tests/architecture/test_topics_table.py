@@ -13,7 +13,7 @@ import prelabel_projection.service
 import prelabel_projection.settings
 import prelabel_provider.service
 import prelabel_provider.settings
-import prelabel_provider.training
+import prelabel_provider.training.service
 import prelabel_training.service
 import prelabel_training.settings
 import prelabel_webhooks.service
@@ -22,9 +22,9 @@ from prelabel_contract import names
 from prelabel_contract.topics import Deployment, resolve
 from prelabel_ingestion.settings import IngestionSettings, Source
 from prelabel_projection.settings import ProjectionSettings
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_provider.settings import InferenceSettings
-from prelabel_provider.training_settings import TrainerRoleSettings
+from prelabel_provider.training.settings import TrainerRoleSettings
 from prelabel_runtime.bus.base import Reader
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
@@ -50,7 +50,7 @@ BUILD: Mapping[str, Callable[[Runtime], Service]] = {
     "inference-echo": lambda runtime: prelabel_provider.service.build(
         runtime, "echo", InferenceSettings(), ModelsSettings()
     ),
-    "trainer-echo": lambda runtime: prelabel_provider.training.build(
+    "trainer-echo": lambda runtime: prelabel_provider.training.service.build(
         runtime, "echo", TrainerRoleSettings(), InferenceSettings(), ModelsSettings()
     ),
 }

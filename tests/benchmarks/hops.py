@@ -41,7 +41,7 @@ from prelabel_projection.settings import ProjectionSettings
 from prelabel_provider.base import Description, Failed, Input
 from prelabel_provider.inference import Inference
 from prelabel_provider.predictor import Told
-from prelabel_provider.worker import ModelWorker
+from prelabel_provider.worker.worker import ModelWorker
 from prelabel_runtime import garbage
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import Loop, messages

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prelabel_contract import cloudevents, names
 from prelabel_contract.events import AnyEvent
-from prelabel_provider.trainings import training_id, version_name
+from prelabel_provider.training.trainings import training_id, version_name
 from prelabel_runtime.bus.base import Partition
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import running

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prelabel_contract import names
 from prelabel_contract.events import ModelLoaded, PredictionCreated, PredictionRequested
-from prelabel_provider.models import Models
+from prelabel_provider.models.store import Models
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from prelabel_contract.events import ModelTrained, TrainingFailed
-from prelabel_provider.trainings import TrainingRecord, TrainingState
+from prelabel_provider.training.trainings import TrainingRecord, TrainingState
 
 from deploy.local.process import ServerProcess
 from tests.rig import trainings as rig

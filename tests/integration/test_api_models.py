@@ -22,8 +22,8 @@ from prelabel_contract.events import (
     event,
 )
 from prelabel_contract.names import Lane
-from prelabel_provider.manifest import Rules
-from prelabel_provider.models import Models, Origin
+from prelabel_provider.models.manifest import Rules
+from prelabel_provider.models.store import Models, Origin
 from prelabel_runtime.loop import messages
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.topics.spec import topic_spec

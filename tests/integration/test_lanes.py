@@ -20,7 +20,7 @@ from prelabel_contract.projects import Project
 from prelabel_ingestion.projects import publication
 from prelabel_ingestion.settings import IngestionSettings
 from prelabel_projection.settings import ProjectionSettings
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.blobs import open_blobs
 from prelabel_runtime.clock import SystemClock

@@ -24,8 +24,8 @@ from prelabel_contract.events import (
     event,
 )
 from prelabel_contract.regions import Choice
-from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState
-from prelabel_provider.workspace import EXAMPLES, HOLDOUT, Workspaces
+from prelabel_provider.models.workspace import EXAMPLES, HOLDOUT, Workspaces
+from prelabel_provider.training.trainings import TrainingRecord, Trainings, TrainingState
 from prelabel_runtime.bus.base import Record
 from prelabel_runtime.loop import messages
 from prelabel_runtime.topics.spec import topic_spec

@@ -14,9 +14,9 @@ from prelabel_contract.projects import ModelSpec, Project
 from prelabel_contract.regions import REGIONS, Region
 from prelabel_provider.align import Aligner
 from prelabel_provider.base import Failed, Input, Predicted, Provider
-from prelabel_provider.manifest import Manifest, StoredFile
+from prelabel_provider.models.manifest import Manifest, StoredFile
 from prelabel_provider.trainer import Example, Job, Trained, Trainer
-from prelabel_provider.trainings import version_name
+from prelabel_provider.training.trainings import version_name
 from prelabel_training.examples.fingerprint import fingerprint
 from prelabel_training.examples.holdout import in_holdout
 from prelabel_training.examples.lens import Lens, Lesson

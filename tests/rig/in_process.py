@@ -20,7 +20,7 @@ from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import AnyEvent, EventData
 from prelabel_ingestion.settings import IngestionSettings, Share, Source
 from prelabel_projection.settings import ProjectionSettings
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.blobs import open_blobs
 from prelabel_runtime.bus.base import Record

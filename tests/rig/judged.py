@@ -21,8 +21,8 @@ from prelabel_contract import names
 from prelabel_contract.events import AnyEvent, Event, ModelTrained, ProjectChanged, event
 from prelabel_contract.projects import Project
 from prelabel_contract.regions import Choice
-from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState, training_id, version_name
-from prelabel_provider.workspace import CANDIDATE, FOLDER, SERVING, AnswerLine, Workspace, Workspaces
+from prelabel_provider.models.workspace import CANDIDATE, FOLDER, SERVING, AnswerLine, Workspace, Workspaces
+from prelabel_provider.training.trainings import TrainingRecord, Trainings, TrainingState, training_id, version_name
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import messages

@@ -360,7 +360,7 @@ def _workers() -> Mapping[int, int]:
             words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # it ended while we looked
-        if b"prelabel_provider.worker_main" in words and b"--parent" in words:
+        if b"prelabel_provider.worker.main" in words and b"--parent" in words:
             found[int(folder.name)] = int(words[words.index(b"--parent") + 1])
     return found
 

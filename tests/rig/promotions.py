@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from prelabel_contract.events import Event as Told
 from prelabel_contract.events import ModelPromoted, ModelRejected, ModelServing, ModelTrained, TrainingRequested
-from prelabel_provider.trainings import Trainings, TrainingState
+from prelabel_provider.training.trainings import Trainings, TrainingState
 from prelabel_runtime.testing.store import fresh
 from prelabel_training.registry.registry import Target, told
 from prelabel_training.registry.versions import SETTINGS, Versions

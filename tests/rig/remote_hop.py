@@ -15,7 +15,7 @@ from prelabel_contract import cloudevents, names
 from prelabel_contract.events import ConfigPublished, PredictionCreated, PredictionFailed, PredictionRequested, event
 from prelabel_contract.names import Lane
 from prelabel_contract.projects import Project
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_provider.settings import InferenceSettings
 from prelabel_runtime.bus.base import Bus
 from prelabel_runtime.clock import SystemClock

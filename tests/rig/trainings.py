@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import prelabel_provider.training
+import prelabel_provider.training.service
 from prelabel_contract import cloudevents, names
 from prelabel_contract.events import AnyEvent, ConfigPublished, EventData, TrainingCancelled, TrainingRequested, event
 from prelabel_contract.projects import Project
 from prelabel_contract.regions import Choice
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
+from prelabel_provider.models.workspace import EXAMPLES, HOLDOUT, AnswerLine, ExampleLine, Lines, Workspaces
 from prelabel_provider.settings import InferenceSettings
 from prelabel_provider.trainer import Example
-from prelabel_provider.training_settings import TrainerRoleSettings
-from prelabel_provider.trainings import TrainingRecord, Trainings, training_id
-from prelabel_provider.workspace import EXAMPLES, HOLDOUT, AnswerLine, ExampleLine, Lines, Workspaces
+from prelabel_provider.training.settings import TrainerRoleSettings
+from prelabel_provider.training.trainings import TrainingRecord, Trainings, training_id
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
@@ -189,7 +189,7 @@ def _about(record: TrainingRecord) -> dict[str, str]:
 
 def role(runtime: Runtime, folder: Path, **settings: Any) -> Service:
     """The ledger's trainer."""
-    return prelabel_provider.training.build(
+    return prelabel_provider.training.service.build(
         runtime, "ledger", TrainerRoleSettings(**{**QUICK, **settings}), InferenceSettings(), models(folder)
     )
 

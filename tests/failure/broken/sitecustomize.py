@@ -147,7 +147,7 @@ _WAYS: Mapping[str, Callable[..., None]] = {
     for way in (commit_first, random_ids, drop, die_after_publish, die_after_blob, poison_exit, poison_raise)
 }
 
-if "prelabel_provider.worker_main" not in sys.orig_argv:
+if "prelabel_provider.worker.main" not in sys.orig_argv:
     for _word in os.environ.get("PRELABEL_BROKEN", "").split():
         _name, *_arguments = _word.split(":")
         _WAYS[_name](_word, *_arguments)

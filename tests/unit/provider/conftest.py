@@ -6,7 +6,7 @@ from typing import Any
 import pytest_asyncio
 from prelabel_provider.base import Failed, Input
 from prelabel_provider.predictor import Told
-from prelabel_provider.worker import Backoff, ModelWorker, WorkerLimits
+from prelabel_provider.worker.worker import Backoff, ModelWorker, WorkerLimits
 
 MakeWorker = Callable[..., ModelWorker]
 

@@ -20,11 +20,11 @@ from prelabel_contract.events import (
 )
 from prelabel_contract.projects import Project
 from prelabel_provider.inference import Inference
-from prelabel_provider.manifest import Rules
-from prelabel_provider.models import Models, Origin
-from prelabel_provider.serving import Serving
-from prelabel_provider.swap import Beside, Swap
-from prelabel_provider.worker import ModelWorker, WorkerLimits
+from prelabel_provider.models.manifest import Rules
+from prelabel_provider.models.store import Models, Origin
+from prelabel_provider.serving.serving import Serving
+from prelabel_provider.serving.swap import Beside, Swap
+from prelabel_provider.worker.worker import ModelWorker, WorkerLimits
 from prelabel_runtime.blobs import NoBlobs
 from prelabel_runtime.bus.base import Record
 from prelabel_runtime.clock import SystemClock

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from prelabel_provider.contents import MAX_MEMBERS, Unpacked, check_content
-from prelabel_provider.manifest import ArtifactRefused
+from prelabel_provider.models.contents import MAX_MEMBERS, Unpacked, check_content
+from prelabel_provider.models.manifest import ArtifactRefused
 
 MIB = 1 << 20
 PICKLES = {

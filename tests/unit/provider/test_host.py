@@ -16,7 +16,7 @@ from prelabel_provider.base import (
     Provider,
     ProviderSettings,
 )
-from prelabel_provider.frames import (
+from prelabel_provider.worker.frames import (
     LENGTH_BYTES,
     Answer,
     Answers,
@@ -33,8 +33,8 @@ from prelabel_provider.frames import (
     pack,
     unpack_word,
 )
-from prelabel_provider.host import Host, Jobs, apart, by_size
-from prelabel_provider.worker_main import Voice
+from prelabel_provider.worker.host import Host, Jobs, apart, by_size
+from prelabel_provider.worker.main import Voice
 
 
 class Pairs(Provider[ProviderSettings]):

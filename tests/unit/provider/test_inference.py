@@ -18,7 +18,7 @@ from prelabel_contract.names import Lane
 from prelabel_contract.projects import Project
 from prelabel_provider.inference import LOAD_ATTEMPTS, Inference
 from prelabel_provider.lanes import LEAST
-from prelabel_provider.worker import ModelWorker, WorkerLimits
+from prelabel_provider.worker.worker import ModelWorker, WorkerLimits
 from prelabel_runtime.blobs import NoBlobs
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from prelabel_contract import names
-from prelabel_provider.manifest import MANIFEST, ArtifactRefused, Limits, Rules
-from prelabel_provider.models import Line, Models, Origin, kept
+from prelabel_provider.models.manifest import MANIFEST, ArtifactRefused, Limits, Rules
+from prelabel_provider.models.store import Line, Models, Origin, kept
 from prelabel_runtime.errors import Refused, Unavailable
 from prelabel_runtime.files import CHUNK_BYTES, Files
 
@@ -495,7 +495,7 @@ async def refused(reason: str | set[str], call: Any) -> ArtifactRefused:
 _KILLED = f"""
 import asyncio, os, signal, sys
 from pathlib import Path
-from prelabel_provider.models import Models
+from prelabel_provider.models.store import Models
 sys.path[:0] = [{os.path.dirname(__file__)!r}]
 from test_models import CONTENTS, ORIGIN, RULES
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prelabel_provider.frames import LENGTH_BYTES, Load, Predict, body_length, pack
-from prelabel_provider.frames import Item as FrameItem
+from prelabel_provider.worker.frames import LENGTH_BYTES, Load, Predict, body_length, pack
+from prelabel_provider.worker.frames import Item as FrameItem
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about processes")
 
@@ -21,7 +21,7 @@ _PARENT = """
     import asyncio, sys
     from prelabel_provider.base import Input
     from prelabel_provider.predictor import key_of
-    from prelabel_provider.worker import ModelWorker
+    from prelabel_provider.worker.worker import ModelWorker
 
     async def main():
         worker = ModelWorker("ledger")
@@ -72,7 +72,7 @@ def test_a_worker_dies_with_its_parent(tmp_path: Path, doing: str, by: signal.Si
 @contextlib.contextmanager
 def _bare_worker(parent: int) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-m", "prelabel_provider.worker_main", "--provider", "ledger"]
+    command = [sys.executable, "-m", "prelabel_provider.worker.main", "--provider", "ledger"]
     command += ["--fd", str(theirs.fileno()), "--parent", str(parent)]
     with subprocess.Popen(command, pass_fds=(theirs.fileno(),)) as child, ours:
         theirs.close()

@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from prelabel_provider.scratch import scratch
+from prelabel_provider.training.scratch import scratch
 
 _HOLDER = """
 import sys
-from prelabel_provider.scratch import scratch
+from prelabel_provider.training.scratch import scratch
 
 with scratch() as folder:
     (folder / "data").write_text("somebody's")

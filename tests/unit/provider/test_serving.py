@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from prelabel_provider.pointers import Pointers
-from prelabel_provider.swap import InPlace
+from prelabel_provider.serving.pointers import Pointers
+from prelabel_provider.serving.swap import InPlace
 from prelabel_runtime.errors import Unavailable
 
 from .serving_rig import PATIENCE, Rig, project, published, requested, running

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from prelabel_contract.events import ModelTrained, TrainingFailed, TrainingProgressed
-from prelabel_provider.trainings import TrainingState
-from prelabel_provider.workspace import CANDIDATE, SERVING
+from prelabel_provider.models.workspace import CANDIDATE, SERVING
+from prelabel_provider.training.trainings import TrainingState
 
 from tests.rig import trainings as rig
 

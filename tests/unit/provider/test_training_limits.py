@@ -6,11 +6,11 @@ from random import Random
 import pytest
 from prelabel_contract import names
 from prelabel_contract.events import ConfigPublished
-from prelabel_provider.models_settings import ModelsSettings
-from prelabel_provider.training_settings import TrainerRoleSettings
-from prelabel_provider.training_steps import Steps
-from prelabel_provider.trainings import TrainingRecord
-from prelabel_provider.worker import WorkerLimits
+from prelabel_provider.models.settings import ModelsSettings
+from prelabel_provider.training.settings import TrainerRoleSettings
+from prelabel_provider.training.steps import Steps
+from prelabel_provider.training.trainings import TrainingRecord
+from prelabel_provider.worker.worker import WorkerLimits
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.metrics import Metrics

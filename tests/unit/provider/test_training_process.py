@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prelabel_provider.training_process import Gone, Launch, TrainingProcess, introduced, trained
-from prelabel_provider.training_words import JobFile, Stepped
-from prelabel_provider.trainings import LOG_LINES
-from prelabel_provider.workspace import EXAMPLES, Workspaces
+from prelabel_provider.models.workspace import EXAMPLES, Workspaces
+from prelabel_provider.training.process import Gone, Launch, TrainingProcess, introduced, trained
+from prelabel_provider.training.trainings import LOG_LINES
+from prelabel_provider.training.words import JobFile, Stepped
 
 from tests.rig import trainings as rig
 
@@ -101,7 +101,7 @@ async def test_nothing_is_left_of_it_however_the_block_is_left(tmp_path: Path) -
 _PARENT = """
     import asyncio, sys, time
     from pathlib import Path
-    from prelabel_provider.training_process import Launch, TrainingProcess
+    from prelabel_provider.training.process import Launch, TrainingProcess
 
     async def main():
         launch = Launch(provider="ledger", python=sys.executable)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from prelabel_provider.trainings import (
+from prelabel_provider.training.trainings import (
     LOG_LINES,
     TrainingProgress,
     TrainingRecord,

@@ -14,8 +14,8 @@ import pytest
 from prelabel_contract.regions import REGIONS, Span
 from prelabel_provider.base import BadSettings, Failed, Input
 from prelabel_provider.predictor import CannotStart, key_of
-from prelabel_provider.process import death
-from prelabel_provider.worker import ModelWorker, ProviderRaised, WorkerDied, WorkerTimeout
+from prelabel_provider.worker.process import death
+from prelabel_provider.worker.worker import ModelWorker, ProviderRaised, WorkerDied, WorkerTimeout
 
 from .conftest import MakeWorker, reasons, texts
 
@@ -426,7 +426,7 @@ def _impostor(folder: Path, body: str) -> str:
     code = folder / "impostor.py"
     code.write_text(
         "import socket, struct, sys\n"
-        "from prelabel_provider.frames import *\n"
+        "from prelabel_provider.worker.frames import *\n"
         "out = socket.socket(fileno=int(sys.argv[sys.argv.index('--fd') + 1]))\n"
         f"{body}\n"
         "out.recv(1 << 20); out.recv(1 << 20)\n"

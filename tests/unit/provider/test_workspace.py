@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from prelabel_contract.regions import Choice, Span
-from prelabel_provider.manifest import Rules
-from prelabel_provider.models import Models, Origin
-from prelabel_provider.trainer import Example
-from prelabel_provider.workspace import (
+from prelabel_provider.models.manifest import Rules
+from prelabel_provider.models.store import Models, Origin
+from prelabel_provider.models.workspace import (
     CANDIDATE,
     EXAMPLES,
     HOLDOUT,
@@ -17,6 +16,7 @@ from prelabel_provider.workspace import (
     Workspaces,
     read_lines,
 )
+from prelabel_provider.trainer import Example
 from prelabel_runtime.errors import Unavailable
 
 

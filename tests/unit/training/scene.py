@@ -22,8 +22,8 @@ from prelabel_contract.events import (
 )
 from prelabel_contract.projects import Project
 from prelabel_contract.regions import Choice
-from prelabel_provider.trainings import TrainingRecord, TrainingState
-from prelabel_provider.workspace import EXAMPLES, HOLDOUT, ExampleLine, Workspaces
+from prelabel_provider.models.workspace import EXAMPLES, HOLDOUT, ExampleLine, Workspaces
+from prelabel_provider.training.trainings import TrainingRecord, TrainingState
 from prelabel_runtime.blobs import open_blobs
 from prelabel_runtime.bus.base import Message
 from prelabel_runtime.clock import SystemClock

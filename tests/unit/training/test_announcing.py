@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest_asyncio
 from prelabel_contract import names
 from prelabel_contract.events import ModelPromoted, ModelServing
-from prelabel_provider.manifest import Rules
-from prelabel_provider.models import Models, Origin
-from prelabel_provider.trainings import Trainings
-from prelabel_provider.workspace import Workspaces
+from prelabel_provider.models.manifest import Rules
+from prelabel_provider.models.store import Models, Origin
+from prelabel_provider.models.workspace import Workspaces
+from prelabel_provider.training.trainings import Trainings
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.settings import RuntimeSettings

@@ -9,8 +9,8 @@ from prelabel_contract import cloudevents, names
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import ModelPromoted, ModelRejected, TrainingFailed, TrainingRequested, event
 from prelabel_contract.regions import Region
-from prelabel_provider.trainings import Trainings, TrainingState
-from prelabel_provider.workspace import SERVING, AnswerLine, Workspaces
+from prelabel_provider.models.workspace import SERVING, AnswerLine, Workspaces
+from prelabel_provider.training.trainings import Trainings, TrainingState
 from prelabel_runtime.bus.base import Partition
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import running

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest_asyncio
 from prelabel_contract import names
 from prelabel_contract.events import ModelServing
-from prelabel_provider.models_settings import ModelsSettings
-from prelabel_provider.trainings import Trainings, TrainingState
-from prelabel_provider.workspace import EXAMPLES, ExampleLine
+from prelabel_provider.models.settings import ModelsSettings
+from prelabel_provider.models.workspace import EXAMPLES, ExampleLine
+from prelabel_provider.training.trainings import Trainings, TrainingState
 from prelabel_runtime.tables import Table
 from prelabel_training.registry.leftovers import Leftovers
 from prelabel_training.registry.retention import Retention

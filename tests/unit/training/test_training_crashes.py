@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from prelabel_contract.events import TrainingCancelled, TrainingRequested
-from prelabel_provider.trainings import TrainingState
+from prelabel_provider.training.trainings import TrainingState
 from prelabel_training.examples.fingerprint import fingerprint
 from prelabel_training.examples.lens import Lens, Lesson
 

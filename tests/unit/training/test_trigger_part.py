@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest_asyncio
 from prelabel_contract.regions import Choice, Span
-from prelabel_provider.trainings import TrainingState
+from prelabel_provider.training.trainings import TrainingState
 from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_training.examples.fingerprint import fingerprint
 from prelabel_training.examples.holdout import in_holdout

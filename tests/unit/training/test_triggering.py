@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest_asyncio
 from prelabel_contract.projects import Project
-from prelabel_provider.trainings import TrainingState
+from prelabel_provider.training.trainings import TrainingState
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.store.annotations import stored_annotation
 from prelabel_training.triggers.starting import Starting

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
-from prelabel_provider.models import Models
+from prelabel_provider.models.store import Models
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import running
 from prelabel_training.api_models import Desk

@@ -32,7 +32,7 @@ from .joined import Alike, Joined
 from .lanes import Portions
 from .outcomes import Outcomes, created, failed, same_for
 from .predictor import CannotLoad, CannotStart, Predictor, Told
-from .served import CANARY, Line, Release, Served, Versions, served
+from .serving.served import CANARY, Line, Release, Served, Versions, served
 from .worth import Worth
 
 Requested = Event[PredictionRequested]

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from prelabel_runtime import run
 from prelabel_runtime.errors import Refused
 
-from . import service, training
+from . import service
 from .catalog import Catalog, UnknownProvider
-from .models_settings import ModelsSettings
+from .models.settings import ModelsSettings
 from .settings import InferenceSettings
-from .training_settings import TrainerRoleSettings
+from .training import service as training
+from .training.settings import TrainerRoleSettings
 
 
 def main(provider: str, argv: Sequence[str] | None = None) -> None:

@@ -14,16 +14,16 @@ from prelabel_runtime.tables import Table
 from .announced import Announced
 from .catalog import Catalog
 from .inference import Inference
-from .models_settings import ModelsSettings
+from .models.settings import ModelsSettings
 from .predictor import Predictor
 from .remote.build import caller
 from .remote.settings import RemoteSettings
-from .served import Versions
-from .serving import Serving
+from .serving.served import Versions
+from .serving.serving import Serving
+from .serving.swap import Beside, InPlace, Swap
 from .settings import InferenceSettings
-from .swap import Beside, InPlace, Swap
 from .weight import LARGE, weight
-from .worker import ModelWorker
+from .worker.worker import ModelWorker
 from .worth import Worth
 
 _SWAPS: Mapping[str, type[Swap]] = {"beside": Beside, "in_place": InPlace}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
 from .lanes import WEIGHTS
-from .worker import WorkerLimits
+from .worker.worker import WorkerLimits
 
 
 class Weights(BaseModel):

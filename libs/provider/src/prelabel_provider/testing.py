@@ -21,7 +21,7 @@ from pydantic import JsonValue, ValidationError
 
 from .base import ENTRY_POINTS, Failed, Input, Predicted, PredictedJson, Prediction, Provider
 from .predictor import Told, key_of
-from .worker import ModelWorker, WorkerLimits
+from .worker.worker import ModelWorker, WorkerLimits
 
 _AWKWARD = (
     "",

@@ -24,16 +24,16 @@ from prelabel_contract.projects import Question
 from pydantic import JsonValue
 
 from .base import Failed, Input, Provider
-from .manifest import Rules
-from .models import Models, Origin
+from .models.manifest import Rules
+from .models.store import Models, Origin
+from .models.workspace import EXAMPLES, ExampleLine, Workspaces
 from .predictor import Told, key_of
 from .testing import dumped, regions_of
 from .trainer import ENTRY_POINTS, CannotTrain, Example, Job, Progress, Trained, Trainer
-from .training_process import Launch, TrainingProcess, trained
-from .training_steps import version_settings
-from .training_words import JobFile, Made
-from .worker import ModelWorker, WorkerLimits
-from .workspace import EXAMPLES, ExampleLine, Workspaces
+from .training.process import Launch, TrainingProcess, trained
+from .training.steps import version_settings
+from .training.words import JobFile, Made
+from .worker.worker import ModelWorker, WorkerLimits
 
 Start = Literal["blank", "settings"]
 _SECONDS = 300.0

@@ -20,7 +20,7 @@ import prelabel_training.service
 import prelabel_training.settings
 import prelabel_webhooks.service
 import prelabel_webhooks.settings
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.http.app import application
 from prelabel_runtime.metrics import Metrics

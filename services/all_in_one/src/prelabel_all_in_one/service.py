@@ -8,8 +8,8 @@ import prelabel_projection.service
 import prelabel_projection.settings
 import prelabel_provider.service
 import prelabel_provider.settings
-import prelabel_provider.training
-import prelabel_provider.training_settings
+import prelabel_provider.training.service
+import prelabel_provider.training.settings
 import prelabel_training.service
 import prelabel_training.settings
 import prelabel_webhooks.service
@@ -30,7 +30,7 @@ def build(runtime: Runtime, settings: AllInOneSettings) -> Sequence[Service]:
     inference = prelabel_provider.settings.InferenceSettings()
     catalog = Catalog(inference.environments)
     providers = settings.providers or catalog.names
-    trainer = prelabel_provider.training_settings.TrainerRoleSettings()
+    trainer = prelabel_provider.training.settings.TrainerRoleSettings()
     webhooks = WebhooksSettings()
     if not webhooks.keys and webhooks.keys_file is None:
         webhooks = WebhooksSettings(keys_file=settings.data / WEBHOOK_KEYS)
@@ -47,7 +47,7 @@ def build(runtime: Runtime, settings: AllInOneSettings) -> Sequence[Service]:
                 for provider in providers
             ),
             *(
-                prelabel_provider.training.build(runtime, provider, trainer, inference, settings.models_kept())
+                prelabel_provider.training.service.build(runtime, provider, trainer, inference, settings.models_kept())
                 for provider in providers
                 if catalog.trains(provider)
             ),

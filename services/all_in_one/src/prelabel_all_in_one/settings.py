@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from prelabel_contract.base import Slug
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_runtime.settings import RuntimeSettings
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict

@@ -18,8 +18,8 @@ from prelabel_contract.regions import Choice, Region, Span
 from prelabel_inference_huggingface.provider import HuggingFaceProvider
 from prelabel_inference_huggingface.trainer import HuggingFaceTrainer
 from prelabel_provider.base import BadSettings, Input, Predicted
-from prelabel_provider.manifest import Rules
-from prelabel_provider.scanned import scan
+from prelabel_provider.models.manifest import Rules
+from prelabel_provider.models.scanned import scan
 from prelabel_provider.trainer import CannotTrain, Example, Job, Progress, Trained
 
 from tests.rig.onnx_models import pieces

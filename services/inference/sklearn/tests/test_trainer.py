@@ -15,8 +15,8 @@ from prelabel_contract.regions import REGIONS, Choice, Region
 from prelabel_inference_sklearn.provider import SklearnProvider
 from prelabel_inference_sklearn.trainer import SklearnTrainer
 from prelabel_provider.base import BadSettings, Input, PredictedJson
-from prelabel_provider.manifest import Rules
-from prelabel_provider.scanned import scan
+from prelabel_provider.models.manifest import Rules
+from prelabel_provider.models.scanned import scan
 from prelabel_provider.trainer import CannotTrain, Example, Job, Progress, Trained
 from pydantic import JsonValue
 from sklearn.datasets import load_digits

@@ -17,8 +17,8 @@ from prelabel_contract.regions import Choice, Region, Span
 from prelabel_inference_spacy.provider import SpacyProvider
 from prelabel_inference_spacy.trainer import SpacyTrainer
 from prelabel_provider.base import BadSettings, Input, Predicted
-from prelabel_provider.manifest import Rules
-from prelabel_provider.scanned import scan
+from prelabel_provider.models.manifest import Rules
+from prelabel_provider.models.scanned import scan
 from prelabel_provider.trainer import CannotTrain, Example, Job, Progress, Trained
 
 _PERSONS = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida", "Jon", "Kim", "Lou")

@@ -1,6 +1,6 @@
 """`python -m prelabel_training`: training as a process of its own."""
 
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_runtime.run import main
 
 from .service import build

@@ -1,7 +1,7 @@
 """What training's routes answer, for OpenAPI."""
 
 from prelabel_contract.base import Json
-from prelabel_provider.trainings import TrainingRecord
+from prelabel_provider.training.trainings import TrainingRecord
 from prelabel_runtime.http.described import Shown, page
 from pydantic import Field
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import ProjectChanged
 from prelabel_contract.projects import ModelSpec
-from prelabel_provider.manifest import ArtifactRefused
-from prelabel_provider.models import Models as ModelStore
+from prelabel_provider.models.manifest import ArtifactRefused
+from prelabel_provider.models.store import Models as ModelStore
 from prelabel_runtime.http.access import ADMINS, READERS, allow, caller_of, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.audit import note

@@ -8,7 +8,7 @@ from prelabel_contract.base import Model, Slug
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import ProjectChanged
 from prelabel_contract.projects import Project
-from prelabel_provider.trainings import TrainingRecord, parse_training_id
+from prelabel_provider.training.trainings import TrainingRecord, parse_training_id
 from prelabel_runtime.http.access import READERS, REVIEWERS, allow, changes
 from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.audit import note

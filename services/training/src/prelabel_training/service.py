@@ -12,7 +12,7 @@ from prelabel_contract.events import (
     SuggestionRejected,
     TaskDeleted,
 )
-from prelabel_provider.models_settings import ModelsSettings
+from prelabel_provider.models.settings import ModelsSettings
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Service, Subscription
 from prelabel_runtime.tables import Table

@@ -164,7 +164,7 @@ def _tried(
 
     from prelabel_provider.base import BadSettings, Input
     from prelabel_provider.predictor import CannotStart, Told, key_of
-    from prelabel_provider.worker import ModelWorker, WorkerError, WorkerLimits
+    from prelabel_provider.worker.worker import ModelWorker, WorkerError, WorkerLimits
 
     async def ask(name: str, path: str) -> "tuple[str, bytes | Failed]":
         limits = WorkerLimits(start_seconds=PATIENCE, batch_seconds=PATIENCE)

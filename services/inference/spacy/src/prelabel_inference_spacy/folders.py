@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import spacy.lang
-from prelabel_provider.contents import Unpacked, check_content
-from prelabel_provider.manifest import ArtifactRefused
+from prelabel_provider.models.contents import Unpacked, check_content
+from prelabel_provider.models.manifest import ArtifactRefused
 from thinc.api import Config
 
 FILES = frozenset(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from prelabel_contract.projects import ModelSpec, Project
-from prelabel_provider.trainings import training_id
+from prelabel_provider.training.trainings import training_id
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.store.base import Store
 

@@ -25,14 +25,14 @@ from prelabel_contract.events import (
     event,
 )
 from prelabel_contract.projects import ModelSpec, ModelTraining, Project
-from prelabel_provider.trainings import (
+from prelabel_provider.models.workspace import CANDIDATE, SERVING, AnswerLine, Lines, Workspace, Workspaces
+from prelabel_provider.training.trainings import (
     TrainingRecord,
     Trainings,
     TrainingState,
     parse_training_id,
     version_name,
 )
-from prelabel_provider.workspace import CANDIDATE, SERVING, AnswerLine, Lines, Workspace, Workspaces
 from prelabel_runtime import log
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.metrics import Metrics

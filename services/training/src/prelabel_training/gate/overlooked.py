@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 from prelabel_contract import names
 from prelabel_contract.events import AnyEvent, ModelTrained, ProjectChanged, event
-from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState, key_of
+from prelabel_provider.training.trainings import TrainingRecord, Trainings, TrainingState, key_of
 from prelabel_runtime import log
 from prelabel_runtime.bus.base import Bus
 from prelabel_runtime.clock import Clock

@@ -11,8 +11,8 @@ from typing import Final
 import orjson
 from prelabel_contract import names
 from prelabel_contract.events import AnyEvent, TrainingRequested, event
-from prelabel_provider.trainings import KIND as TRAINING
-from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState, key_of
+from prelabel_provider.training.trainings import KIND as TRAINING
+from prelabel_provider.training.trainings import TrainingRecord, Trainings, TrainingState, key_of
 from prelabel_runtime.store.documents import Documents
 
 from ..registry.registry import SOURCE, Serving

@@ -8,8 +8,8 @@ data, and whoever deletes a task does not reach them.
 
 from dataclasses import dataclass
 
-from prelabel_provider.trainings import Trainings, TrainingState
-from prelabel_provider.workspace import Workspaces, Written
+from prelabel_provider.models.workspace import Workspaces, Written
+from prelabel_provider.training.trainings import Trainings, TrainingState
 
 from .versions import Versions
 

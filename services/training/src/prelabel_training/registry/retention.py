@@ -9,8 +9,8 @@ Files of trainings that were left go at the same time.
 from typing import Final
 
 from prelabel_contract.events import ProjectChanged
-from prelabel_provider.models import Line, Models, kept
-from prelabel_provider.trainings import Trainings
+from prelabel_provider.models.store import Line, Models, kept
+from prelabel_provider.training.trainings import Trainings
 from prelabel_runtime import log
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.retry import backoff

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from prelabel_contract import names
 from prelabel_contract.events import AnyEvent, Event, ModelLoaded, ModelServing, ProjectChanged
-from prelabel_provider.models_settings import ModelsSettings
-from prelabel_provider.trainings import Trainings
-from prelabel_provider.workspace import Workspaces
+from prelabel_provider.models.settings import ModelsSettings
+from prelabel_provider.models.workspace import Workspaces
+from prelabel_provider.training.trainings import Trainings
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Batching, Part, Subscription, each
 from prelabel_runtime.tables import Table

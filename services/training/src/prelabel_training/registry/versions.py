@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from prelabel_contract.base import READING, Count, Json, Milliseconds, Model, Score, Slug
-from prelabel_provider.trainings import key_of
+from prelabel_provider.training.trainings import key_of
 from prelabel_runtime.store.documents import Document, Documents
 from pydantic import Field
 

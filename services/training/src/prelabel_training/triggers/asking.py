@@ -6,7 +6,7 @@ from typing import Final
 
 from prelabel_contract.base import READING
 from prelabel_contract.projects import ModelSpec
-from prelabel_provider.trainings import KIND, TrainingRecord, Trainings, key_of
+from prelabel_provider.training.trainings import KIND, TrainingRecord, Trainings, key_of
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.http.problems import Problem
 from prelabel_runtime.store.documents import Documents

@@ -13,8 +13,8 @@ from typing import Final
 from prelabel_contract.blobs import BlobRef
 from prelabel_contract.events import ProjectChanged
 from prelabel_contract.projects import ModelSpec, Project
-from prelabel_provider.trainings import TrainingRecord, Trainings, TrainingState, training_id
-from prelabel_provider.workspace import EXAMPLES, HOLDOUT, ExampleLine, Workspaces
+from prelabel_provider.models.workspace import EXAMPLES, HOLDOUT, ExampleLine, Workspaces
+from prelabel_provider.training.trainings import TrainingRecord, Trainings, TrainingState, training_id
 from prelabel_runtime import log
 from prelabel_runtime.blobs import BlobError, Blobs
 from prelabel_runtime.clock import Clock

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from prelabel_contract import names
 from prelabel_contract.events import ProjectChanged, TrainerAnnounced
-from prelabel_provider.workspace import Workspaces
+from prelabel_provider.models.workspace import Workspaces
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
 from prelabel_runtime.tables import Table

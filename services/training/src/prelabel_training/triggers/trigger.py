@@ -17,7 +17,7 @@ from typing import Final
 from prelabel_contract.events import ProjectChanged, TrainingCancelled, TrainingRequested, event
 from prelabel_contract.names import derived
 from prelabel_contract.projects import ModelSpec
-from prelabel_provider.trainings import TrainingRecord, TrainingState, training_id
+from prelabel_provider.training.trainings import TrainingRecord, TrainingState, training_id
 from prelabel_runtime import log
 from prelabel_runtime.bus.base import Bus
 from prelabel_runtime.clock import Clock

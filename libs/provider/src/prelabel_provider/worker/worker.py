@@ -7,7 +7,7 @@ memory alone.
 
 The process is spawned with a chosen interpreter, so a provider's heavy dependencies may live in an
 environment of their own, which needs nothing of ours but this package. It dies with its parent; see
-`worker_main`. Besides what every predictor raises, it tells by class what goes wrong:
+`main`. Besides what every predictor raises, it tells by class what goes wrong:
 
 WorkerDied         the process ended while it worked; the next call starts it anew
 WorkerTimeout      it worked longer than it may, and was killed; the next call starts it anew
@@ -28,10 +28,12 @@ from math import isqrt
 from prelabel_contract.names import Lane
 from pydantic import JsonValue
 
-from .base import BadSettings, Description, Failed, Input
+from ..base import BadSettings, Description, Failed, Input
+from ..lanes import WEIGHTS, Turns
+from ..predictor import CannotLoad, CannotStart, Predictor, ProviderInfo, Told, key_of
+from ..variables import variables
+from ..worth import Pace
 from .frames import Item, Load, Loaded, NoAnswer, Predict, Unload, pack
-from .lanes import WEIGHTS, Turns
-from .predictor import CannotLoad, CannotStart, Predictor, ProviderInfo, Told, key_of
 from .process import (
     Asked,
     End,
@@ -43,8 +45,6 @@ from .process import (
     WorkerError,
     WorkerTimeout,
 )
-from .variables import variables
-from .worth import Pace
 
 __all__ = (
     "Backoff",
@@ -447,7 +447,7 @@ class ModelWorker(Predictor):
         )
 
     def _launch(self) -> Launch:
-        command = (self._python, "-X", "faulthandler", "-m", "prelabel_provider.worker_main")
+        command = (self._python, "-X", "faulthandler", "-m", "prelabel_provider.worker.main")
         limits = ("--memory-mib", str(self._limits.memory_mib or 0), "--models", str(self._limits.models))
         return Launch(
             provider=self._provider,

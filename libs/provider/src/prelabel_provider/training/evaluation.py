@@ -10,12 +10,12 @@ from prelabel_contract.names import Lane
 from prelabel_contract.projects import ModelSpec, Project, Question
 from pydantic import JsonValue
 
-from .align import Aligner, as_trained
-from .base import Failed, Input
-from .predictor import Told, key_of
-from .uncertainty import uncertainty
-from .worker import ModelWorker, WorkerLimits
-from .workspace import AnswerLine, ExampleLine
+from ..align import Aligner, as_trained
+from ..base import Failed, Input
+from ..models.workspace import AnswerLine, ExampleLine
+from ..predictor import Told, key_of
+from ..uncertainty import uncertainty
+from ..worker.worker import ModelWorker, WorkerLimits
 
 RECORDS = 256
 """Tasks that are asked about at once."""

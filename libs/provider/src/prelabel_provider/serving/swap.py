@@ -18,11 +18,11 @@ from pathlib import Path
 
 from prelabel_contract.names import Lane
 
-from .base import BadSettings, Failed, Input
-from .predictor import CannotLoad
-from .process import WorkerError
+from ..base import BadSettings, Failed, Input
+from ..predictor import CannotLoad
+from ..worker.process import WorkerError
+from ..worker.worker import ModelWorker
 from .served import Served
-from .worker import ModelWorker
 
 _MIB = 1 << 20
 

@@ -1,4 +1,4 @@
-"""The process of one training: `python -m prelabel_provider.training_main`, started by `training_process` only.
+"""The process of one training: `python -m prelabel_provider.training.main`, started by `process` only.
 
 It trains in its main thread; another reads the socket, so that it ends as soon as its parent does, and also where the
 parent stands still and nobody says any more that it may go on: somebody else may be at the training then. Where native
@@ -24,10 +24,10 @@ from typing import Any
 
 from prelabel_contract.base import MAX_INT
 
-from .manifest import Limits
-from .trainer import ENTRY_POINTS, CannotTrain, Job, Progress, Trained, Trainer
-from .training_words import LEASE_OVER, JobFile, Known, Made, Raised, Refused, Stepped, Word, line, until
-from .workspace import ExampleLine, read_lines
+from ..models.manifest import Limits
+from ..models.workspace import ExampleLine, read_lines
+from ..trainer import ENTRY_POINTS, CannotTrain, Job, Progress, Trained, Trainer
+from .words import LEASE_OVER, JobFile, Known, Made, Raised, Refused, Stepped, Word, line, until
 
 OUT_OF_MEMORY = 77
 """Exit code: the memory limit is reached."""
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="prelabel_provider.training_main")
+    parser = argparse.ArgumentParser(prog="prelabel_provider.training.main")
     parser.add_argument("--provider", required=True)
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True, help="process id")

@@ -17,7 +17,7 @@ from prelabel_contract.errors import field_errors
 from prelabel_contract.regions import REGIONS
 from pydantic import ValidationError
 
-from .base import BadSettings, BatchShape, Failed, Input, PredictedJson, Prediction, Provider
+from ..base import BadSettings, BatchShape, Failed, Input, PredictedJson, Prediction, Provider
 from .frames import (
     Answer,
     Answers,

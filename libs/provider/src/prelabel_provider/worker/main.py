@@ -1,4 +1,4 @@
-"""The child side of a model worker: `python -m prelabel_provider.worker_main`, started by
+"""The child side of a model worker: `python -m prelabel_provider.worker.main`, started by
 `worker.ModelWorker` only.
 
 One thread predicts; another reads the socket. So the end of the parent is noticed at once, also while a
@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from typing import Any
 
-from .base import ENTRY_POINTS, Provider
+from ..base import ENTRY_POINTS, Provider
+from ..trainer import ENTRY_POINTS as TRAINERS
 from .frames import (
     LENGTH_BYTES,
     PROTOCOL,
@@ -36,7 +37,6 @@ from .frames import (
     unpack_question,
 )
 from .host import Host, Jobs, line
-from .trainer import ENTRY_POINTS as TRAINERS
 
 OUT_OF_MEMORY = 77
 """Exit code: the memory limit is reached. What a failed allocation leaves behind is not worth trusting."""
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="prelabel_provider.worker_main")
+    parser = argparse.ArgumentParser(prog="prelabel_provider.worker.main")
     parser.add_argument("--provider", required=True)
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True, help="process id")

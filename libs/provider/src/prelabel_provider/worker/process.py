@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..predictor import CannotStart, ProviderInfo
 from .frames import (
     LENGTH_BYTES,
     PROTOCOL,
@@ -35,8 +36,7 @@ from .frames import (
     pack,
     unpack_word,
 )
-from .predictor import CannotStart, ProviderInfo
-from .worker_main import OUT_OF_MEMORY
+from .main import OUT_OF_MEMORY
 
 _log = logging.getLogger(__name__)
 

@@ -31,14 +31,14 @@ from prelabel_runtime.service import Part
 from prelabel_runtime.tables import Table
 from pydantic import JsonValue
 
-from .base import BadSettings
-from .manifest import ArtifactRefused, Rules
-from .models import Models
+from ..base import BadSettings
+from ..models.manifest import ArtifactRefused, Rules
+from ..models.store import Models
+from ..predictor import CannotLoad, CannotStart
+from ..worker.worker import ModelWorker
 from .pointers import Pointers
-from .predictor import CannotLoad, CannotStart
 from .served import Line, Release, Versions, served
 from .swap import CanaryFailed, Memory, Swap, resident_mib
-from .worker import ModelWorker
 
 LOAD_ATTEMPTS = 3
 """Times that a version may take a process with it, or be too slow, until it is not tried any more."""

@@ -31,15 +31,15 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part, Service, Subscription, each
 from prelabel_runtime.tables import Table
 
-from .catalog import Catalog
+from ..catalog import Catalog
+from ..models.settings import ModelsSettings
+from ..settings import InferenceSettings
 from .held import Cancelled, Held, Lost
-from .models_settings import ModelsSettings
-from .settings import InferenceSettings
-from .training_process import Gone, introduced
-from .training_settings import TrainerRoleSettings
-from .training_steps import GivenUp, Steps
-from .training_words import Known
+from .process import Gone, introduced
+from .settings import TrainerRoleSettings
+from .steps import GivenUp, Steps
 from .trainings import TrainingProgress, TrainingRecord, Trainings, TrainingState, parse_training_id
+from .words import Known
 
 _log = log.get("prelabel.training")
 _OTHERS_MS = 2_000

@@ -19,10 +19,10 @@ from pathlib import Path
 import msgspec
 from prelabel_runtime import log
 
-from .process import death
-from .training_main import OUT_OF_MEMORY
-from .training_words import LEASE_OVER, MOST_BYTES, Known, Made, Raised, Refused, Stepped, Until, Word, line, word
-from .variables import variables
+from ..variables import variables
+from ..worker.process import death
+from .main import OUT_OF_MEMORY
+from .words import LEASE_OVER, MOST_BYTES, Known, Made, Raised, Refused, Stepped, Until, Word, line, word
 
 _log = log.get("prelabel.training")
 _END_SECONDS = 10.0
@@ -198,7 +198,7 @@ async def _spawn(launch: Launch, job: Path | None, until: float, theirs: socket.
 
 def _command(launch: Launch, job: Path | None, until: float, fd: int) -> Sequence[str]:
     return (
-        *(launch.python, "-X", "faulthandler", "-m", "prelabel_provider.training_main"),
+        *(launch.python, "-X", "faulthandler", "-m", "prelabel_provider.training.main"),
         *("--provider", launch.provider, "--fd", str(fd), "--parent", str(os.getpid())),
         *("--memory-mib", str(launch.memory_mib or 0), "--nice", str(launch.nice), "--until", repr(until)),
         *(() if job is None else ("--job", str(job))),

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from prelabel_contract import names
 from pydantic import JsonValue
 
-from .base import Failed, Input
-from .predictor import Told, key_of
+from ..base import Failed, Input
+from ..predictor import Told, key_of
 
 CANARY = 8
 """Inputs that a new version is tried on."""

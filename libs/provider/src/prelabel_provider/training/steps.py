@@ -20,20 +20,20 @@ from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.tables import Table
 from pydantic import JsonValue
 
-from .base import BadSettings
+from ..base import BadSettings
+from ..models.manifest import ArtifactRefused, Rules
+from ..models.store import Models, Origin
+from ..models.workspace import CANDIDATE, EXAMPLES, HOLDOUT, SERVING, AnswerLine, Lines, Workspace, Workspaces
+from ..predictor import CannotLoad, CannotStart
+from ..trainer import CHECKPOINTS
+from ..worker.worker import WorkerLimits
 from .evaluation import Evaluation
 from .held import Held
-from .manifest import ArtifactRefused, Rules
-from .models import Models, Origin
-from .predictor import CannotLoad, CannotStart
+from .process import Gone, Launch, TrainingProcess, trained
 from .scratch import emptied, scratch
-from .trainer import CHECKPOINTS
-from .training_process import Gone, Launch, TrainingProcess, trained
-from .training_settings import TrainerRoleSettings
-from .training_words import JobFile, Known, Made, Refused, Stepped
+from .settings import TrainerRoleSettings
 from .trainings import TrainingProgress, TrainingRecord, TrainingState, version_name
-from .worker import WorkerLimits
-from .workspace import CANDIDATE, EXAMPLES, HOLDOUT, SERVING, AnswerLine, Lines, Workspace, Workspaces
+from .words import JobFile, Known, Made, Refused, Stepped
 
 T = TypeVar("T")
 _log = log.get("prelabel.training")

@@ -28,7 +28,7 @@ from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.files import Files
 from pydantic import JsonValue
 
-from .trainer import Example
+from ..trainer import Example
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)

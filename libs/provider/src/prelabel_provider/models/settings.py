@@ -9,7 +9,7 @@ from prelabel_runtime.settings import Frozen
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from .models import Models
+from .store import Models
 from .workspace import Workspaces
 
 _MIB = 1 << 20
