@@ -7,6 +7,7 @@
 Connections beyond the list pass whole.
 """
 
+import contextlib
 import socket
 import struct
 import threading
@@ -85,4 +86,7 @@ class CuttingProxy:
         self.cuts += 1
         # Without lingering, closing sends a reset: what is on its way is lost, as with a dead peer.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # The thread that reads from it is woken: while it waits, the system keeps the connection open.
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)
         connection.close()
