@@ -110,12 +110,13 @@ class Desk:
 def routes(desk: Desk) -> APIRouter:
     """All of them."""
     router = APIRouter(prefix="/v1/projects/{project}/models", tags=["models"])
-    _reading(router, desk)
+    _models(router, desk)
+    _versions(router, desk)
     _changing(router, desk)
     return router
 
 
-def _reading(router: APIRouter, desk: Desk) -> None:
+def _models(router: APIRouter, desk: Desk) -> None:
     @router.get("", dependencies=[allow("model.list", READERS)])
     @gives(shown.Models)
     async def list_models(project: str) -> Response:
@@ -148,6 +149,8 @@ def _reading(router: APIRouter, desk: Desk) -> None:
         made = () if pointer is None else tuple(reversed(pointer.changes))
         return answer({"changes": [shown.shown_change(one) for one in made], "next": None})
 
+
+def _versions(router: APIRouter, desk: Desk) -> None:
     @router.get("/{model}/versions", dependencies=[allow("version.list", READERS)])
     @gives(shown.Versions)
     async def list_versions(project: str, model: str, limit: Limit = 50, cursor: str | None = None) -> Response:
@@ -164,13 +167,14 @@ def _reading(router: APIRouter, desk: Desk) -> None:
     @router.get("/{model}/versions/{version}", dependencies=[allow("version.get", READERS)])
     @gives(shown.WholeVersion)
     async def get_version(project: str, model: str, version: str) -> Response:
-        """One version with its report: overall and by label, with 95 % intervals."""
+        """One version with its report: overall and by label, with 95 % intervals; and who has loaded it."""
         await desk.known(project, model)
         record = await desk.version(project, model, version)
         pointer = await desk.registry.pointer(project, model)
         refused = await desk.loads.refused(project, model, version)
         more = record.model_dump(mode="json", include={"settings", "report"})
-        return answer({**shown.shown_version(record, pointer, refused), **more})
+        loads = await desk.loads.of(project, model, version)
+        return answer({**shown.shown_version(record, pointer, refused), **more, "loads": loads})
 
 
 def _optional(body: type[BaseModel]) -> dict[str, Any]:

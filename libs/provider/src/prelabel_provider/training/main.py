@@ -6,13 +6,11 @@ code keeps the interpreter's lock for long, the parent's end is noticed by the k
 """
 
 import argparse
-import ctypes
 import json
 import math
 import os
 import resource
 import select
-import signal
 import socket
 import sys
 import threading
@@ -24,15 +22,12 @@ from typing import Any
 
 from prelabel_contract.base import MAX_INT
 
+from ..child import OUT_OF_MEMORY, die_with, limit_memory
 from ..models.manifest import Limits
 from ..models.workspace import ExampleLine, read_lines
 from ..trainer import ENTRY_POINTS, CannotTrain, Job, Progress, Trained, Trainer
 from .words import LEASE_OVER, JobFile, Known, Made, Raised, Refused, Stepped, Word, line, until
 
-OUT_OF_MEMORY = 77
-"""Exit code: the memory limit is reached."""
-_PR_SET_PDEATHSIG = 1
-_MIB = 1 << 20
 _EVERY = 0.2
 """Seconds between two reports that are passed on: a trainer may report as often as it likes."""
 
@@ -40,9 +35,10 @@ _EVERY = 0.2
 def main(argv: Sequence[str] | None = None) -> None:
     """Say what the trainer is, and train what the job says."""
     arguments = _arguments(argv)
-    _die_with(arguments.parent)
+    die_with(arguments.parent)
     os.nice(arguments.nice)
-    _limit(arguments.memory_mib)
+    limit_memory(arguments.memory_mib)
+    _limit_files()
     os.set_inheritable(arguments.fd, False)
     connection = socket.socket(fileno=arguments.fd)
     try:
@@ -65,19 +61,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(0)  # it died before we asked to be told
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.SIG_IGN)
-
-
-def _limit(memory_mib: int) -> None:
-    if memory_mib:
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_mib * _MIB, hard))
+def _limit_files() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     most = Limits().file_bytes
     resource.setrlimit(resource.RLIMIT_FSIZE, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

@@ -19,9 +19,9 @@ from pathlib import Path
 import msgspec
 from prelabel_runtime import log
 
+from ..child import OUT_OF_MEMORY
 from ..variables import variables
 from ..worker.process import death
-from .main import OUT_OF_MEMORY
 from .words import LEASE_OVER, MOST_BYTES, Known, Made, Raised, Refused, Stepped, Until, Word, line, word
 
 _log = log.get("prelabel.training")

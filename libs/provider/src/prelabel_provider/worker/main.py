@@ -9,11 +9,8 @@ a third thread: the model waits for neither.
 """
 
 import argparse
-import ctypes
 import json
 import os
-import resource
-import signal
 import socket
 import sys
 import threading
@@ -23,6 +20,7 @@ from importlib.metadata import entry_points, version
 from typing import Any
 
 from ..base import ENTRY_POINTS, Provider
+from ..child import OUT_OF_MEMORY, die_with, limit_memory
 from ..trainer import ENTRY_POINTS as TRAINERS
 from .frames import (
     LENGTH_BYTES,
@@ -38,20 +36,12 @@ from .frames import (
 )
 from .host import Host, Jobs, line
 
-OUT_OF_MEMORY = 77
-"""Exit code: the memory limit is reached. What a failed allocation leaves behind is not worth trusting."""
-
-_PR_SET_PDEATHSIG = 1
-_MIB = 1 << 20
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve one provider's models to the parent until the parent goes."""
     arguments = _arguments(argv)
-    _die_with(arguments.parent)
-    if arguments.memory_mib:
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (arguments.memory_mib * _MIB, hard))
+    die_with(arguments.parent)
+    limit_memory(arguments.memory_mib)
     os.set_inheritable(arguments.fd, False)  # or a process that a model starts would keep our end open
     connection = socket.socket(fileno=arguments.fd)
     connection.setblocking(True)
@@ -73,16 +63,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--memory-mib", type=int, default=0, help="0: no limit")
     parser.add_argument("--models", type=int, default=4, help="models kept loaded")
     return parser.parse_args(argv)
-
-
-def _die_with(parent: int) -> None:
-    """End when the parent ends, and only then: signals to a whole group or container are for the parent."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(0)  # it died before we asked to be told
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.SIG_IGN)
 
 
 def _read(connection: socket.socket, jobs: Jobs) -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..child import OUT_OF_MEMORY
 from ..predictor import CannotStart, ProviderInfo
 from .frames import (
     LENGTH_BYTES,
@@ -36,7 +37,6 @@ from .frames import (
     pack,
     unpack_word,
 )
-from .main import OUT_OF_MEMORY
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,34 @@
+"""What a child process does first: models and trainings run in processes of their own, which end as ours do."""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+OUT_OF_MEMORY = 77
+"""Exit code: the memory limit is reached. What a failed allocation leaves behind is not worth trusting."""
+
+_PR_SET_PDEATHSIG = 1
+_MIB = 1 << 20
+
+
+def die_with(parent: int) -> None:
+    """End when the parent ends, and only then: signals to a whole group or container are for the parent.
+
+    A thread of the child sees its socket close; where native code keeps the interpreter's lock no thread of ours could,
+    and on Linux the kernel ends it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)  # it died before we asked to be told
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
+
+
+def limit_memory(mib: int) -> None:
+    """Let this process have no more than so many MiB of its own; 0: no limit."""
+    if mib:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (mib * _MIB, hard))
