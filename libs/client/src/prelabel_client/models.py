@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 from prelabel_contract.base import READING
+from prelabel_contract.blobs import BlobRef
 from prelabel_contract.projects import Project as ProjectSpec
 from prelabel_contract.regions import Region
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -126,6 +127,8 @@ class Task(Result):
     id: str | None = None
     """Its caller's id."""
     data: dict[str, Any]
+    """Its fields; one that is too large for a list is None in it, and told in `blobs`."""
+    blobs: dict[str, BlobRef] = {}
     meta: dict[str, Any] = {}
     revision: int | None = None
     accepted_ms: int | None = None

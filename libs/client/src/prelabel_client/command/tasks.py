@@ -15,6 +15,8 @@ from .predict import show
 from .session import meant, session
 
 if TYPE_CHECKING:
+    from prelabel_contract.blobs import BlobRef
+
     from ..models import Prediction, Task
 
 Run = Annotated[str | None, typer.Option("--run", help="Only of this run.", metavar="RUN")]
@@ -23,6 +25,9 @@ State = Annotated[
     str | None,
     typer.Option("--state", help="Only with an outcome in this state: created, pending, failed, cancelled, expired."),
 ]
+
+_SHOWN = 200
+"""Characters of a task's data in a table."""
 
 
 def tasks(
@@ -54,7 +59,7 @@ def tasks(
             for one in found:
                 out.value(one)
             return
-        rows = ((one.id or one.task, moment(one.accepted_ms), _said(one), _data(one)) for one in found)
+        rows = ((one.id or one.task, moment(one.accepted_ms), _said(one), data(one)) for one in found)
         out.rows(("task", "accepted", "predictions", "data"), rows, nothing="no tasks yet: `prelabel submit FILE`")
 
 
@@ -68,7 +73,7 @@ def predictions(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Show what the models said, of one task or of many.
+    """Show what the models said, of one task or of many: of --model only, and in --state only, where that is asked.
 
     \b
     Example:
@@ -82,7 +87,7 @@ def predictions(
             found: Iterator[Task] = iter([client.task(where, task)])
         else:
             found = client.tasks(where, run=run, model=model, state=state, predictions=True, limit=limit)
-        said = ((one, prediction) for one in found for prediction in one.predictions or ())
+        said = ((one, prediction) for one in found for prediction in asked_for(one, model, state))
         if json:
             for one, prediction in said:
                 out.value({"task": one.task, "id": one.id, **prediction.json_value()})
@@ -144,7 +149,7 @@ def _one(out: Out, task: "Task") -> None:
     if out.json:
         out.value(task)
         return
-    out.fields({"task": task.task, "id": task.id, "accepted": moment(task.accepted_ms), "data": _data(task)})
+    out.fields({"task": task.task, "id": task.id, "accepted": moment(task.accepted_ms), "data": data(task)})
     for prediction in task.predictions or ():
         show(out, prediction, "")
     for annotation in task.annotations or ():
@@ -171,10 +176,25 @@ def _said(task: "Task") -> str:
     return "; ".join(f"{one.model}: {labels(one) or one.outcome}" for one in task.predictions or ())
 
 
-def _data(task: "Task") -> str:
-    texts = [value for value in task.data.values() if isinstance(value, str)]
-    text = texts[0] if len(task.data) == 1 and texts else _json.dumps(task.data, ensure_ascii=False)
-    return text if len(text) <= 200 else text[:199] + "…"
+def asked_for(task: "Task", model: str | None, state: str | None) -> "Iterator[Prediction]":
+    """Predictions of a task: of one model, in one state, or all."""
+    for one in task.predictions or ():
+        if model in (None, one.model) and state in (None, one.outcome):
+            yield one
+
+
+def data(task: "Task") -> str:
+    """A task's fields in a line: its text if that is all there is; of a field that is too large, its beginning."""
+    fields = {name: _begun(value, task.blobs.get(name)) for name, value in task.data.items()}
+    texts = [value for value in fields.values() if isinstance(value, str)]
+    text = texts[0] if len(fields) == 1 and texts else _json.dumps(fields, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _begun(value: Any, blob: "BlobRef | None") -> Any:
+    if value is not None or blob is None:
+        return value
+    return f"{blob.preview}…" if blob.preview else f"({blob.bytes} bytes)"
 
 
 def stdin_or(path: str) -> bytes:
