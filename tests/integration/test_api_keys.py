@@ -216,3 +216,4 @@ async def test_providers_are_listed_with_what_they_answer_and_take(here: Here) -
     assert {"echo", "rules"} <= providers.keys()
     assert "span" in providers["rules"]["kinds"]
     assert "rules" in providers["rules"]["settings_schema"]["properties"]
+    assert providers["echo"]["trains"] is False

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from prelabel_contract.events import ProviderAnnounced, event
+from prelabel_runtime.loop import messages
 
 from tests.rig.in_process import Here, spec
 
@@ -107,3 +109,23 @@ async def test_a_model_that_cannot_answer_its_question_is_refused(here: Here) ->
 async def test_a_name_that_is_none_is_refused(here: Here, name: str) -> None:
     answer = await here.client.put(f"/v1/projects/{name}", json=spec())
     assert problem(answer, "invalid", 422)["errors"][0]["pointer"] == "/id"
+
+
+async def test_training_of_a_provider_without_a_trainer_is_refused_where_that_is_known(here: Here) -> None:
+    parrot = {"name": "parrot", "provider": "echo"}
+    body = spec(models=[{**parrot, "training": {}}])
+    errors = problem(await here.client.put("/v1/projects/never-learns", json=body), "invalid", 422)["errors"]
+    assert [one["pointer"] for one in errors] == ["/models/0/training"]
+    assert "echo has no trainer" in errors[0]["detail"]
+    problem(await here.client.get("/v1/projects/never-learns"), "unknown_project", 404)
+    await here.project(models=[parrot])
+
+
+async def test_training_of_a_provider_that_does_not_say_is_taken_and_told_when_nobody_trains(here: Here) -> None:
+    now = here.runtime.clock.now_ms()
+    said = ProviderAnnounced(provider="older", package="1", kinds=("choice",), settings_schema={})
+    await here.runtime.bus.publish(messages([event(said, id="older", source="/test", time_ms=now)]))
+    project = await here.project(models=[{"name": "m", "provider": "older", "training": {}}])
+    (model,) = (await here.get(f"{project}/examples"))["models"]
+    assert (model["why"]["reason"], "older" in model["why"]["sentence"]) == ("no_trainer", True)
+    problem(await here.post(f"{project}/trainings", {"model": "m"}), "no_trainer", 409)

@@ -83,12 +83,12 @@ async def _told(bus: Bus, many: int, announced: Announced) -> list[ProviderAnnou
 
 
 async def test_a_provider_says_again_and_again_that_it_runs(bus: Bus) -> None:
-    announced = Announced(Nothing(), bus, ManualClock(NOW), counted_ids(), every=20.0)
+    announced = Announced(Nothing(), bus, ManualClock(NOW), counted_ids(), every=20.0, trains=False)
     await announced.start()
     told = await _told(bus, 3, announced)
     assert [one.seen_ms for one in told] == [NOW, NOW + 20_000, NOW + 40_000]
-    assert {(one.provider, one.package, one.kinds, one.every_ms) for one in told} == {
-        ("nothing", "1.2", ("choice", "span"), 20_000)
+    assert {(one.provider, one.package, one.kinds, one.every_ms, one.trains) for one in told} == {
+        ("nothing", "1.2", ("choice", "span"), 20_000, False)
     }
 
 

@@ -61,6 +61,8 @@ class Provider(Result):
     package: str
     kinds: tuple[str, ...]
     settings_schema: dict[str, Any] = {}
+    trains: bool | None = None
+    """Whether its models can learn; None: it does not say."""
 
 
 class AuditEntry(Result):

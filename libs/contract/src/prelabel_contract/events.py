@@ -586,6 +586,8 @@ class ProviderAnnounced(_Announced):
     """A provider runs, and what it can do. It says so again and again."""
 
     TYPE = "prelabel.provider.announced.v1"
+    trains: bool | None = None
+    """Whether its package has a trainer. Null: an older version, which does not say."""
 
     @property
     def key(self) -> str:

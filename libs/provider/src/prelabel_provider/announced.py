@@ -17,14 +17,22 @@ class Announced(Part):
     """The models can be asked, and everybody knows what their provider can do."""
 
     def __init__(
-        self, predictor: Predictor, bus: Bus, clock: Clock, new_id: Callable[[], str], *, every: float
+        self,
+        predictor: Predictor,
+        bus: Bus,
+        clock: Clock,
+        new_id: Callable[[], str],
+        *,
+        every: float,
+        trains: bool | None = None,
     ) -> None:
-        """`every`: seconds between two announcements."""
+        """`every`: seconds between two announcements; `trains`: whether the provider's package has a trainer."""
         self._predictor = predictor
         self._bus = bus
         self._clock = clock
         self._new_id = new_id
         self._every = every
+        self._trains = trains
         self._info: ProviderInfo | None = None
 
     async def start(self) -> None:
@@ -55,6 +63,7 @@ class Announced(Part):
             settings_schema=dict(info.settings_schema),
             seen_ms=now,
             every_ms=round(self._every * 1000),
+            trains=self._trains,
         )
         announced = event(data, id=self._new_id(), source=f"/inference/{info.name}", time_ms=now)
         await self._bus.publish(messages([announced]))

@@ -48,7 +48,14 @@ def build(runtime: Runtime, provider: str, settings: InferenceSettings, kept: Mo
         parts=(
             configs,
             *(() if serving is None else (serving,)),
-            Announced(predictor, runtime.bus, runtime.clock, runtime.new_id, every=settings.heartbeat_seconds),
+            Announced(
+                predictor,
+                runtime.bus,
+                runtime.clock,
+                runtime.new_id,
+                every=settings.heartbeat_seconds,
+                trains=Catalog(settings.environments).trains(provider),
+            ),
         ),
         subscriptions=tuple(
             Subscription(

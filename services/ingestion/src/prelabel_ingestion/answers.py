@@ -101,6 +101,8 @@ class ShownProvider(Shown):
     """The kinds of regions that it gives."""
     settings_schema: dict[str, Json]
     """JSON Schema of a model's settings."""
+    trains: bool | None
+    """Whether its models can learn; null: it does not say."""
 
 
 class ShownKey(Shown):

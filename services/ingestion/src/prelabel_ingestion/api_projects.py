@@ -48,14 +48,16 @@ def routes(doors: Doors) -> APIRouter:
     @gives(ShownProject, headers=("ETag",))
     @gives(ShownProject, 201, headers=("ETag",))
     async def put_project(project: str, request: Request, if_match: Annotated[str | None, Header()] = None) -> Response:
-        """Create or change a project. Checked as a whole: label set, models, their providers and settings."""
+        """Create or change a project. Checked as a whole: label set, models, their providers, settings and training."""
         wanted = _validated(project, await json_of(request))
         await tables.projects.catch_up()
         before = tables.projects.get(project)
         if if_match is not None and (before is None or if_match.strip('"') != str(before.version)):
             raise Problem(412, "changed_meanwhile", "the project has changed since that ETag; read it again")
         await tables.providers.catch_up()
-        check_models(wanted, tables.providers.rows())
+        await tables.trainers.catch_up()
+        trainers = frozenset(row.provider for row in tables.trainers.rows().values())
+        check_models(wanted, tables.providers.rows(), trainers)
         if before is None or before.project != wanted or before.deleted:
             await _publish(doors, wanted, before.version + 1 if before else 1)
         row = tables.projects.rows()[project]

@@ -1,6 +1,6 @@
 """Projects: checked, then published under their content hash and as the current one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError as SchemaError
@@ -12,15 +12,17 @@ from prelabel_contract.projects import ModelSpec, Project
 from .formats import FORMATS, FormatError
 
 
-def check_models(project: Project, providers: Mapping[str, ProviderAnnounced]) -> None:
-    """Whether the models can run: known providers, settings by their schema, questions they can answer.
+def check_models(project: Project, providers: Mapping[str, ProviderAnnounced], trainers: Collection[str] = ()) -> None:
+    """Whether the models can run, and learn if they are to: providers, settings by their schema, questions, trainers.
+
+    `trainers`: the providers whose trainers were heard of, whatever is said of their packages.
 
     Raises `InvalidEvent` with the field and what would be right.
     """
     errors = [
         FieldError(pointer=pointer(("models", index, *steps)), detail=detail)
         for index, model in enumerate(project.models)
-        for steps, detail in _wrong(project, model, providers)
+        for steps, detail in (*_wrong(project, model, providers), *_untrained(model, providers, trainers))
     ]
     if errors:
         raise InvalidEvent("invalid", f"{errors[0].pointer}: {errors[0].detail}", errors)
@@ -49,6 +51,18 @@ def _wrong(
             ("provider",),
             f"{provider.provider} answers no question of the label set; it gives {', '.join(provider.kinds)}",
         )
+
+
+def _untrained(
+    model: ModelSpec, providers: Mapping[str, ProviderAnnounced], trainers: Collection[str]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """A model that is to learn by itself, and never would. Of a provider that does not say so, nobody knows yet."""
+    provider = providers.get(model.provider)
+    if model.training is None or provider is None or provider.trains is not False or model.provider in trainers:
+        return
+    learning = sorted({name for name, one in providers.items() if one.trains} | set(trainers))
+    others = f"; of the providers here these learn: {', '.join(learning)}" if learning else ""
+    yield ("training",), f"{model.provider} has no trainer: leave training out, or take another provider{others}"
 
 
 def _plainest(error: SchemaError) -> SchemaError:

@@ -53,7 +53,7 @@ def build(runtime: Runtime, settings: IngestionSettings) -> Service:
     return Service(
         name="ingestion",
         routers=(api.routes(doors),),
-        parts=(tables.projects, tables.configs, tables.providers, replies, sweeper),
+        parts=(tables.projects, tables.configs, tables.providers, tables.trainers, replies, sweeper),
         subscriptions=(
             *(
                 _dispatching(dispatcher, apart, lane, settings, runtime.clock)
