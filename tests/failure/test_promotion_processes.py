@@ -19,8 +19,8 @@ from tests.rig.judged import MODEL, Scene, artifact_of, scene
 from tests.rig.processes import ALL_IN_ONE, Prelabel
 from tests.rig.promotions import check
 
-PROJECTS = 30
-KILLS = 12
+PROJECTS = 20
+KILLS = 6
 PATIENCE = 120.0
 
 
