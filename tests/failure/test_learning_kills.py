@@ -20,6 +20,14 @@ MOMENTS = ("heard", "requested", "training", "trained")
 SERVICES = ("ingestion", "projection", "training", "trainer-spacy", "spacy", "gateway")
 PATIENCE = 120.0
 """Seconds until all has ended that was asked for, the models' second answers too."""
+HASTE = {
+    "PRELABEL_TRAINER_LEASE_SECONDS": "8",
+    "PRELABEL_TRAINER_RENEW_SECONDS": "0.8",
+    "PRELABEL_TRAINER_LOOK_SECONDS": "1",
+    "PRELABEL_TRAINING_CLAIM_SECONDS": "8",
+    "PRELABEL_TRAINING_SWEEP_SECONDS": "2",
+}
+"""What the dead held goes on elsewhere sooner than usual: the tests wait for nothing else for most of their time."""
 
 
 def _at_moments(
@@ -39,7 +47,7 @@ def _at_moments(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", seeds("1"))
 def test_all_in_one_that_is_killed_comes_to_the_same_versions_as_the_loop_in_memory(tmp_path: Path, seed: int) -> None:
-    with Prelabel.all_in_one(tmp_path, providers=("spacy",)) as prelabel:
+    with Prelabel.all_in_one(tmp_path, providers=("spacy",), environment=HASTE) as prelabel:
         survive(prelabel, tmp_path, Plan("killed", seed, batches=2), [ALL_IN_ONE], kills=2, rounds=1)
 
 
@@ -51,7 +59,9 @@ def test_services_that_are_killed_come_to_the_same_versions_as_the_loop_in_memor
     tmp_path: Path, kafka_server: ServerHandle, mongo_server: ServerHandle, seed: int
 ) -> None:
     kafka, mongo = kafka_server.address, mongo_server.address
-    running = Prelabel.separate(tmp_path, kafka=kafka, mongo=mongo, providers=("spacy",), trainers=("spacy",))
+    running = Prelabel.separate(
+        tmp_path, kafka=kafka, mongo=mongo, providers=("spacy",), trainers=("spacy",), environment=HASTE
+    )
     with running as prelabel:
         survive(prelabel, tmp_path, Plan("killed", seed, batches=2, spare=300), SERVICES, kills=1, rounds=1)
 
