@@ -15,6 +15,7 @@ from prelabel_runtime.store.base import Store
 from prelabel_runtime.store.mongo import MongoStore
 from prelabel_training.examples.shares import Shares
 from prelabel_training.leases.choosing import Choosing, Ways
+from prelabel_training.leases.holders import Holders
 from prelabel_training.leases.leases import Leases
 from prelabel_training.leases.lending import LeaseWish, Lending
 from prelabel_training.leases.pool import Pools
@@ -30,12 +31,13 @@ def project_of(name: str, **learning: object) -> Project:
     return Project.model_validate(said)
 
 
-def lending_of(store: Store, clock: Clock, seed: int | None = None) -> Lending:
-    """What lends the tasks of a store; by chance that is drawn from a seed."""
+def lending_of(store: Store, clock: Clock, seed: int | None = None, *, most: int = 1000) -> Lending:
+    """What lends the tasks of a store, so many to one annotator at once; by chance that is drawn from a seed."""
     rng = random.SystemRandom() if seed is None else random.Random(seed)
     shares, entropy = Shares(store.documents, clock), Entropy()
-    pools, choosing = Pools(store, rng), Choosing(store.examples, rng)
-    return Lending(pools, choosing, Leases(store.documents, clock), shares, clock, lambda: entropy(8).hex())
+    pools, choosing, leases = Pools(store, rng), Choosing(store.examples, rng), Leases(store.documents, clock)
+    holders = Holders(store.documents, leases, clock, most)
+    return Lending(pools, choosing, leases, holders, shares, clock, lambda: entropy(8).hex())
 
 
 async def _main(address: str, database: str, project: str, annotator: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,12 +17,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.errors import Unavailable
+from prelabel_runtime.http.problems import Problem
 from prelabel_runtime.store.base import State, Store, StoredAnnotation
 from prelabel_runtime.store.documents import Document, Documents
 from prelabel_runtime.store.mongo import MongoStore
 from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.doubles import ManualClock
 from prelabel_runtime.testing.store import StoreFactory, annotation, fresh, outcome, running, task
+from prelabel_training.leases import forgetting
 from prelabel_training.leases.choosing import Ways
 from prelabel_training.leases.leases import GRACE_MS, Lease, Leases
 from prelabel_training.leases.lending import LeaseWish, Lending
@@ -55,6 +57,12 @@ async def take(lending: Lending, project: str, n: int, annotator: str = "eve", t
     """The uids of what somebody is given."""
     lent = await lending.lend(project_of(project), LeaseWish(n=n, ttl=ttl, strategy=Ways.RANDOM), annotator)
     return [one.task.uid for one in lent.given]
+
+
+async def records(store: Store, project: str) -> list[str]:
+    """The kinds of what is on record of a project's leases."""
+    pages = [await store.documents.page(kind, prefix=f"{project}/", limit=100) for kind in ("lease", "lease_holder")]
+    return [one.kind for page in pages for one in page]
 
 
 class LeasesTests:
@@ -142,14 +150,7 @@ class LeasesTests:
         project, clock = fresh("project"), ManualClock()
         uids = await fill(store, project, 3)
         lending = lending_of(store, clock, seed=1)
-        cut = Lending(
-            lending.pools,
-            lending.choosing,
-            Leases(CutOff(store.documents, after=2), clock),
-            lending.shares,
-            clock,
-            lending.new_id,
-        )
+        cut = replace(lending, leases=Leases(CutOff(store.documents, after=2), clock))
         with pytest.raises(Unavailable):
             await take(cut, project, 3, "bob", ttl=60)
         assert len(await take(lending, project, 3, ttl=60)) == 1, "two were leased, whoever knows of it"
@@ -160,14 +161,8 @@ class LeasesTests:
         project, clock = fresh("project"), ManualClock()
         uids = await fill(store, project, 5)
         lending = lending_of(store, clock, seed=1)
-        answering = Lending(
-            lending.pools,
-            lending.choosing,
-            Meanwhile(store.documents, clock, store, annotation(project, uids[2], "said", offset=1)),
-            lending.shares,
-            clock,
-            lending.new_id,
-        )
+        said = annotation(project, uids[2], "said", offset=1)
+        answering = replace(lending, leases=Meanwhile(store.documents, clock, store, said))
         assert sorted(await take(answering, project, 5)) == [uids[0], uids[1], uids[3], uids[4]]
 
     async def test_what_the_model_doubts_most_comes_first(self, store: Store) -> None:
@@ -185,6 +180,90 @@ class LeasesTests:
         lent = await lending.lend(project_of(project, holdout=0), LeaseWish(strategy=Ways.UNCERTAINTY), "eve")
         assert [one.task.uid for one in lent.given] == [uids[3]]
         assert [one.request for one in lent.given[0].suggestions] == ["again"]
+
+    async def test_nobody_holds_more_tasks_than_they_may_and_who_wants_more_is_told_what_to_do(
+        self, store: Store
+    ) -> None:
+        project, clock = fresh("project"), ManualClock()
+        await fill(store, project, 12)
+        lending = lending_of(store, clock, seed=1, most=3)
+        assert len(await take(lending, project, 2, ttl=60)) == 2
+        lent = await lending.lend(project_of(project), LeaseWish(n=5, ttl=90), "eve")
+        (third,) = lent.given
+        with pytest.raises(Problem) as refused:
+            await take(lending, project, 1)
+        assert (refused.value.status, refused.value.code) == (409, "too_many_leases")
+        assert "'eve' holds 3 tasks" in refused.value.detail
+        assert "ends in 60 s" in refused.value.detail
+        assert len(await take(lending, project, 5, "bob")) == 3
+        assert await lending.leases.release(project, third.task.uid, third.lease.token)
+        assert len(await take(lending, project, 5, ttl=90)) == 1
+        clock.advance(60)
+        assert len(await take(lending, project, 5, ttl=90)) == 2
+
+    async def test_an_answered_task_is_not_held_any_more(self, store: Store) -> None:
+        project, clock = fresh("project"), ManualClock()
+        await fill(store, project, 6)
+        lending = lending_of(store, clock, seed=1, most=3)
+        taken = await take(lending, project, 3)
+        for number, uid in enumerate(taken[:2]):
+            await store.annotations.put([annotation(project, uid, f"said {number}", offset=1 + number)])
+        again = await take(lending, project, 3)
+        assert len(again) == 2
+        assert not set(again) & set(taken)
+
+    async def test_of_requests_at_the_same_moment_one_annotator_is_given_no_more_than_they_may_hold(
+        self, stores: Sequence[Store]
+    ) -> None:
+        project, clock = fresh("project"), SystemClock()
+        await fill(stores[0], project, 40)
+        lendings = [lending_of(stores[n % len(stores)], clock, seed=n, most=4) for n in range(6)]
+        said = await asyncio.gather(*(take(one, project, 3) for one in lendings), return_exceptions=True)
+        refused = [one for one in said if isinstance(one, BaseException)]
+        assert all(isinstance(one, Problem) and one.code == "too_many_leases" for one in refused), refused
+        given = [uid for one in said if not isinstance(one, BaseException) for uid in one]
+        assert len(set(given)) == len(given) == 4
+
+    async def test_a_late_renewal_counts_anew_and_gives_the_task_back_where_there_is_no_room(
+        self, store: Store
+    ) -> None:
+        project, clock = fresh("project"), ManualClock()
+        await fill(store, project, 5)
+        lending = lending_of(store, clock, seed=1, most=2)
+        lent = await lending.lend(project_of(project), LeaseWish(n=2, ttl=60), "eve")
+        first, second = ((one.task.uid, one.lease) for one in lent.given)
+        clock.advance(61)
+        assert len(await take(lending, project, 1)) == 1
+        assert await lending.renew(project, *first, ttl=HOUR) is not None
+        with pytest.raises(Problem, match="holds 2 tasks"):
+            await lending.renew(project, *second, ttl=HOUR)
+        assert await lending.leases.find(project, second[0], second[1].token) is None
+        with pytest.raises(Problem, match="holds 2 tasks"):
+            await take(lending, project, 1)
+
+    async def test_records_of_leases_go_a_day_after_their_end_some_at_a_time(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project, clock = fresh("project"), ManualClock()
+        uids = await fill(store, project, 7)
+        lending = lending_of(store, clock, seed=1)
+        lent = await lending.lend(project_of(project), LeaseWish(n=6, ttl=60), "eve")
+        kept = lent.given[0]
+        monkeypatch.setattr(forgetting, "LEASES_AT_ONCE", 2)
+        sweeper = forgetting.Forgetting(store.documents, lending.leases, clock)
+        assert await lending.renew(project, kept.task.uid, kept.lease, ttl=HOUR)
+        clock.advance(60 + 86_400 - 0.001)
+        assert [await sweeper.look() for _ in range(5)] == [0] * 5
+        clock.advance(0.001)
+        gone = [await sweeper.look() for _ in range(4)]
+        assert sum(gone) == 5
+        assert max(gone) <= 2
+        assert await records(store, project) == ["lease", "lease_holder"], "one was renewed, so its holder holds it"
+        assert sorted(await lending.leases.of(project, uids)) == [kept.task.uid]
+        clock.advance(HOUR)
+        assert sum([await sweeper.look() for _ in range(2)]) == 2
+        assert await records(store, project) == []
+        assert await take(lending, project, 1, ttl=60), "what was forgotten is free"
 
     async def test_the_live_generation_is_read_whoever_switched(self, store: Store) -> None:
         project, clock = fresh("project"), ManualClock()

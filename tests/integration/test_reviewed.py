@@ -17,7 +17,7 @@ async def test_labelers_do_not_review_what_they_answer(here: Here, role: str, ma
     project = await here.project()
     await here.upload(project, [task("Ada", id="t-1")])
     await here.predicted(project, "t-1")
-    key = await made(here, role=role, projects=[project])
+    key = await made(here, role=role, name="grace", projects=[project])
     async with using(here, key["key"]) as client:
 
         async def post(*bodies: dict[str, Any]) -> Any:

@@ -51,7 +51,7 @@ async def test_regions_as_they_were_accept_a_suggestion_and_others_correct_it(he
     eve = events["eve"]
     assert (eve.request, eve.model, eve.provider) == (shown["request"], "finder", "rules")
     assert eve.version == shown["version"]
-    assert eve.annotation == names.derived("annotation", project, eve.task, "a")
+    assert eve.annotation == names.annotation_uid(project, eve.task, "eve", "a")
 
 
 async def test_who_answers_more_than_a_model_was_asked_has_not_corrected_it(here: Here) -> None:

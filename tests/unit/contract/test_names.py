@@ -215,3 +215,23 @@ def _reversed(value: object) -> object:
     if isinstance(value, dict):
         return {key: _reversed(value[key]) for key in reversed(value)}
     return [_reversed(item) for item in value] if isinstance(value, list) else value
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+annotations = st.tuples(texts, texts, texts, texts)
+
+
+@given(annotations, annotations)
+@example(("p", "t", "eve", "1"), ("p", "t", "bob", "1"))
+@example(("p", "t", "a", "b"), ("p", "t", "ab", ""))
+def test_an_annotation_says_whose_it_is_and_is_nobody_elses(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    project, task, annotator, given_id = one
+    uid = names.annotation_uid(project, task, annotator, given_id)
+    assert names.annotated_by(uid, project, task, annotator)
+    assert names.annotated_by(uid, *other[:3]) == (one[:3] == other[:3])
+    assert (names.annotation_uid(*other) == uid) == (one == other)
+
+
+@pytest.mark.parametrize("uid", ["", ".", "a", "0190f2c5-5a5b-7c3e-9a51-3f0a4c2f9f10", "x.", ".x", "x.000000000000"])
+def test_what_was_never_made_as_an_annotations_uid_is_nobodys(uid: str) -> None:
+    assert not names.annotated_by(uid, "p", "t", "eve")

@@ -97,6 +97,26 @@ def delivery_id(source: str, event_id: str, subscription: str) -> str:
     return "msg_" + derived("delivery", source, event_id, subscription)
 
 
+def annotation_uid(project: str, task: str, annotator: str, given: str) -> str:
+    """The annotation that an annotator calls `given`, which is unique within the task and the annotator.
+
+    It says whose it is (`annotated_by`): two annotators who use one id never meet in one uid, and no uid is another's.
+    """
+    name = derived("annotation", project, task, annotator, given)
+    return f"{name}.{_signed(project, task, annotator, name)}"
+
+
+def annotated_by(uid: str, project: str, task: str, annotator: str) -> bool:
+    """Whether an annotation of that uid, whether or not there is one, is that annotator's."""
+    name, dot, signed = uid.rpartition(".")
+    return bool(dot) and signed == _signed(project, task, annotator, name)
+
+
+def _signed(project: str, task: str, annotator: str, name: str) -> str:
+    """48 bits that follow from the annotator: nobody can choose a name of theirs that has another's."""
+    return derived("annotator", project, task, annotator, name).rpartition("-")[2]
+
+
 def letter_id(group: str, partition: int, offset: int) -> str:
     """The dead letter at a place in a group's dead letters."""
     return derived("letter", group, partition, offset)

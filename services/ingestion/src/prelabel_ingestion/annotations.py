@@ -1,7 +1,7 @@
 """Annotations at the door: which task they are about, and whether the label set allows what they say."""
 
 from prelabel_contract import names
-from prelabel_contract.annotations import Annotation
+from prelabel_contract.annotations import OwnAnnotation
 from prelabel_contract.errors import MAX_ERRORS, FieldError, InvalidEvent
 from prelabel_contract.events import AnnotationSubmitted, ConfigPublished
 from prelabel_contract.projects import Project
@@ -10,14 +10,15 @@ from prelabel_runtime.tables import Table
 
 
 async def submitted_annotation(
-    annotation: Annotation,
+    annotation: OwnAnnotation,
+    annotator: str,
     project: Project,
     submissions: Submissions,
     configs: Table[ConfigPublished],
     *,
     otherwise: str,
 ) -> AnnotationSubmitted:
-    """The annotation as an event. `otherwise` is its id if the caller gave none.
+    """The annotation as an event, as that annotator's. `otherwise` stands for its id if the caller gave none.
 
     Raises:
         InvalidEvent: the project has no such task, or its label set does not allow a region.
@@ -26,12 +27,11 @@ async def submitted_annotation(
     errors = list(project.label_set.errors(annotation.regions))[:MAX_ERRORS]
     if errors:
         raise InvalidEvent("invalid", f"{errors[0].pointer}: {errors[0].detail}", errors)
-    uid = names.derived("annotation", project.id, task, annotation.id) if annotation.id else otherwise
     return AnnotationSubmitted(
         project=project.id,
         task=task,
-        annotation=uid,
-        annotator=annotation.annotator,
+        annotation=names.annotation_uid(project.id, task, annotator, annotation.id or otherwise),
+        annotator=annotator,
         regions=annotation.regions,
         lead_time=annotation.lead_time,
         skipped=annotation.skipped,

@@ -246,6 +246,7 @@ class InboundDoor:
         try:
             known = await submitted_annotation(
                 data.annotation,
+                data.annotation.annotator,
                 project.project,
                 self.dispatcher.submissions,
                 self.dispatcher.configs,

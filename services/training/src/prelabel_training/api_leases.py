@@ -13,10 +13,12 @@ from prelabel_runtime.http.answers import answer
 from prelabel_runtime.http.bodies import inline, json_of
 from prelabel_runtime.http.described import gives, gives_nothing
 from prelabel_runtime.http.problems import Problem, not_found
+from prelabel_runtime.http.speaking import annotator_of, not_its_own, speaks_for
 from prelabel_runtime.tables import Table
 from pydantic import Field, ValidationError
 
 from .lease_answers import LeasedTasks, RenewedLease, StopSignal
+from .leases.leases import Lease
 from .leases.lending import LONGEST, SHORTEST, LeaseWish, Lending, lease_id, parsed, shown
 from .leases.stopping import Point, StopRules, signal
 
@@ -49,12 +51,16 @@ def routes(lending: Lending, projects: Table[ProjectChanged], curve: Curve) -> A
         Tasks that have an annotation (a skipped one, too) are not open; one whose annotations were all withdrawn is.
         Answered tasks need not be given back. Of the hold-out, and of the share that the project says, no suggestions
         are shown (`blind`). With no task open and free the answer is an empty list.
+
+        A labeler's key takes tasks for itself only (403, `forbidden_annotator`). Nobody holds more tasks of a project
+        than the settings allow: who asks for more is given as many as there is room for; with no room it is a 409,
+        `too_many_leases`, that says how many are held.
         """
         spec = await _project(projects, project)
         wish = _wish(LeaseWish, await json_of(request), "lease")
         if wish.model is not None and spec.model(wish.model) is None:
             raise not_found("model", wish.model)
-        lent = await lending.lend(spec, wish, wish.annotator or caller_of(request).name)
+        lent = await lending.lend(spec, wish, annotator_of(caller_of(request), wish.annotator))
         seen = {"open": len(lent.pool.tasks), "held": lent.held, "seen": lent.pool.seen, "whole": lent.pool.whole}
         return answer({"leases": [shown(one) for one in lent.given], "pool": seen})
 
@@ -63,12 +69,16 @@ def routes(lending: Lending, projects: Table[ProjectChanged], curve: Curve) -> A
     )
     @gives(RenewedLease)
     async def renew_lease(project: str, lease: LeaseName, request: Request) -> Response:
-        """Keep a task longer, also late, unless it was given back or somebody else was given it: a 409 then."""
+        """Keep a task longer, also late, unless it was given back or somebody else was given it: a 409 then.
+
+        A labeler's key renews its own leases only (403, `forbidden_annotator`). A late one counts anew among those that
+        its annotator holds; with no room for it the task is given back (409, `too_many_leases`).
+        """
         await _project(projects, project)
         wish = _wish(Renewal, await json_of(request) if await request.body() else {}, "renewal")
         task, token = _named(lease)
-        until_ms = lending.clock.now_ms() + round(wish.ttl * 1000)
-        kept = await lending.leases.renew(project, task, token, until_ms=until_ms)
+        known = await held(request, project, task, token)
+        kept = None if known is None else await lending.renew(project, task, known, wish.ttl)
         if kept is None:
             raise Problem(409, "lease_lost", "the task was given back, or to somebody else: take another one")
         said = {"lease": lease_id(task, kept), "task": task, "annotator": kept.annotator, "until_ms": kept.until_ms}
@@ -76,14 +86,16 @@ def routes(lending: Lending, projects: Table[ProjectChanged], curve: Curve) -> A
 
     @router.delete("/leases/{lease}", status_code=204, dependencies=[allow("lease.release", ANNOTATORS)])
     @gives_nothing(204)
-    async def release_lease(project: str, lease: LeaseName) -> Response:
+    async def release_lease(project: str, lease: LeaseName, request: Request) -> Response:
         """Give a task back, unanswered or not. The answer is the same where it is not held (any more).
 
-        It is free a few seconds later, so that an answer handed in just before is known by then.
+        It is free a few seconds later, so that an answer handed in just before is known by then. A labeler's key gives
+        back its own leases only (403, `forbidden_annotator`).
         """
         await _project(projects, project)
         task, token = _named(lease)
-        await lending.leases.release(project, task, token)
+        if await held(request, project, task, token) is not None:
+            await lending.leases.release(project, task, token)
         return Response(status_code=204)
 
     @router.get("/stopping", dependencies=[allow("stopping.get", READERS)])
@@ -102,6 +114,13 @@ def routes(lending: Lending, projects: Table[ProjectChanged], curve: Curve) -> A
         found = signal(points, doubts, StopRules())
         said = {"stop": found.stop, "reason": str(found.reason), "text": found.text}
         return answer({**said, "open": len(pool.tasks), "whole": pool.whole})
+
+    async def held(request: Request, project: str, task: str, token: str) -> Lease | None:
+        """A lease, by its token, that the caller may change; None: it is lost. Raises a 403."""
+        found = await lending.leases.find(project, task, token)
+        if found is not None and not speaks_for(caller := caller_of(request), found.annotator):
+            raise not_its_own(caller, "lease")
+        return found
 
     return router
 

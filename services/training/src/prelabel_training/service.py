@@ -19,6 +19,7 @@ from prelabel_runtime.tables import Table
 
 from . import api_leases, api_quality
 from .handlers import Learner
+from .leases.forgetting import Forgetting
 from .leases.lending import Lending
 from .quality.verdicts import Verdicts
 from .registry import serving
@@ -35,12 +36,13 @@ def build(runtime: Runtime, settings: TrainingSettings, kept: ModelsSettings) ->
     gate = serving.wired(runtime, settings, kept, projects, models, workspaces)
     begins = starting.wired(runtime, settings, projects, workspaces)
     learner = Learner(runtime.store.examples, verdicts, begins.hearing, begins.triggering.wake)
-    lending = Lending.of(runtime)
+    lending = Lending.of(runtime, most=settings.leases_held)
+    forgetting = Forgetting(runtime.store.documents, lending.leases, runtime.clock)
     leases = api_leases.routes(lending, projects, gate.curves.points)
     return Service(
         name="training",
         routers=(*begins.routers, api_quality.wired(runtime, projects), leases, *gate.routers),
-        parts=(projects, models, *begins.parts, *gate.parts),
+        parts=(projects, models, *begins.parts, *gate.parts, forgetting),
         subscriptions=(
             Subscription(
                 group="training",

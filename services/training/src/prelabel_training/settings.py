@@ -33,6 +33,8 @@ class TrainingSettings(Frozen):
     """How often artifacts that nobody needs are looked for."""
     grace_hours: Annotated[float, Field(ge=0, le=24 * 365)] = 24.0
     """An artifact that was written since stays, whatever else."""
+    leases_held: Annotated[int, Field(ge=1, le=1000)] = 200
+    """Tasks of a project that one annotator may hold at once; answered ones do not count."""
     repredict_queue: Annotated[int, Field(ge=1, le=100_000)] = 200
     """Requests that wait in a provider's bulk lane at most because open tasks are asked again after a promotion."""
     repredict_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5

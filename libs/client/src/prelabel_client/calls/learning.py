@@ -113,7 +113,7 @@ def quality(project: str) -> Call[Quality]:
     return get(path("projects", project, "quality"), Quality.of)
 
 
-def reject(project: str, task: str, request: str, *, annotator: str = "api") -> Call[dict[str, Any]]:
-    """Refuse a prediction, by the id of its request: nothing of it was of use."""
+def reject(project: str, task: str, request: str, *, annotator: str | None = None) -> Call[dict[str, Any]]:
+    """Refuse a prediction, by the id of its request: nothing of it was of use. `annotator`: the key's unless said."""
     where = path("projects", project, "tasks", task, "predictions", request, "rejection")
     return send("POST", where, dict, asked=query(annotator=annotator), repeatable=True)

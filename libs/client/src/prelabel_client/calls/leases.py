@@ -17,6 +17,9 @@ def lease(
 ) -> Call[Leased]:
     """Take `n` open tasks (1 to 100) for `ttl` seconds; nobody else is given them. Answered ones need no giving back.
 
+    annotator: who will answer; the key's own name unless said, and no other with a labeler's key (`NoAccess`). Who
+    holds as many tasks as they may gets no more (`Refused`, code `too_many_leases`).
+
     strategy: mixed, uncertainty, disagreement, diversity or random. Not repeated by itself where the answer is lost:
     what was leased then is free after its time.
     """

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from prelabel_contract.annotations import Annotation
+from prelabel_contract.annotations import OwnAnnotation
 
 from ..lines import Lines, Tasks
 from ..models import Predicted, Receipt, Taken, Task
@@ -95,24 +95,28 @@ def export(
     return ndjson(Request("GET", where, query=query(run=run, model=model, state=state), repeatable=True), dict)
 
 
-def annotate(project: str, *annotations: Annotation | Mapping[str, Any]) -> Call[tuple[str, ...]]:
+def annotate(project: str, *annotations: OwnAnnotation | Mapping[str, Any]) -> Call[tuple[str, ...]]:
     """Hand in annotations: all of them are taken, or none. Their uids.
 
     One without an id gets one, so that a retry replaces it instead of adding another.
+    One without an `annotator` is the key's own; a labeler's key hands in no others (`NoAccess`).
     """
     body = list(_named(annotations))
     where = path("projects", project, "annotations")
     return send("POST", where, lambda found: tuple(found["annotations"]), body, repeatable=True)
 
 
-def _named(annotations: Iterable[Annotation | Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+def _named(annotations: Iterable[OwnAnnotation | Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     for one in annotations:
-        value = one.model_dump(mode="json", exclude_defaults=True) if isinstance(one, Annotation) else dict(one)
+        value = one.model_dump(mode="json", exclude_defaults=True) if isinstance(one, OwnAnnotation) else dict(one)
         yield {"id": str(uuid.uuid4()), **value}
 
 
-def withdraw(project: str, task: str, annotation: str, *, annotator: str = "api") -> Call[dict[str, Any]]:
-    """Withdraw an annotation, by its uid."""
+def withdraw(project: str, task: str, annotation: str, *, annotator: str | None = None) -> Call[dict[str, Any]]:
+    """Withdraw an annotation, by its uid. `annotator`: who does so; the key's own name unless said.
+
+    A labeler's key withdraws its own only (`NoAccess`).
+    """
     where = path("projects", project, "tasks", task, "annotations", annotation)
     return send("DELETE", where, dict, asked=query(annotator=annotator))
 

@@ -32,7 +32,7 @@ class OidcSettings(Frozen):
     projects: dict[str, tuple[Slug | Literal["*"], ...]] = Field(default_factory=dict)
     """The projects behind the values of that claim, as JSON: {"team-a": ["mails"]}. Empty: the values are projects."""
     name_claim: str = "preferred_username"
-    """The claim that the audit log shows beside the subject."""
+    """The claim with a name of one person's alone: labelers annotate under it; the audit log shows it, too."""
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
     """How tokens may be signed, as JSON."""
     leeway_seconds: Annotated[int, Field(ge=0, le=60)] = 30

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from prelabel_contract.annotations import Annotation
+from prelabel_contract.annotations import OwnAnnotation
 from prelabel_contract.projects import Project
 from prelabel_contract.tasks import Task
 from pydantic import BaseModel
@@ -24,7 +24,7 @@ from .described import EVENTS, LINES, PAGE, Answered, answers_of
 from .vocabulary import ABOUT, HEADERS, PARAMETERS, PROBLEM, PROBLEMS, SECURITY, SUBJECTS
 
 _AT = "#/components/schemas/"
-_BODIES: tuple[type[BaseModel], ...] = (Task, Project, Annotation)
+_BODIES: tuple[type[BaseModel], ...] = (Task, Project, OwnAnnotation)
 
 
 def ref(model: type[BaseModel]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ PARAMETERS: Mapping[str, str] = {
     "predictions": "With what the models said.",
     "lane": "How urgent it is.",
     "annotation": "The annotation's uid.",
-    "annotator": "Who withdraws it.",
+    "annotator": "Who says so; the key's own name unless said, and no other with a labeler's key.",
     "key": "The key's id, as its list shows it; not the key itself.",
     "kind": "Of which kind.",
     "token": "The one-time token of a link.",

@@ -4,8 +4,8 @@ A lease is over at its moment, or when it is given back; the task is free `GRACE
 was handed in at the last moment is known and the task is not open any more. Nothing has to run for that: a process that
 dies, or an annotator who leaves, costs a task the rest of its lease.
 
-Whoever holds the record's token may renew, also late, as long as nobody else was given the task. The clocks of the
-processes must agree to within the grace.
+Whoever holds the record's token may renew, also late, as long as nobody else was given the task and the record is
+there: what ended long ago is removed (forgetting.py). The clocks of the processes must agree to within the grace.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,15 +44,25 @@ class Leases:
     documents: Documents
     clock: Clock
 
+    async def of(self, project: str, tasks: Sequence[str]) -> Mapping[str, Lease]:
+        """What is on record of some tasks, by task: given back, and long over, too."""
+        found = await self.documents.get_many(KIND, [_key(project, task) for task in tasks])
+        return {task: lease_of(found[key]) for task in tasks if (key := _key(project, task)) in found}
+
+    async def find(self, project: str, task: str, token: str) -> Lease | None:
+        """The lease of that token; None: it was given back, or the task was given to somebody else."""
+        lease = (await self.of(project, [task])).get(task)
+        return lease if lease is not None and token and lease.token == token else None
+
     async def held(self, project: str, tasks: Sequence[str]) -> frozenset[str]:
         """Those of the tasks that nobody else can be given now."""
-        found = await self.documents.get_many(KIND, [_key(project, task) for task in tasks])
-        return frozenset(task for task in tasks if not self._free(found.get(_key(project, task))))
+        known = await self.of(project, tasks)
+        return frozenset(task for task, lease in known.items() if not self._free(lease))
 
     async def take(self, project: str, task: str, lease: Lease) -> bool:
         """Give a task to somebody; False if somebody has it, or was faster."""
         known = await self.documents.get(KIND, _key(project, task))
-        if not self._free(known):
+        if known is not None and not self._free(lease_of(known)):
             return False
         expected = known.revision if known is not None else 0
         return await self._put(project, task, lease, expected) is not None
@@ -81,7 +91,7 @@ class Leases:
             known = await self.documents.get(KIND, _key(project, task))
             if known is None or not token:
                 return None
-            lease = _lease(known)
+            lease = lease_of(known)
             if lease.token != token:
                 return None
             lease = lease.model_copy(update=change)
@@ -99,13 +109,14 @@ class Leases:
                 return
         raise Unavailable("the record of a lease")
 
-    def _free(self, known: Document | None) -> bool:
-        return known is None or _lease(known).until_ms + GRACE_MS <= self.clock.now_ms()
+    def _free(self, lease: Lease) -> bool:
+        return lease.until_ms + GRACE_MS <= self.clock.now_ms()
+
+
+def lease_of(known: Document) -> Lease:
+    """What a record says."""
+    return Lease.model_validate_json(known.body, context=dict(READING))
 
 
 def _key(project: str, task: str) -> str:
     return f"{project}/{task}"
-
-
-def _lease(known: Document) -> Lease:
-    return Lease.model_validate_json(known.body, context=dict(READING))

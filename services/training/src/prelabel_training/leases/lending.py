@@ -2,7 +2,7 @@
 
 Of two who ask at the same moment each is given tasks that the other is not: what decides is the compare-and-set of the
 task's record, and whoever was slower goes on to the next task of the order. A task that was answered while it was being
-chosen is given back at once.
+chosen is given back at once, as is one beyond what its annotator may hold.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ from pydantic import Field
 from ..examples.blind import is_blind
 from ..examples.shares import Shares
 from .choosing import Choosing, Ways
+from .holders import Holders, Holding
 from .leases import Lease, Leases
 from .pool import Open, Pool, Pools
 from .sampling import Asked
@@ -39,11 +40,11 @@ class LeaseWish(Model):
     strategy: Ways = Ways.MIXED
     """mixed, uncertainty, disagreement, diversity or random."""
     n: Annotated[int, Field(ge=1, le=MOST)] = 1
-    """Tasks. Fewer are given where fewer are open and free."""
+    """Tasks. Fewer are given where fewer are open and free, or where their annotator may not hold so many."""
     ttl: Annotated[float, Field(ge=SHORTEST, le=LONGEST)] = 600.0
     """Seconds until they are free again."""
     annotator: Name | None = None
-    """Who will answer; null: whoever's key it is."""
+    """Who will answer; null: the key's own name. A key of the role labeler takes tasks for itself only."""
     model: Slug | None = None
     """Whose doubts count for the strategy uncertainty; null: of each task the greatest."""
 
@@ -77,27 +78,36 @@ class Lending:
     pools: Pools
     choosing: Choosing
     leases: Leases
+    holders: Holders
     shares: Shares
     clock: Clock
     new_id: Callable[[], str]
 
     @classmethod
-    def of(cls, runtime: Runtime) -> Self:
-        """Over a process's store."""
+    def of(cls, runtime: Runtime, *, most: int) -> Self:
+        """Over a process's store. `most`: tasks of a project that one annotator holds at once."""
         store, clock = runtime.store, runtime.clock
+        leases = Leases(store.documents, clock)
         return cls(
             Pools(store, runtime.rng),
             Choosing(store.examples, runtime.rng),
-            Leases(store.documents, clock),
+            leases,
+            Holders(store.documents, leases, clock, most),
             Shares(store.documents, clock),
             clock,
             runtime.new_id,
         )
 
     async def lend(self, project: Project, wish: LeaseWish, annotator: str) -> Lent:
-        """Tasks for an annotator. Raises `Unavailable`: what was leased by then is free after its time."""
+        """Tasks for an annotator, no more than they may hold. Raises a 409 for one who may hold no more.
+
+        Raises `Unavailable`: what was leased by then is free after its time.
+        """
         live, holdout = await self.pools.live(), await self.shares.of(project)
-        pool = await self.pools.read(project.id, [one.name for one in project.models], wanted=wish.n + _SPARE)
+        holding = await self.holders.of(project.id, annotator, live, wanted=wish.n)
+        if not (n := min(wish.n, self.holders.room(holding))):
+            raise self.holders.full(project.id, holding)
+        pool = await self.pools.read(project.id, [one.name for one in project.models], wanted=n + _SPARE)
         held = await self.leases.held(project.id, [one.task for one in pool.tasks])
         left = {one.task: one for one in pool.tasks if one.task not in held}
         lease = Lease(
@@ -108,7 +118,7 @@ class Lending:
         )
         given: list[Given] = []
         for _ in range(_ROUNDS):
-            wanted = wish.n - len(given)
+            wanted = n - len(given)
             if not wanted or not left:
                 break
             tasks = list(left.values())
@@ -119,7 +129,36 @@ class Lending:
             given += await self._given(project, live, {one: left[one] for one in taken}, taken, holdout)
             for one in asked:
                 del left[one.task]
-        return Lent(given, pool, len(held))
+        return Lent(await self._counted(project.id, holding, given, live), pool, len(held))
+
+    async def renew(self, project: str, task: str, lease: Lease, ttl: float) -> Lease | None:
+        """Move the end of a lease, as it was found, to `ttl` seconds from now. None: it was lost meanwhile.
+
+        One that was over had not been counted any more. Raises a 409 where its annotator may hold no more, and gives
+        the task back.
+        """
+        now = self.clock.now_ms()
+        until_ms = now + round(ttl * 1000)
+        renewed = await self.leases.renew(project, task, lease.token, until_ms=until_ms)
+        if renewed is None or lease.until_ms > now:
+            return renewed
+        live = await self.pools.live()
+        holding = await self.holders.of(project, lease.annotator, live, wanted=1)
+        if await self.holders.add(project, holding, {task: until_ms}, live):
+            return renewed
+        await self.leases.release(project, task, lease.token)
+        raise self.holders.full(project, holding)
+
+    async def _counted(self, project: str, holding: Holding, given: Sequence[Given], live: Projected) -> list[Given]:
+        """Those that there is room for: requests at the same moment share it. The others are given back."""
+        if not given:
+            return []
+        leased = {one.task.uid: one.lease.until_ms for one in given}
+        kept = await self.holders.add(project, holding, leased, live)
+        for one in given:
+            if one.task.uid not in kept:
+                await self.leases.release(project, one.task.uid, one.lease.token)
+        return [one for one in given if one.task.uid in kept]
 
     async def _taken(self, project: str, asked: Sequence[Asked], lease: Lease, wanted: int) -> Mapping[str, Lease]:
         """The first of the order that nobody was given meanwhile."""
