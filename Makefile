@@ -33,7 +33,7 @@ servers: .state/$(if $(SECURE),dev,run) ## Apache Kafka and a MongoDB-wire serve
 test: .state/dev ## All tests, on real servers, two files at a time: T=path picks some
 	@sh deploy/local/tools.sh --or-docker java mvn
 	@sh deploy/local/tools.sh chromium javac kcat node npm
-	$(PY) -m pytest $(or $(T),-n 2 --dist loadfile)
+	$(PY) -m pytest $(or $(T),-n 2 --dist loadfile --no-loadscope-reorder)
 
 test-torch: .state/torch ## The transformers provider's tests on torch, in .venvs/huggingface
 	.venvs/huggingface/bin/python -m pip install -q --disable-pip-version-check pytest pytest-asyncio pytest-timeout hypothesis
