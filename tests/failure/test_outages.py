@@ -17,13 +17,13 @@ from tests.rig.servers import ServerHandle
 
 pytestmark = [pytest.mark.kafka, pytest.mark.mongo, pytest.mark.slow]
 BATCH = 50
-BEFORE, AMID, AFTER = 10, 20, 20
+BEFORE, AMID, AFTER = 10, 20, 10
 """Batches that are sent before the server goes, from then on, and when it is back."""
 
 
 def outage_seconds() -> float:
-    """PRELABEL_OUTAGE_SECONDS; 30 without it."""
-    return float(os.environ.get("PRELABEL_OUTAGE_SECONDS", "30"))
+    """PRELABEL_OUTAGE_SECONDS; 10 without it: three times as long as a door waits for an acknowledgement."""
+    return float(os.environ.get("PRELABEL_OUTAGE_SECONDS", "10"))
 
 
 class _Load:
