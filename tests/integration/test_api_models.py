@@ -5,6 +5,7 @@ No provider runs here: what those who predict say of a version, the tests say.
 
 import json
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +167,28 @@ async def test_what_cannot_be_loaded_is_not_promoted(here: Here) -> None:
     refused = await version(here, project, 2)
     said = {"project": project, "model": "finder", "provider": "rules", "version": refused.version, "epoch": 1}
     await tell(here.runtime, ModelLoaded.model_validate({**said, "host": "h", "state": "refused", "detail": "pickle"}))
-    await here.until(f"{project}/models/finder/versions/{refused.version}", lambda seen: seen["refused"] == "pickle")
+    seen = await here.until(
+        f"{project}/models/finder/versions/{refused.version}", lambda seen: seen["refused"] == "pickle"
+    )
+    assert [(one["host"], one["state"], one["epoch"]) for one in seen["loads"]] == [("h", "refused", 1)]
     answer = await post(here, f"{project}/models/finder/versions/{refused.version}/promote")
     problem(answer, "artifact_refused", 409)
     assert (await here.get(f"{project}/models/finder/serving"))["epoch"] == 0
+
+
+async def test_who_has_loaded_a_version_is_told_by_the_newest_word_of_each(here: Here) -> None:
+    project = await here.project()
+    one = await version(here, project, 1)
+    assert (await here.get(f"{project}/models/finder/versions/{one.version}"))["loads"] == []
+    said = {"project": project, "model": "finder", "provider": "rules", "version": one.version, "epoch": 1}
+    for host, state in (("a", "refused"), ("b", "serving"), ("a", "serving")):
+        await tell(here.runtime, ModelLoaded.model_validate({**said, "host": host, "state": state}))
+        seen = await here.until(f"{project}/models/finder/versions/{one.version}", partial(_said_last, host, state))
+    assert [(one["host"], one["state"]) for one in seen["loads"]] == [("a", "serving"), ("b", "serving")]
+
+
+def _said_last(host: str, state: str, seen: Any) -> bool:
+    return bool(seen["loads"]) and (seen["loads"][0]["host"], seen["loads"][0]["state"]) == (host, state)
 
 
 @pytest.mark.parametrize(

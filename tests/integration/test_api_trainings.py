@@ -85,20 +85,33 @@ async def test_a_training_is_asked_for_followed_and_cancelled(here: Here) -> Non
     problem(await here.client.delete(f"/v1/projects/{project}/{address}"), "ended", 409)
 
 
-async def test_a_wish_while_another_trains_waits_for_it_and_says_so(here: Here) -> None:
+async def test_a_wish_while_another_trains_waits_for_it_with_what_came_meanwhile_and_says_so(here: Here) -> None:
     project = await learning(here, 4)
     first = (await ask(here, project)).json()
+    await annotated(here, project, 4, 6)
     second = (await ask(here, project)).json()
     assert second["training"] is None
     assert second["why"]["sentence"] == "Training 1 is under way; what comes meanwhile starts the next."
     await here.client.delete(f"/v1/projects/{project}/trainings/{MODEL}/{first['training']['number']}")
-    await here.until(f"{project}/trainings", lambda seen: [one["number"] for one in seen["trainings"]] == [2, 1])
+    await here.until(f"{project}/trainings", lambda seen: [one["examples"] for one in seen["trainings"]] == [6, 4])
 
 
-async def test_ten_who_ask_at_once_get_one_training_and_the_next(here: Here) -> None:
+async def test_a_wish_while_one_trains_that_has_all_there_is_is_answered_by_that_one(here: Here) -> None:
+    project = await learning(here, 4)
+    first = (await ask(here, project)).json()
+    again = await ask(here, project)
+    assert again.status_code == 202, again.text
+    assert (again.json()["training"], again.json()["why"]["reason"]) == (first["training"], "already")
+    assert again.headers["location"] == f"/v1/projects/{project}/trainings/{MODEL}/1"
+
+
+async def test_ten_who_ask_at_once_get_one_training(here: Here) -> None:
     project = await learning(here, 4)
     answers = await asyncio.gather(*(ask(here, project) for _ in range(10)))
     assert {answer.status_code for answer in answers} == {202}
+    assert {answer.json()["training"]["training"] for answer in answers} == {f"{project}/{MODEL}/1"}
+    await here.client.delete(f"/v1/projects/{project}/trainings/{MODEL}/1")
+    await here.until(f"{project}/examples", lambda seen: (seen["models"][0]["why"] or {}).get("reason") == "given_up")
     listed = (await here.get(f"{project}/trainings"))["trainings"]
     assert [one["number"] for one in listed] == [1]
 

@@ -281,6 +281,56 @@ async def test_a_model_that_says_nothing_about_training_trains_when_asked_and_no
     assert [one.examples for one in await here.records()] == [30]
 
 
+async def test_who_asks_while_one_trains_gets_that_one_unless_something_has_come_meanwhile(here: Scene) -> None:
+    await here.annotate("a", "b", "c")
+    await here.service.trigger.ask(PROJECT, MODEL)
+    await here.look()
+    await here.service.trigger.ask(PROJECT, MODEL)
+    await here.look()
+    met = (await remembered(here)).wish
+    assert met is not None
+    assert (met.wish, met.number, met.why.reason) == (2, 1, "already")
+    await here.annotate("d")
+    await here.service.trigger.ask(PROJECT, MODEL)
+    await here.look()
+    assert len(await here.records()) == 1, "one at a time"
+    await here.end(1)
+    await here.look()
+    assert [one.examples for one in await here.records()] == [3, 4]
+    await here.end(2)
+    here.clock.advance(1000)
+    await here.look()
+    assert len(await here.records()) == 2, "each wish once"
+
+
+async def test_of_a_model_that_trains_by_hand_only_a_wish_while_one_trains_is_answered_as_well(here: Scene) -> None:
+    here.change(project(models=[{"name": MODEL, "provider": "ledger", "questions": ["topic"]}]))
+    await here.annotate(*(f"t{number}" for number in range(20)))
+    for _ in range(2):
+        await here.service.trigger.ask(PROJECT, MODEL)
+        await here.look()
+    assert [one.examples for one in await here.records()] == [20]
+    met = (await remembered(here)).wish
+    assert met is not None
+    assert (met.wish, met.number) == (2, 1)
+
+
+async def test_a_wish_that_waits_is_looked_at_once_while_nothing_changes(here: Scene) -> None:
+    await here.annotate("a", "b", "c")
+    await here.service.trigger.ask(PROJECT, MODEL)
+    await here.look()
+    await here.annotate("d")
+    await here.service.trigger.ask(PROJECT, MODEL)
+    await here.look()
+    before = (await here.documents.page("trigger", limit=10))[0].revision
+    surveys = here.runtime.metrics.registry.get_sample_value("prelabel_training_look_seconds_count")
+    for _ in range(5):
+        await here.service.trigger.look(PROJECT)
+    assert (await here.documents.page("trigger", limit=10))[0].revision == before
+    now = here.runtime.metrics.registry.get_sample_value("prelabel_training_look_seconds_count")
+    assert now == surveys, "each reads all examples"
+
+
 # ------------------------------------------------------------------------------------------------------ cancelling
 
 

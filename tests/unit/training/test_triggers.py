@@ -6,6 +6,7 @@ import pytest
 from prelabel_training.triggers.triggers import (
     Decision,
     Facts,
+    Met,
     Nothing,
     Phase,
     Reason,
@@ -163,16 +164,55 @@ def test_what_comes_during_a_training_starts_the_next_when_it_has_ended() -> Non
     assert (decision.training.number, decision.training.cut) == (2, 89)
 
 
-def test_wishes_during_a_training_are_kept_and_are_one_training() -> None:
+def test_wishes_during_a_training_wait_for_what_came_meanwhile_and_are_one_training() -> None:
     state = started(NEW, facts(20), 0)
     for wish in (1, 2, 3):
         state = asked(state, wish)
-    state, decision = decide(state, facts(20, new=0), RULES, at(1))
+    state, decision = decide(state, facts(21, new=1), RULES, at(1))
     assert isinstance(decision, Nothing)
-    state = started(done(state, 2), facts(20, new=0), 2)
+    assert word(decision) is Reason.RUNNING
+    state = started(done(state, 2), facts(21, new=1), 2)
     assert last(state).reason is Reason.ASKED
-    _, decision = decide(done(state, 3), facts(20, new=0), RULES, at(999))
+    _, decision = decide(done(state, 3), facts(21, new=0), RULES, at(999))
     assert isinstance(decision, Nothing)
+
+
+def test_a_wish_during_a_training_that_has_all_there_is_is_met_by_it_and_starts_none() -> None:
+    state = asked(started(NEW, facts(20), 0), 1)
+    state, decision = decide(state, facts(20, new=0), RULES, at(1))
+    assert isinstance(decision, Met)
+    assert (decision.wish, decision.number) == (1, 1)
+    assert decision.why.sentence == (
+        "Training 1 has been given all there is; to train on the same again, ask when it has ended."
+    )
+    for moment, now in ((2, state), (999, done(state, 3))):
+        _, decision = decide(now, facts(20, new=0), RULES, at(moment))
+        assert isinstance(decision, Nothing)
+
+
+def test_a_wish_that_nobody_looked_at_until_that_training_had_ended_is_met_by_it() -> None:
+    state = done(asked(started(NEW, facts(20), 0), 1), 1)
+    state, decision = decide(state, facts(20, new=0), RULES, at(2))
+    assert isinstance(decision, Met)
+    assert isinstance(decide(asked(state, 2), facts(20, new=0), RULES, at(3))[1], Start), "asked when none runs"
+
+
+@pytest.mark.parametrize("end", [Phase.FAILED, Phase.REFUSED, Phase.CANCELLED])
+def test_a_wish_is_not_met_by_a_training_that_came_to_nothing(end: Phase) -> None:
+    state = done(asked(started(NEW, facts(20), 0), 1), 1, end)
+    _, decision = decide(state, facts(20, new=0), RULES, at(2))
+    assert isinstance(decision, Start)
+    assert word(decision) is Reason.ASKED
+
+
+def test_a_wish_after_the_project_was_changed_is_not_met_by_a_training_of_before() -> None:
+    state = asked(started(NEW, replace(facts(20), config="before"), 0), 1)
+    changed = replace(facts(20, new=0), config="changed")
+    state, decision = decide(state, changed, RULES, at(1))
+    assert isinstance(decision, Nothing)
+    _, decision = decide(done(state, 2), changed, RULES, at(2))
+    assert isinstance(decision, Start)
+    assert decision.training.config == "changed"
 
 
 def test_a_wish_that_is_told_again_is_not_granted_again() -> None:

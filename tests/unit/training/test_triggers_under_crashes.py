@@ -69,6 +69,8 @@ class Loop(RuleBasedStateMachine):
         self.at_work: set[int] = set()
         self.ends: list[tuple[int, Phase]] = []
         self.wishes = 0
+        self.amid: dict[int, int] = {}
+        """By wish: the training that was running when it came."""
         self.decision: Decision | None = None
         """The last that was made."""
 
@@ -100,8 +102,15 @@ class Loop(RuleBasedStateMachine):
         last = state.last
         if last is not None and last.number not in self.given:
             assert last.number == len(self.given) + 1
+            self.check_not_in_vain(last)
             self.given[last.number] = last
         self.state = state
+
+    def check_not_in_vain(self, new: Training) -> None:
+        """Who asked while a training ran that went well is not given the same once more."""
+        before = self.state.last
+        if new.reason is Reason.ASKED and before is not None and before.phase is Phase.TRAINED:
+            assert self.amid.get(self.wishes) != before.number or new.fingerprint != before.fingerprint
 
     # ------------------------------------------------------------------------------------------- those who decide
 
@@ -178,7 +187,11 @@ class Loop(RuleBasedStateMachine):
 
     @rule(wished=st.sampled_from([True, True, False]))
     def ask_by_hand(self, wished: bool) -> None:
-        self.wishes += wished
+        running = self.state.last
+        if wished:
+            self.wishes += 1
+            if running is not None and running.phase is Phase.RUNNING:
+                self.amid[self.wishes] = running.number
         self.state = asked(self.state, self.wishes)  # not wished: the last one is told again
 
     # ------------------------------------------------------------------------------------------------ who trains

@@ -115,7 +115,8 @@ class AskedTraining(Shown):
     """What came of asking for a training."""
 
     training: ShownTraining | None
-    """Null: none has started yet, and `why` says why."""
+    """Null: none has started yet, and `why` says why. With `already` in it: the one that was under way, which has been
+    given all there is."""
     why: ShownWhy
 
 

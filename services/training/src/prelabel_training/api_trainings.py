@@ -50,7 +50,9 @@ def routes(asking: Asking, projects: Table[ProjectChanged]) -> APIRouter:
     async def post_training(project: str, request: Request) -> Response:
         """Train a model now. With fewer examples than its minimum there is a problem that says how many are missing.
 
-        While another training of the model is under way this one starts after it.
+        While another training of the model is under way this one starts after it, with what has come meanwhile. Where
+        nothing has, the one under way is the answer (`why.reason` is `already`): the same is not trained twice. Asked
+        when none is under way, it is trained whether or not anything is new.
         """
         spec = await _project(projects, project)
         wish = _wish(await json_of(request))

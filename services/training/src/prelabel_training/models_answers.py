@@ -96,13 +96,32 @@ class ShownVersion(Shown):
     judged_ms: int
 
 
+class ShownLoad(Shown):
+    """What a process that predicts said last about a version that it was to load."""
+
+    host: str
+    """Which process."""
+    state: str
+    """serving, or refused."""
+    epoch: int
+    """Of the change that it was told of."""
+    at_ms: int
+    detail: str
+    memory_mib: float | None
+    """Of the model's process, afterwards."""
+    seconds: float | None
+    """From the news of the version until it served."""
+
+
 class WholeVersion(ShownVersion):
-    """A version with its report."""
+    """A version with its report, and who has loaded it."""
 
     settings: dict[str, object]
     """The trainer's."""
     report: Figures | None
     """On the hold-out of the day it was judged; null: there was nothing to score it on."""
+    loads: list[ShownLoad]
+    """The newest word of each process, the newest first; of 50 at most. Empty: none was to load it, or none has yet."""
 
 
 Versions = page("versions", ShownVersion)

@@ -1,8 +1,8 @@
 """What those who predict say about the versions they were told to load."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from prelabel_contract import names
@@ -45,6 +45,13 @@ class Loads:
             if await self.documents.put(KIND, key, body, expected=found.revision if found else 0) is not None:
                 return []
         return []  # so many hosts at once: one of them said it
+
+    async def of(self, project: str, model: str, version: str) -> Sequence[Mapping[str, object]]:
+        """What each host said last about a version, the newest first."""
+        found = await self.documents.get(KIND, f"{names.model_key(project, model)}/{version}")
+        hosts: dict[str, dict[str, Any]] = {} if found is None else orjson.loads(found.body)
+        said: list[dict[str, Any]] = [{"host": host, **one} for host, one in hosts.items()]
+        return sorted(said, key=lambda one: -int(one["at_ms"]))
 
     async def refused(self, project: str, model: str, version: str) -> str | None:
         """Why a version could be loaded nowhere; None where it could, or nobody has tried."""

@@ -92,7 +92,7 @@ class Asking:
             return None
         remembered, state = kept.remembered, kept.remembered.state
         if state.served < wish:
-            waits = state.under_way is not None and remembered.why is not None
+            waits = state.under_way is not None and remembered.considered >= wish
             return Asked(None, remembered.why) if waits and remembered.why else None
         done = remembered.wish
         if done is None:

@@ -60,6 +60,8 @@ class Remembered(Model):
     why: ShownWhy | None = None
     """What was said at the last look."""
     wish: Wish | None = None
+    considered: int = 0
+    """The last wish for a training by hand that there was at the last look."""
 
     def claimed_by_another(self, holder: str, now_ms: int) -> bool:
         """Somebody else is at it, or died less than a claim ago."""

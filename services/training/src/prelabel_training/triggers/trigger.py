@@ -38,6 +38,7 @@ from .trainers import Trainers
 from .triggers import (
     Decision,
     Facts,
+    Met,
     Phase,
     Refused,
     Start,
@@ -213,7 +214,8 @@ class Trigger:
             return True
         if state.under_way is not None and not state.under_way.announced:
             return True
-        if state.under_way is None and state.asked > state.served:
+        looked_at = state.served if state.under_way is None else max(state.served, remembered.considered)
+        if state.asked > looked_at:
             return True
         if model.training is None:
             return False  # nothing that happens starts one
@@ -252,9 +254,10 @@ class Trigger:
     ) -> Looked:
         """Decide as often as there is something to say, and do what was decided."""
         rules = rules_of(model, self._settings.stop_seconds)
+        facts = replace(surveyed.facts, config=row.config)
         for _ in range(_ROUNDS):
             now = self._clock.now_ms()
-            state, decision = decide(kept.remembered.state, surveyed.facts, rules, now)
+            state, decision = decide(kept.remembered.state, facts, rules, now)
             remembered = self._remember(kept.remembered, state, decision, position, row.config, surveyed)
             if isinstance(decision, Start | Stop):
                 if kept.remembered.claimed_by_another(self._holder, now):
@@ -271,9 +274,9 @@ class Trigger:
             if isinstance(decision, Stop):
                 return await self._stop(row, model, decision)
             kept = written
-            if not isinstance(decision, Refused):
+            if not isinstance(decision, Refused | Met):
                 return Looked(kept, self._later(kept))
-            _log.info("training refused", project=row.project.id, model=model.name, reason=str(decision.why.reason))
+            _log.info("no new training", project=row.project.id, model=model.name, reason=str(decision.why.reason))
         raise Unavailable("the trigger's state")
 
     def _tell_end(self, project: str, model: str, end: _End) -> None:
@@ -300,6 +303,8 @@ class Trigger:
         wish = before.wish
         if isinstance(decision, Refused):
             wish = Wish(wish=decision.wish, why=ShownWhy.of(decision.why))
+        elif isinstance(decision, Met):
+            wish = Wish(wish=decision.wish, number=decision.number, why=ShownWhy.of(decision.why))
         elif isinstance(decision, Start) and state.served > before.state.served:
             why = ShownWhy(reason=decision.training.reason, sentence="Asked for by hand.")
             wish = Wish(wish=state.served, number=decision.training.number, why=why)
@@ -315,6 +320,7 @@ class Trigger:
             unknown_wait_ms=wait_ms if unknown else 0,
             why=said,
             wish=wish,
+            considered=state.asked,
         )
 
     async def _stop_orphans(self, row: ProjectChanged, known: Mapping[str, Kept]) -> None:
@@ -390,7 +396,7 @@ class Trigger:
             kept = await self._kept(row.project.id, model.name)
             state = announced(kept.remembered.state, decision.training)
             if record is not None:
-                facts = Facts(record.examples, record.fingerprint, record.cut, 0)
+                facts = Facts(record.examples, record.fingerprint, record.cut, 0, record.config)
                 state = given(state, record.number, facts)
             told = free(kept.remembered).model_copy(update={"state": state, "until_ms": self._clock.now_ms()})
             written = await self.states.put(row.project.id, model.name, kept, told)

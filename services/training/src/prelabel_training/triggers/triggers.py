@@ -18,6 +18,7 @@ What it promises, whatever comes in which order, how often, and wherever it cras
 * Nothing is dropped. What differs from what the last training was given is new until a training is requested with it.
 * One at a time: the next is requested when the last has ended, or when one that was cancelled has lost its lease.
   That holds if a training whose end was told is never taken up again: write the end into its record first, then tell.
+* Nobody trains the same again by asking while it is trained: the wish is met by that training, if it goes well.
 * Storms: of what arrives within d seconds come at most d / gap + 2 trainings, if none fails and nobody asks for more.
   What came last is in a training requested at the latest `quiet_seconds` after it, or when the one under way then ends.
 * A training that failed is repeated on the same data a few times, ever more seldom; one that was cancelled, or whose
@@ -69,6 +70,8 @@ class Reason(StrEnum):
     """New examples, but fewer than `every_n`, and no other rule."""
     BY_HAND = "by_hand"
     """New examples, and no rule that starts a training."""
+    ALREADY = "already"
+    """Nothing is new since the training that was under way when it was asked for."""
     NOTHING_NEW = "nothing_new"
     GIVEN_UP = "given_up"
     """The last training failed, was refused or was cancelled, and nothing is new since."""
@@ -85,6 +88,7 @@ _SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.TOO_FEW: "Too few examples: {have} of at least {need}; {missing} more needed (held-out tasks do not count).",
     Reason.GATHERING: "{have} new, {missing} more start a training.",
     Reason.BY_HAND: "{have} new; trainings of this model start by hand only.",
+    Reason.ALREADY: "Training {have} has been given all there is; to train on the same again, ask when it has ended.",
     Reason.NOTHING_NEW: "Nothing new since the last training.",
     Reason.GIVEN_UP: "The last training: {phase}. Nothing is new since; new examples start the next, or ask by hand.",
 }
@@ -164,6 +168,8 @@ class Facts:
     new: int
     """Tasks whose example came, went or changed since the last training's set. An estimate will do (offsets after its
     cut): whether anything is new at all is told by the fingerprint, which also notices what came late."""
+    config: str = ""
+    """Hash of the project's configuration, which a training is made of too. It starts none: who changes it may ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,8 @@ class Training:
     """Since when."""
     announced: bool = False
     """That it is requested, or cancelled, has been published."""
+    config: str = ""
+    """Hash of the project's configuration that it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +206,9 @@ class TriggerState:
     asked: int = 0
     """The last wish for a training by hand. Wishes are numbered by whoever hands them in: a later one is greater."""
     served: int = 0
-    """The last wish that led to a training, or was refused."""
+    """The last wish that led to a training, was met by one, or was refused."""
+    amid: int = 0
+    """The last wish that came while a training was running."""
     last: Training | None = None
 
     @property
@@ -244,7 +254,17 @@ class Refused:
     why: Why
 
 
-Decision = Start | Stop | Wait | Nothing | Refused
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The training that was under way when this wish came is the answer to it. Ask again at once, too."""
+
+    wish: int
+    number: int
+    """Of the training."""
+    why: Why
+
+
+Decision = Start | Stop | Wait | Nothing | Refused | Met
 Decided = tuple[TriggerState, Decision]
 
 
@@ -252,8 +272,14 @@ Decided = tuple[TriggerState, Decision]
 
 
 def asked(state: TriggerState, wish: int) -> TriggerState:
-    """Somebody wants a training. One that comes while another is under way waits for it; several are one."""
-    return replace(state, asked=max(state.asked, wish))
+    """Somebody wants a training: told again it is one wish, and several that wait are one training.
+
+    One that comes while another runs is met by that one if nothing is new since and it goes well; else it waits for it.
+    """
+    if wish <= state.asked:
+        return state
+    running = state.last is not None and state.last.phase is Phase.RUNNING
+    return replace(state, asked=wish, amid=wish if running else state.amid)
 
 
 def announced(state: TriggerState, training: Training) -> TriggerState:
@@ -269,7 +295,7 @@ def given(state: TriggerState, number: int, facts: Facts) -> TriggerState:
     last = state.last
     if last is None or last.number != number:
         return state
-    last = replace(last, cut=facts.cut, fingerprint=facts.fingerprint, examples=facts.examples)
+    last = replace(last, cut=facts.cut, fingerprint=facts.fingerprint, examples=facts.examples, config=facts.config)
     return replace(state, last=last)
 
 
@@ -301,6 +327,8 @@ def ended(state: TriggerState, number: int, end: Phase, now_ms: int) -> TriggerS
 def decide(state: TriggerState, facts: Facts, rules: TriggerRules, now_ms: int) -> Decided:
     """What to do now, and what to remember of it."""
     state = _noticed(_not_after(state, now_ms), facts, now_ms)
+    if (met := _met(state, facts)) is not None:
+        return replace(state, served=met.wish), met
     busy = _busy(state.last, rules, now_ms) if state.last else None
     if busy is not None:
         return state, busy
@@ -309,6 +337,20 @@ def decide(state: TriggerState, facts: Facts, rules: TriggerRules, now_ms: int) 
     if state.asked > state.served:
         return _by_hand(state, facts, rules, now_ms)
     return _by_itself(state, facts, rules, now_ms)
+
+
+def _met(state: TriggerState, facts: Facts) -> Met | None:
+    """That the open wish is met: who asked while a training ran gets that one, not the same trained once more.
+
+    No other training can have started since the wish came: it would have been by that wish. One that was cancelled, or
+    went wrong, meets none.
+    """
+    last = state.last
+    if last is None or last.phase not in (Phase.RUNNING, Phase.TRAINED) or not state.served < state.asked <= state.amid:
+        return None
+    if (last.fingerprint, last.config) != (facts.fingerprint, facts.config):
+        return None
+    return Met(state.asked, last.number, Why(Reason.ALREADY, last.number))
 
 
 def _busy(last: Training, rules: TriggerRules, now_ms: int) -> Decision | None:
@@ -386,6 +428,7 @@ def _start(state: TriggerState, facts: Facts, reason: Reason, now_ms: int) -> De
         requested_ms=now_ms,
         attempt=last.attempt + 1 if last and repeats else 1,
         phase_ms=now_ms,
+        config=facts.config,
     )
     return replace(state, since_ms=now_ms, last=training), Start(training)
 
