@@ -44,6 +44,8 @@ async def test_kills_of_the_trainer_leave_one_version(tmp_path: Path, bus: Mappi
             lambda: _count(tmp_path / "predicted", "task-", 3),
             lambda: _count(tmp_path / "predicted", "task-", 60),
         ]
+        if bus:  # who takes a training up is settled in the store: a few of them show that no bus changes that
+            moments = [moments[0], moments[3], moments[5]]
         for moment in moments:
             with running(tmp_path, bus) as trainer:
                 await until(moment)
