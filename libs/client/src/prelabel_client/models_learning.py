@@ -144,6 +144,21 @@ class Report(Result):
     metric: str = ""
 
 
+class Load(Result):
+    """What a process that predicts said last about a version that it was to load."""
+
+    host: str
+    state: str
+    """serving, or refused"""
+    epoch: int
+    at_ms: int
+    detail: str = ""
+    memory_mib: float | None = None
+    """Of the model's process, afterwards."""
+    seconds: float | None = None
+    """From the news of the version until it served."""
+
+
 class Version(Result):
     """A version of a model: how it came about and what was decided about it."""
 
@@ -163,6 +178,8 @@ class Version(Result):
     judged_ms: int
     report: Report | None = None
     """Of a version that was asked for by its name."""
+    loads: tuple[Load, ...] = ()
+    """The same: what those who predict said about it, the newest word first."""
 
 
 class CurvePoint(Result):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ..errors import Defect, NoAccess, NotFound, TryLater, Unreachable
 from .exits import DATA, UNAVAILABLE, Ended, say
 from .options import Json, Profile
-from .output import Out, clean
+from .output import Out, clean, counted
 from .session import session
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _metrics(client: "Client") -> Iterator[Finding]:
         (labels, value) for name, labels, value in metrics if name == "prelabel_lag_records" and value > LAG_LOOK
     ]
     for labels, value in lagging:
-        said = f"{labels.get('group')} is {value:,.0f} records behind on {labels.get('topic')}"
+        said = f"{labels.get('group')} is {counted(round(value), 'record')} behind on {labels.get('topic')}"
         yield Finding("backlog", "look", said, "wait, or start more processes of that service")
     if age <= OLD_SECONDS and not lagging:
         yield Finding("backlog", "ok", "nothing waits long")
@@ -233,6 +233,7 @@ def _models(client: "Client") -> Iterator[Finding]:
             name, provider = str(model.get("name")), str(model.get("provider"))
             states = counts.get(name, {})
             where = f"{project.id}: the model {name}"
+            failed = counted(states.get("failed", 0), "task")
             if provider not in known:
                 wrong += 1
                 do = f"install and start prelabel-inference-{provider}, or change the project"
@@ -245,10 +246,10 @@ def _models(client: "Client") -> Iterator[Finding]:
             elif states.get("failed") and not states.get("created"):
                 wrong += 1
                 do = f"prelabel predictions --project {project.id} --model {name} --state failed"
-                yield Finding("models", "wrong", f"{where} has failed on all of {states['failed']:,} tasks", do)
+                yield Finding("models", "wrong", f"{where} has failed on everything: {failed}", do)
             elif states.get("failed"):
                 do = f"prelabel predictions --project {project.id} --model {name} --state failed"
-                yield Finding("models", "look", f"{where} has failed on {states['failed']:,} tasks", do)
+                yield Finding("models", "look", f"{where} has failed on {failed}", do)
             if states.get("pending") and provider in known:
                 yield from _waiting(client, project.id, name, provider)
     if not wrong:

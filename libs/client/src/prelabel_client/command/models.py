@@ -113,6 +113,7 @@ def show(
             "training": found.training,
             "examples": found.examples,
             "judged": moment(found.judged_ms),
+            "answers in": [one.host for one in found.loads if one.state == "serving"],
         }
     )
     if found.report is not None and found.report.labels:

@@ -131,6 +131,11 @@ def cell(value: Any) -> str:
     return clean(str(value))
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """How many there are of something: "1 task", "2 tasks". `many`: where that is not `one` and an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def moment(ms: int | None) -> str:
     """A time in milliseconds since 1970, as people in UTC write it."""
     if ms is None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .options import Json, Profile
-from .output import Out, clean
+from .output import Out, clean, counted
 from .session import meant, session
 from .train import Named
 
@@ -42,7 +42,8 @@ def quality(project: Named = None, profile: Profile = None, json: Json = False) 
 
 def _fields(found: "Quality") -> dict[str, Any]:
     told: dict[str, Any] = {
-        "annotated": f"{found.tasks} tasks by {found.annotators} people, {found.annotations} annotations",
+        "annotated": f"{counted(found.tasks, 'task')} by {_people(found.annotators)}, "
+        f"{counted(found.annotations, 'annotation')}",
         "examples": f"{found.examples}, {found.held_out} of them held out",
     }
     if found.accepted_share is not None:
@@ -63,4 +64,10 @@ def _fields(found: "Quality") -> dict[str, Any]:
 
 def _agreement(agreed: "Agreed") -> str:
     value = "not defined: everybody always said the same" if agreed.value is None else f"{agreed.value:.2f}"
-    return f"{value} ({agreed.measure.replace('_', ' ')}, {agreed.tasks} tasks, {agreed.annotators} people)"
+    return (
+        f"{value} ({agreed.measure.replace('_', ' ')}, {counted(agreed.tasks, 'task')}, {_people(agreed.annotators)})"
+    )
+
+
+def _people(number: int) -> str:
+    return counted(number, "person", "people")

@@ -1,20 +1,20 @@
 """`prelabel train` and `prelabel trainings`: models learn from what people submitted."""
 
-import time
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import NotFound, Refused
+from ..errors import Refused
 from .exits import DATA, Ended
+from .following import ended, judged, later, loaded, newest, state_of
 from .options import Json, Limit, Profile
-from .output import Out, clean, moment, progress
+from .output import Out, clean, moment
 from .session import meant, session
 
 if TYPE_CHECKING:
     from ..client import Client
-    from ..models_learning import Training, Version
+    from ..models_learning import AskedTraining, Training, Version
 
 Named = Annotated[
     str | None,
@@ -23,22 +23,22 @@ Named = Annotated[
 OfModel = Annotated[
     str | None, typer.Option("--model", "-m", help="The model; not needed where there is only one.", metavar="NAME")
 ]
-LOOK_EVERY = 0.3
-JUDGED_WITHIN = 120.0
-"""Seconds from the end of a training until the gate has surely decided about it."""
+ALREADY = "already"
+"""Why a training that is under way is the answer to a wish for one: it has been given all there is."""
 
 
 def train(
     project: Named = None,
     model: OfModel = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Wait until its version is judged.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Wait until its version is judged, and loaded.")] = False,
     profile: Profile = None,
     json: Json = False,
 ) -> None:
     """Train a model on what people have submitted so far.
 
     Whether the version serves is decided by the gate: only if it is not worse than what serves. While another training
-    of the model is under way this one starts after it. The exit code is 1 if it came to no version.
+    of the model is under way this one starts after it, with what has come meanwhile; if nothing has, the one under way
+    is meant. The exit code is 1 if it came to no version.
 
     \b
     Example:
@@ -49,7 +49,7 @@ def train(
     with session(profile) as client:
         where = meant(client, project)
         name = the_model(client, where, model)
-        before = _newest(client, where, name)
+        before = newest(client, where, name)
         asked = client.train(where, name)
         if not watch:
             if json:
@@ -59,17 +59,22 @@ def train(
                 out.line(asked.why.sentence)
             else:
                 out.fields(_shown(asked.training))
+                _tell_already(out, asked)
                 out.note(f"follow it: prelabel trainings {where}; its log: prelabel trainings --log {name}/NUMBER")
             return
-        ended = _watched(out, client, asked.training or _later(out, client, where, name, before, asked.why.sentence))
-        version = _judged(client, ended)
-    if json:
-        out.value({**ended.json_value(), "judged": None if version is None else version.json_value()})
-    else:
-        out.fields({**_shown(ended), **_decided(version)})
+        _tell_already(out, asked)
+        begun = asked.training or later(out, client, where, name, before, asked.why.sentence)
+        over = ended(out, client, begun)
+        version, said = judged(client, over), ""
         if version is not None and version.state == "serving":
-            out.note("inference loads it now: in a few seconds it answers")
-    if ended.state != "trained":
+            version, said = loaded(out, client, where, version)
+    if json:
+        out.value({**over.json_value(), "judged": None if version is None else version.json_value()})
+    else:
+        out.fields({**_shown(over), **_decided(version)})
+        if said:
+            out.note(clean(said))
+    if over.state != "trained":
         raise Ended(DATA)
 
 
@@ -109,7 +114,7 @@ def trainings(
             out.value(one)
         return
     rows = (
-        (f"{t.model}/{t.number}", _state(t), moment(t.requested_ms), t.examples, t.version, t.detail or t.reason)
+        (f"{t.model}/{t.number}", state_of(t), moment(t.requested_ms), t.examples, t.version, t.detail or t.reason)
         for t in found
     )
     out.rows(("training", "state", "requested", "examples", "version", "why"), rows, nothing="no trainings yet")
@@ -135,63 +140,13 @@ def one_of(text: str) -> tuple[str, int]:
     return model.rpartition("/")[2], int(number)
 
 
-def _newest(client: "Client", project: str, model: str) -> int:
-    return max((one.number for one in client.trainings(project, model=model, limit=1)), default=0)
-
-
-def _later(out: Out, client: "Client", project: str, model: str, before: int, why: str) -> "Training":
-    """The training that follows the one that is under way."""
-    out.note(clean(why))
-    while True:
-        for one in client.trainings(project, model=model, limit=1):
-            if one.number > before:
-                return one
-        time.sleep(LOOK_EVERY)
-
-
-def _watched(out: Out, client: "Client", training: "Training") -> "Training":
-    with progress(quiet=out.json) as bar:
-        shown = bar.add_task(training.state, total=None, said="")
-        while not training.over:
-            time.sleep(LOOK_EVERY)
-            training = client.training(training.project, training.model, training.number)
-            now = training.progress
-            bar.update(
-                shown, description=_state(training), completed=now.step, total=now.steps or None, said=_said(now)
-            )
-    return training
-
-
-def _said(now: Any) -> str:
-    told = []
-    if now.loss is not None:
-        told.append(f"loss {now.loss:.3g}")
-    if now.score is not None:
-        told.append(f"score {now.score:.2f}")
-    if now.seconds_left is not None:
-        told.append(f"{now.seconds_left:.0f} s left")
-    return ", ".join(told)
-
-
-def _state(training: "Training") -> str:
-    return "cancelling" if training.cancelling else training.state
-
-
-def _judged(client: "Client", training: "Training") -> "Version | None":
-    """Its version with the gate's verdict; None where there is none, or the gate takes too long."""
-    if training.version is None:
-        return None
-    until = time.monotonic() + JUDGED_WITHIN
-    while time.monotonic() < until:
-        try:
-            return client.version(training.project, training.model, training.version)
-        except NotFound:
-            time.sleep(LOOK_EVERY)
-    return None
+def _tell_already(out: Out, asked: "AskedTraining") -> None:
+    if asked.why.reason == ALREADY:
+        out.note(clean(asked.why.sentence))
 
 
 def _shown(training: "Training") -> dict[str, Any]:
-    told: dict[str, Any] = {"training": training.training, "state": _state(training), "examples": training.examples}
+    told: dict[str, Any] = {"training": training.training, "state": state_of(training), "examples": training.examples}
     told["held out"] = training.holdout
     if training.started_ms and training.ended_ms:
         told["seconds"] = (training.ended_ms - training.started_ms) / 1000
