@@ -12,7 +12,7 @@ from tests.rig.processes import ALL_IN_ONE, Prelabel
 from tests.rig.servers import ServerHandle
 
 GRACE_SECONDS = 25.0
-STAGE = 600
+STAGE = 300
 
 
 async def _stopped_one_by_one(run: Run, names: Sequence[str]) -> None:
