@@ -31,18 +31,24 @@ class _Trained(ProviderTests):
     long_text_characters = 20_000
     folder: ClassVar[str]
     emit: ClassVar[tuple[str, ...]] = ()
+    rest: ClassVar[dict[str, JsonValue]] = {}
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def _settings(cls, pipelines: Mapping[str, Path]) -> None:
         emit: list[JsonValue] = list(cls.emit)
         other = "other_ner" if cls.folder != "other_ner" else "ner"
-        cls.settings = {"path": str(pipelines[cls.folder]), "emit": emit}
+        cls.settings = {"path": str(pipelines[cls.folder]), "emit": emit, **cls.rest}
         cls.other_settings = {"path": str(pipelines[other])}
 
 
 class TestEntities(_Trained):
     folder = "ner"
+
+
+class TestEntitiesByABeam(_Trained):
+    folder = "ner"
+    rest: ClassVar[dict[str, JsonValue]] = {"beam": 8}
 
 
 class TestSpans(_Trained):

@@ -49,13 +49,14 @@ def load(settings: SpacySettings) -> Loaded:
         content = _content(Path(nlp.path)) if nlp.path else ""
     factories = {name: nlp.get_pipe_meta(name).factory for name in nlp.pipe_names}
     emit = _emitted(settings, frozenset(factories.values()))
+    _check_uncertainty(settings, emit)
     _switch_off(nlp, factories, emit)
     nlp.max_length = max(nlp.max_length, settings.max_length)
     meta = nlp.meta
     return Loaded(
         nlp=nlp,
         emit=emit,
-        version=f"{meta['lang']}_{meta['name']}-{meta['version']}+{content[:16]}",
+        version=f"{meta['lang']}_{meta['name']}-{meta['version']}+{_answering(content, settings)[:16]}",
         labels={part: _labels(nlp, factories, part) for part in emit},
         spans_key=settings.spans_key or _spans_key(nlp, factories),
     )
@@ -107,6 +108,15 @@ def _emitted(settings: SpacySettings, factories: frozenset[str]) -> tuple[Emit, 
     return tuple(dict.fromkeys(emit))
 
 
+def _check_uncertainty(settings: SpacySettings, emit: tuple[Emit, ...]) -> None:
+    """Refuse what would tell nothing."""
+    gives = f"this pipeline gives {', '.join(emit)}"
+    if settings.beam is not None and "ner" not in emit:
+        raise BadSettings(f"beam: it has an effect with ner only, and {gives}")
+    if "uncertainty" in settings.model_fields_set and settings.beam is None and not {"textcat", "spancat"} & set(emit):
+        raise BadSettings(f"uncertainty: it has an effect with textcat, spancat, and ner with a beam; {gives}")
+
+
 def _switch_off(nlp: Any, factories: dict[str, str], emit: tuple[Emit, ...]) -> None:
     # Components of unknown factories stay on: somebody may read what they write. A ruler may ask for tags and
     # lemmas: what runs before it stays on too.
@@ -129,6 +139,12 @@ def _spans_key(nlp: Any, factories: dict[str, str]) -> str:
         if factories[name] in MAKES["spancat"]:
             return str(nlp.get_pipe(name).key)
     return "sc"
+
+
+def _answering(content: str, settings: SpacySettings) -> str:
+    """A hash of the content, and of how unsure answers are told to be where that is not as usual."""
+    told = settings.model_dump(mode="json", include={"uncertainty", "beam"}, exclude_defaults=True)
+    return content_hash({"content": content, **told}) if told else content
 
 
 def _content(folder: Path) -> str:

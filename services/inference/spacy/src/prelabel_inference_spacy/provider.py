@@ -1,12 +1,16 @@
 """Any spaCy pipeline as a provider: entities, spans, categories, parts of speech and dependencies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
-from prelabel_contract.regions import Choice, Region, Relation, Span
+from prelabel_contract.regions import Region, Relation, Span
 from prelabel_provider.base import BatchShape, Description, Failed, Input, Predicted, Prediction, Provider
+from prelabel_provider.uncertainty import Gathering, gathered, of_score
 
-from .pipeline import MAKES, Loaded, load
+from .beams import Beams
+from .categories import categories
+from .pipeline import Loaded, load
+from .scores import scores_of
 from .settings import SpacySettings
 
 _KINDS = {
@@ -17,7 +21,7 @@ _KINDS = {
 
 
 class SpacyProvider(Provider[SpacySettings]):
-    """Runs texts through a pipeline."""
+    """Runs texts through a pipeline, and tells how unsure it is as far as it knows."""
 
     name = "spacy"
     kinds = frozenset({"span", "choice", "relation"})
@@ -27,6 +31,8 @@ class SpacyProvider(Provider[SpacySettings]):
     def __init__(self, settings: SpacySettings, loaded: Loaded) -> None:
         self._settings = settings
         self._loaded = loaded
+        self._categories = categories(loaded.nlp) if "textcat" in loaded.emit else ()
+        self._beams = None if settings.beam is None else Beams(loaded.nlp, settings.beam, settings.uncertainty)
 
     @classmethod
     def load(cls, settings: SpacySettings) -> Self:
@@ -57,8 +63,8 @@ class SpacyProvider(Provider[SpacySettings]):
             answers.append(unfit)
             if unfit is None:
                 texts.append(one.text)
-        docs = self._loaded.nlp.pipe(texts, batch_size=self._settings.batch_size)
-        return [answer if answer is not None else Predicted(self._regions(next(docs))) for answer in answers]
+        said = self._said(texts)
+        return [answer if answer is not None else next(said) for answer in answers]
 
     def _unfit(self, one: Input) -> Failed | None:
         try:
@@ -69,34 +75,42 @@ class SpacyProvider(Provider[SpacySettings]):
             return Failed("too_long", f"{length} characters, the limit is {self._settings.max_length}")
         return None
 
-    def _regions(self, doc: Any) -> tuple[Region, ...]:
-        return tuple(region for part in _order(self._loaded.emit) for region in self._said(part, doc))
+    def _said(self, texts: Sequence[str]) -> Iterator[Predicted]:
+        size = self._settings.batch_size
+        if self._beams is not None:
+            for doc, entities in self._beams.run(texts, size):
+                yield Predicted(self._regions(doc), self._doubt(doc, entities))
+        else:
+            for doc in self._loaded.nlp.pipe(texts, batch_size=size):
+                yield Predicted(self._regions(doc), self._doubt(doc))
 
-    def _said(self, part: str, doc: Any) -> Iterator[Region]:
+    def _regions(self, doc: Any) -> tuple[Region, ...]:
+        return tuple(region for part in _order(self._loaded.emit) for region in self._part(part, doc))
+
+    def _part(self, part: str, doc: Any) -> Iterable[Region]:
         match part:
             case "entities":
                 return (_span(entity) for entity in doc.ents)
             case "spancat":
-                return _spans(doc.spans.get(self._loaded.spans_key, ()))
+                return _spans(self._group(doc))
             case "textcat":
-                return self._choices(doc)
+                return (choice for one in self._categories for choice in one.said(doc.cats))
             case _:
                 return _tokens(doc, self._loaded.emit)
 
-    def _choices(self, doc: Any) -> Iterator[Region]:
-        for name, pipe in self._loaded.nlp.pipeline:
-            factory = self._loaded.nlp.get_pipe_meta(name).factory
-            if factory not in MAKES["textcat"] or not pipe.labels:
-                continue
-            scores = {label: float(doc.cats[label]) for label in pipe.labels}
-            if factory == "textcat":
-                best = max(scores, key=lambda label: scores[label])
-                yield Choice(labels=(best,), score=_score(scores[best]))
-            else:
-                least = pipe.cfg.get("threshold") or 0.0  # its own: the project's only marks
-                for label, score in scores.items():
-                    if score >= least:
-                        yield Choice(labels=(label,), score=_score(score))
+    def _group(self, doc: Any) -> Any:
+        return doc.spans.get(self._loaded.spans_key, ())
+
+    def _doubt(self, doc: Any, entities: Iterable[float | None] = ()) -> float | None:
+        """The most doubtful decision's, entities' included; None where nothing is known of any."""
+        if len(doc) == 0:
+            return None  # nothing was decided, though categories have numbers
+        measure = self._settings.uncertainty
+        found = [*entities, *(one.doubt(doc.cats, measure) for one in self._categories)]
+        if "spancat" in self._loaded.emit and (scores := scores_of(self._group(doc))):
+            found.append(of_score(min(scores), measure))
+        known = [doubt for doubt in found if doubt is not None]
+        return gathered(known, Gathering.HIGHEST) if known else None
 
 
 def _order(emit: Sequence[str]) -> tuple[str, ...]:
@@ -110,10 +124,10 @@ def _span(span: Any, score: float | None = None) -> Span:
 
 
 def _spans(group: Any) -> Iterator[Region]:
-    scores = getattr(group, "attrs", {}).get("scores")
+    scores = scores_of(group)
     for index, span in enumerate(group):
         if span.start_char < span.end_char:
-            yield _span(span, None if scores is None else _score(float(scores[index])))
+            yield _span(span, None if scores is None else scores[index])
 
 
 def _tokens(doc: Any, emit: Sequence[str]) -> Iterator[Region]:
@@ -131,8 +145,3 @@ def _tokens(doc: Any, emit: Sequence[str]) -> Iterator[Region]:
         for token in doc:
             if token.head.i != token.i and not token.is_space and not token.head.is_space:
                 yield Relation(from_id=f"t{token.head.i}", to_id=f"t{token.i}", labels=(token.dep_,))
-
-
-def _score(score: float) -> float:
-    """A probability in single precision may be a hair above 1."""
-    return min(1.0, max(0.0, score))

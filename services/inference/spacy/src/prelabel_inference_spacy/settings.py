@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from prelabel_contract.base import Json, Name
 from prelabel_provider.base import ProviderSettings
+from prelabel_provider.uncertainty import Measure
 from prelabel_runtime.settings import Frozen
 from pydantic import Field, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -34,6 +35,13 @@ class SpacySettings(ProviderSettings):
     pos a span per token, dep relations between such spans. Empty: what the pipeline has of the first four."""
     spans_key: str | None = None
     """The group that spancat writes to, if not the component's own; with spancat only."""
+    uncertainty: Measure = Measure.MARGIN
+    """What makes an answer unsure: margin: the two likeliest are close; least_confidence: the likeliest one's share is
+    low; entropy: the shares are spread. Of textcat those of all categories count, of spancat the scores of the spans
+    that it gives, of ner, with `beam`, those of all that may be said of a token; the most doubtful one tells."""
+    beam: Annotated[int, Field(ge=2, le=32)] | None = None
+    """With ner only, which has no scores: how many ways through a text are followed to tell how unsure it is: 8, say.
+    What is suggested stays the same. It costs the time of the pipeline about once more. Empty: ner does not tell."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 128
     """Texts that the pipeline sees at once."""
     max_length: Annotated[int, Field(ge=1)] = 1_000_000
