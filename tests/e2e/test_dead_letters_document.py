@@ -15,7 +15,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_document_of_dead_letters_goes_as_written(tmp_path: Path) -> None:
-    settings = {"PRELABEL_INGESTION_INBOUND": json.dumps({"crm": {"projects": ["mails"]}})}
+    settings = {
+        "PRELABEL_INGESTION_INBOUND": json.dumps({"crm": {"projects": ["mails"]}}),
+        "PRELABEL_PROJECTION_LOOK_SECONDS": "0.5",
+    }
     with Prelabel.all_in_one(tmp_path, providers=("rules",), environment=settings) as prelabel:
         bad = [((), b"%d is no event" % number) for number in range(4)]
         asyncio.run(write_raw(prelabel, "prelabel.inbound.crm", bad))
