@@ -14,7 +14,7 @@ import typer
 from ..errors import PrelabelError, Refused
 from .exits import DATA, Ended
 from .options import Json, Profile, Project
-from .output import Out
+from .output import Out, counted
 from .session import meant, session
 
 BATCH = 200
@@ -38,7 +38,10 @@ def annotate(
         str | None,
         typer.Option("--file", help="Annotations as JSONL; - for standard input.", metavar="FILE"),
     ] = None,
-    annotator: Annotated[str | None, typer.Option("--annotator", help="Who says so; else your user name.")] = None,
+    annotator: Annotated[
+        str | None,
+        typer.Option("--annotator", help="Who says so; else your user name, but the key's in a file or for a labeler."),
+    ] = None,
     project: Project = None,
     profile: Profile = None,
     json: Json = False,
@@ -59,7 +62,7 @@ def annotate(
         where = meant(client, project)
         if task is not None:
             regions, parent = _regions(client, where, task, choose or [], span or [], accept)
-            one = {"task": task, "annotator": annotator or getpass.getuser(), "regions": regions}
+            one = {"task": task, **_by(client, annotator), "regions": regions}
             (uid,) = client.annotate(where, one if parent is None else {**one, "parent_prediction": parent})
             if json:
                 out.value({"annotation": uid})
@@ -74,7 +77,7 @@ def annotate(
                 out.value({"annotation": uid})
             for line in wrong:
                 out.note(line)
-    out.note(f"{taken} annotations taken" + (f", {refused} refused" if refused else ""))
+    out.note(f"{counted(taken, 'annotation')} taken" + (f", {refused} refused" if refused else ""))
     if refused:
         raise Ended(DATA)
 
@@ -94,6 +97,13 @@ def _handed_in(client: Any, project: str, batch: list[dict[str, Any]]) -> tuple[
         uids += taken
         wrong += refused
     return uids, wrong
+
+
+def _by(client: Any, annotator: str | None) -> dict[str, str]:
+    """Who says so. A labeler's key speaks for itself, by whatever name the service knows it."""
+    if annotator is None and client.me().role == "labeler":
+        return {}
+    return {"annotator": annotator or getpass.getuser()}
 
 
 def _batches(file: str, annotator: str | None) -> Iterator[list[dict[str, Any]]]:
