@@ -228,7 +228,7 @@ def test_annotations_of_a_file_are_taken_and_the_wrong_ones_told(command: Comman
     ]
     stdin = "".join(json.dumps(line) + "\n" for line in lines).encode()
     said = command("annotate", "--file", "-", stdin=stdin, code=1)
-    assert "1 annotations taken, 1 refused" in said.err
+    assert "1 annotation taken, 1 refused" in said.err
     assert "'nonsense' is not a label" in said.err
 
 

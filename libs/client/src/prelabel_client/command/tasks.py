@@ -10,7 +10,7 @@ import typer
 
 from ..errors import Refused
 from .options import Json, Limit, Profile, Project
-from .output import Out, clean, moment
+from .output import Out, clean, counted, moment
 from .predict import show
 from .session import meant, session
 
@@ -73,7 +73,9 @@ def predictions(
     profile: Profile = None,
     json: Json = False,
 ) -> None:
-    """Show what the models said, of one task or of many: of --model only, and in --state only, where that is asked.
+    """Show what the models said, of one task or of many.
+
+    Where it is asked, of --model only, and in --state only.
 
     \b
     Example:
@@ -126,7 +128,7 @@ def export(
         written = _write(Path(output), lines)
     if json:
         out.value({"file": output, "tasks": written})
-    out.note(f"{written} tasks in {output}")
+    out.note(f"{counted(written, 'task')} in {output}")
 
 
 def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
