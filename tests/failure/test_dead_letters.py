@@ -27,14 +27,19 @@ from tests.rig.servers import ServerHandle
 
 LETTERS = 300
 GROUP = "projection"
-LEASE = {"PRELABEL_PROJECTION_REPLAY_LEASE_SECONDS": "2"}
+HASTE = {
+    "PRELABEL_PROJECTION_REPLAY_LEASE_SECONDS": "2",
+    "PRELABEL_PROJECTION_LOOK_SECONDS": "0.5",
+    "PRELABEL_SESSION_SECONDS": "6",
+}
+"""Who was killed counts as gone soon: a rebuild waits for that, to drop what it replaces when nobody uses it."""
 ON_SERVERS = [pytest.mark.kafka, pytest.mark.mongo]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("kafka", marks=ON_SERVERS)])
 def prelabel(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Prelabel]:
     """All in one on SQLite, or every service apart on servers."""
-    environment = {**LEASE, "PRELABEL_LEDGER": str(tmp_path / "calls")}
+    environment = {**HASTE, "PRELABEL_LEDGER": str(tmp_path / "calls")}
     if request.param == "sqlite":
         made = Prelabel.all_in_one(tmp_path, environment=environment)
     else:
