@@ -51,6 +51,7 @@ def _lines(values: list[Any]) -> bytes:
 def test_a_model_is_trained_watched_promoted_drawn_and_rolled_back(command: Command) -> None:
     [trained] = command("train", "mails", "--watch", "--json").values
     assert (trained["state"], trained["judged"]["state"]) == ("trained", "serving"), trained
+    assert [one["state"] for one in trained["judged"]["loads"]] == ["serving"], "it was waited for"
     version = trained["version"]
     [row] = command("trainings", "mails").rows
     assert row[:2] == ["first/1", "trained"]
