@@ -19,8 +19,9 @@ from .pipeline import MAKES
 
 LONGEST = 5_000
 """Tokens. What following ways costs grows with the square of a text: of a longer one nothing is told."""
-_DENSITY = 1e-4
-"""How likely a way must be to be followed further, beside the likeliest: sure texts are done sooner."""
+_DENSITY = 1e-8
+"""How likely a way must be to be followed further, beside the likeliest: sure texts are done sooner. At 1e-4, which
+costs as much, many a doubtful text has no second way."""
 _TOGETHER = 32
 """Texts of like length whose ways are followed at once."""
 

@@ -32,7 +32,7 @@ class Tags:
         spoken = self._table(tokens, dict.fromkeys(said, 1.0))
         overruled = (table * spoken).sum(axis=1) < table.max(axis=1)
         figures = np.where(overruled, 1.0, of_rows(table, measure))
-        return told(np.atleast_1d(figures.max()))[0]
+        return told(np.atleast_1d(figures.max() + 0.0))[0]  # entropy has a zero with a minus
 
     def _table(self, tokens: int, shares: Mapping[Entity, float]) -> Shares:
         """[tokens, what can be said of one]; first, that it is no entity's."""
