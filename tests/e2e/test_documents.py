@@ -30,6 +30,7 @@ def newcomer(tmp_path: Path) -> Iterator[Mapping[str, str]]:
         "XDG_CONFIG_HOME": str(home / ".config"),
         "PRELABEL_PORT": str(free_port()),
         "PRELABEL_HEALTH_PORT": str(free_port()),
+        "PRELABEL_PROJECTION_LOOK_SECONDS": "0.5",
     }
     yield variables
     subprocess.run(["bash", "-c", "prelabel down || true"], env=variables, check=False, capture_output=True)
