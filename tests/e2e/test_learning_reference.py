@@ -11,7 +11,7 @@ from tests.learning_reference.streamed import Annotators, Plan, differences, in_
 from tests.rig.processes import Prelabel
 from tests.rig.servers import ServerHandle
 
-PLAN = Plan("streamed", seed=1)
+PLAN = Plan("streamed", seed=1, batches=3)
 
 
 def test_all_in_one_comes_to_the_same_versions_as_the_loop_in_memory(tmp_path: Path) -> None:
