@@ -57,7 +57,7 @@ def tasks(first: int, count: int) -> list[dict[str, Any]]:
     return [{"id": f"t{n}", "data": {"text": f"word{n} and some more text"}} for n in range(first, first + count)]
 
 
-def seeds(otherwise: str = "1,2,3") -> Sequence[int]:
+def seeds(otherwise: str = "1,2") -> Sequence[int]:
     """PRELABEL_SEEDS, as 1,2,3; without it these, or what is named."""
     return [int(seed) for seed in os.environ.get("PRELABEL_SEEDS", otherwise).split(",")]
 

@@ -9,7 +9,7 @@ from tests.failure.load import Run, run_with_kills, seeds, variables
 from tests.rig.processes import ALL_IN_ONE, Prelabel
 from tests.rig.servers import ServerHandle
 
-TOTAL = 5_000
+TOTAL = 3_000
 
 
 async def _survives(prelabel: Prelabel, folder: Path, seed: int, faults: list[str]) -> None:
@@ -29,7 +29,7 @@ async def _survives(prelabel: Prelabel, folder: Path, seed: int, faults: list[st
     assert report.most_calls <= 1 + len(faults), run.say(report)
 
 
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", seeds("1"))
 async def test_all_in_one_loses_and_doubles_nothing_when_it_is_killed(tmp_path: Path, seed: int) -> None:
     with Prelabel.all_in_one(tmp_path, environment=variables(tmp_path)) as prelabel:
         faults = [ALL_IN_ONE, ALL_IN_ONE, ALL_IN_ONE, f"worker of {ALL_IN_ONE}"]

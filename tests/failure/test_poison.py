@@ -134,7 +134,6 @@ async def test_a_task_that_crashes_the_models_native_code_loses_only_itself(
     ("make_prelabel", "group"),
     [
         ("sqlite", "dispatcher"),
-        ("sqlite", "inference-ledger-bulk"),
         pytest.param("kafka", "inference-ledger-bulk", marks=ON_SERVERS),
     ],
     indirect=["make_prelabel"],
