@@ -178,7 +178,7 @@ async def remote_hop(
     groups = [names.inference_group(provider, lane) for provider in providers for lane in LANES]
     requests = [names.requests(provider, lane) for provider in providers for lane in LANES]
     topics = {
-        *(names.CONFIGS, names.PREDICTIONS, names.PROVIDERS, names.REPLIES, *requests),
+        *(names.CONFIGS, names.LEARNING, names.MODELS, names.PREDICTIONS, names.PROVIDERS, names.REPLIES, *requests),
         *(name for group in groups for name in (names.retry(group), names.dead_letters(group))),
     }
     await bus.provision([topic_spec(name, partitions) for name in sorted(topics)])
