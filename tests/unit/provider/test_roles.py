@@ -34,5 +34,9 @@ def test_who_trains_is_known_without_importing_anything_of_theirs(provider: str,
     assert Catalog({provider: sys.executable}).trains(provider) is trains
 
 
-def test_an_interpreter_that_cannot_be_run_trains_nothing(tmp_path: Path) -> None:
-    assert not Catalog({"ledger": str(tmp_path / "python")}).trains("ledger")
+def test_an_interpreter_that_cannot_be_run_does_not_say_whether_it_trains(tmp_path: Path) -> None:
+    assert Catalog({"ledger": str(tmp_path / "python")}).trains("ledger") is None
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    assert Catalog({"ledger": str(broken)}).trains("ledger") is None

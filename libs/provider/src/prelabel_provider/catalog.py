@@ -12,6 +12,8 @@ _ASK = (
     "import sys; from importlib.metadata import entry_points; "
     f"sys.exit(0 if list(entry_points(group={TRAINERS!r}, name=sys.argv[1])) else 3)"
 )
+_ANSWERS = {0: True, 3: False}
+"""By exit code; any other is none."""
 _ASK_SECONDS = 60.0
 
 
@@ -39,15 +41,17 @@ class Catalog:
         """Every provider, in alphabetical order."""
         return tuple(sorted(self._here | self._environments.keys()))
 
-    def trains(self, provider: str) -> bool:
-        """Whether a provider's interpreter has a trainer for it. Asks another interpreter by starting it."""
+    def trains(self, provider: str) -> bool | None:
+        """Whether a provider's interpreter has a trainer for it. Asks another interpreter by starting it; None: it does
+        not say, since it does not run.
+        """
         if (path := self._environments.get(provider)) is None:
             return bool(entry_points(group=TRAINERS, name=provider))
         try:
             asked = subprocess.run([path, "-c", _ASK, provider], capture_output=True, timeout=_ASK_SECONDS, check=False)  # noqa: S603
         except (OSError, subprocess.TimeoutExpired):
-            return False
-        return asked.returncode == 0
+            return None
+        return _ANSWERS.get(asked.returncode)
 
     def remote(self, provider: str) -> EntryPoint | None:
         """Where the class of a provider is whose models are called from here; None for one with a worker."""
