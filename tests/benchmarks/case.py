@@ -78,15 +78,15 @@ FULL = Sizes(
     seconds=8.0,
     workers=(1, 2, 4, 8),
 )
-"""About an hour and a quarter on two quiet cores, other programs included; `--list` tells of which."""
+"""About an hour and a half on two quiet cores, other programs included; `--list` tells of which."""
 QUICK = Sizes(
     rounds=2,
     long_rounds=1,
     texts=500,
     slow=24,
-    many=12_000,
+    many=9_000,
     lines=15_000,
-    backlog=4000,
+    backlog=3000,
     requests=25,
     fair=100,
     memory=8000,

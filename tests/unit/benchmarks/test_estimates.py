@@ -21,8 +21,8 @@ def test_every_case_has_an_estimate_and_every_estimate_a_figure() -> None:
     assert [one for one in ESTIMATES if not any(name.startswith(f"{one}.") for name in figures)] == []
 
 
-def test_everything_takes_an_hour_and_a_half_and_the_quick_run_under_five_minutes() -> None:
-    assert whole(FULL, "peers") <= 90 * MINUTE
+def test_everything_takes_less_than_two_hours_and_the_quick_run_under_five_minutes() -> None:
+    assert whole(FULL, "peers") <= 100 * MINUTE
     assert whole(QUICK) <= 5 * MINUTE
 
 
