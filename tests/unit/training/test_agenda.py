@@ -46,6 +46,17 @@ def test_who_is_in_a_hurry_does_not_wait_for_the_rest() -> None:
     assert agenda.due(2.0) == ["p"]
 
 
+async def test_who_is_in_a_hurry_wakes_whoever_sleeps_until_the_rest_is_over() -> None:
+    agenda = Agenda()
+    agenda.want("p", 0.0)
+    agenda.due(0.0)
+    agenda.looked("p", 60.0, 1.0)
+    await agenda.added()
+    agenda.hurry("p", 2.0)  # later than it is wanted already, and that wish rests
+    await asyncio.wait_for(agenda.added(), 10)
+    assert agenda.due(2.0) == ["p"]
+
+
 def test_a_hurry_that_comes_during_a_look_is_heeded_straight_after_it() -> None:
     agenda = Agenda()
     agenda.want("p", 0.0)

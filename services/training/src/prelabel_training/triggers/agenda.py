@@ -25,6 +25,7 @@ class Agenda:
         """Look at it at that moment, whether or not it rests; if it is being looked at, straight after that."""
         self._hurried.add(project)
         self.want(project, at)
+        self._added.set()  # also where it was wanted sooner: that wish may be resting
 
     def due(self, now: float) -> list[str]:
         """The projects to look at now; from now on they are being looked at."""
