@@ -1,6 +1,8 @@
 # Every command sets up what it needs. `make` alone lists them.
 PYTHON ?= python3
 PY := .venv/bin/python
+# Told not to keep what it compiles, Python would compile everything anew in every process that is started here.
+export PYTHONDONTWRITEBYTECODE :=
 LIBS := libs/contract libs/runtime libs/provider
 CLIENT := libs/client
 SERVICES := services/ingestion services/projection services/training services/webhooks services/gateway services/all_in_one

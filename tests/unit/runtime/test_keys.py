@@ -15,9 +15,10 @@ from prelabel_runtime.bus.base import TopicSpec
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.http.access import Caller
+from prelabel_runtime.http.access_table import LOOK_SECONDS, AccessTable
 from prelabel_runtime.http.browser import Hosts
 from prelabel_runtime.http.credentials import Credential, hash_of, new_credential
-from prelabel_runtime.http.keys import LOOK_SECONDS, TELL_SECONDS, AccessTable, Keys
+from prelabel_runtime.http.keys import TELL_SECONDS, Keys
 from prelabel_runtime.loop import messages
 from prelabel_runtime.testing.doubles import ManualClock, WatchedBus, counted_bytes, counted_ids
 

@@ -3,12 +3,12 @@
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from prelabel_runtime.errors import Refused
-from prelabel_runtime.http import problems
+from prelabel_runtime.http import every_error
 
 
 async def test_a_bus_or_store_that_lets_us_in_no_more_is_a_503_that_does_not_say_whom_we_are() -> None:
     app = FastAPI()
-    problems.install(app)
+    every_error.install(app)
 
     @app.get("/")
     async def route() -> None:

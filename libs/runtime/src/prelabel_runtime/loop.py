@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 from prelabel_contract import cloudevents, names
@@ -156,34 +157,33 @@ class Loop:
             await self._clock.sleep(rest)
             await self._poll(limit - len(self._buffer), 0.0)
             affordable = await self._fill(limit, batching.linger)
-        limit = min(limit, affordable)
-        batch, self._buffer = self._buffer[:limit], self._buffer[limit:]
+        batch, self._buffer = self._buffer[:affordable], self._buffer[affordable:]
         if batch:
             self._gathered_at = self._clock.monotonic()
         return batch
 
-    def _affordable(self) -> int:
-        """Records of the buffer that a batch may hold: as many as have its bytes, one at least."""
+    def _affordable(self, limit: int) -> int:
+        """Records of the buffer that a batch may hold: as many as have its bytes, one at least, `limit` at most."""
         batching = self._sub.batching
         left, weigh = batching.bytes, batching.weigh
         alone = left if batching.alone is None else batching.alone
-        for count, record in enumerate(self._buffer):
+        for count, record in enumerate(islice(self._buffer, limit)):  # it may hold many times as much
             weight = len(record.value or b"") if weigh is None else weigh(record)
             left -= weight
             if left < 0 or weight > alone:
                 return max(1, count)
-        return len(self._buffer)
+        return min(limit, len(self._buffer))
 
     async def _fill(self, limit: int, linger: float) -> int:
         """Poll on until a batch is full, or the linger over; how much of the buffer it may hold then."""
         until = self._clock.monotonic() + linger
-        affordable = self._affordable()
+        affordable = self._affordable(limit)
         while affordable == len(self._buffer) < limit and self._buffer and not self._stopping.is_set():
             left = until - self._clock.monotonic()
             if left <= 0:
                 break
             await self._poll(limit - len(self._buffer), left)
-            affordable = self._affordable()
+            affordable = self._affordable(limit)
         return affordable
 
     async def _poll(self, limit: int, timeout: float) -> None:

@@ -18,8 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prelabel_contract import names
-from prelabel_contract.events import AuditRecorded, event
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
 from . import garbage, log, process
 from .blobs import Blobs, NoBlobs, open_blobs
@@ -31,13 +30,8 @@ from .entropy import Entropy
 from .errors import Fatal, Refused, Unavailable
 from .floor import Floor
 from .health import Health, probes
-from .http import app as http_app
-from .http.access import Caller
-from .http.browser import Hosts
-from .http.keys import AccessTable, Keys
-from .http.limits import LimitsSettings
-from .http.oidc_settings import OidcSettings
-from .loop import Loop, messages
+from .http.access_table import AccessTable
+from .loop import Loop
 from .metrics import Metrics
 from .redaction import secrets_given
 from .retry import backoff
@@ -236,9 +230,7 @@ async def _run_services(
     parts = [part for service in services for part in service.parts]
     server = process.api_server(api, runtime.settings) if api is not None else None
     async with contextlib.AsyncExitStack() as started:
-        for part in parts:
-            await _unless(stopping, part.start())
-            started.push_async_callback(part.stop)
+        await _unless(stopping, _start(services, started))
         floor = Floor()
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(part.run()) for part in parts]
@@ -264,6 +256,22 @@ async def _run_services(
             for task in running:
                 task.cancel()
     _log.info("stopped")
+
+
+async def _start(services: Sequence[Service], started: contextlib.AsyncExitStack) -> None:
+    """Start all services side by side, the parts of each in their order: a model's process takes a second or more.
+
+    `started` stops what has started, in the opposite order within each service.
+    """
+
+    async def start(parts: Sequence[Part]) -> None:
+        for part in parts:
+            await part.start()
+            started.push_async_callback(part.stop)
+
+    async with asyncio.TaskGroup() as group:
+        for service in services:
+            group.create_task(start(service.parts))
 
 
 async def _finish(loops: Sequence[asyncio.Task[None]], grace: float) -> None:
@@ -352,43 +360,10 @@ def _api(services: Sequence[Service], runtime: Runtime, name: str) -> tuple[Sequ
     routers = [router for service in services for router in service.routers]
     if not routers:
         return (), None
-    keys = Keys(
-        runtime.access,
-        runtime.settings.key(),
-        Hosts.of(runtime.settings),
-        bus=runtime.bus,
-        clock=runtime.clock,
-        new_id=runtime.new_id,
-    )
+    from .http.entrance import entrance
 
-    async def record(done: AuditRecorded) -> None:
-        told = event(done, id=runtime.new_id(), source="/access", time_ms=runtime.clock.now_ms())
-        await runtime.bus.publish(messages([told]))
-
-    identify, parts = _with_tokens(runtime, keys)
-    api = http_app.build(
-        routers,
-        title=f"Prelabel {name}",
-        identify=identify,
-        record=record,
-        limits=LimitsSettings(),
-        metrics=runtime.metrics,
-        clock=runtime.clock,
-    )
-    return [Service(name="access", parts=parts)], api
-
-
-def _with_tokens(runtime: Runtime, keys: Keys) -> tuple[Callable[[Scope], Awaitable[Caller | None]], tuple[Part, ...]]:
-    """Keys, and where an issuer is set its tokens too."""
-    settings = OidcSettings()
-    if not settings.issuer:
-        return keys.identify, (keys,)
-    from .egress import Egress
-    from .http.oidc import Oidc
-
-    egress = Egress.of(runtime.settings, purpose="oidc", metrics=runtime.metrics, clock=runtime.clock)
-    tokens = Oidc(settings, egress=egress, clock=runtime.clock)
-    return tokens.after(keys.identify), (keys, tokens)
+    access, api = entrance(routers, runtime, name)
+    return [access], api
 
 
 # ---------------------------------------------------------------------------------------------------------- main

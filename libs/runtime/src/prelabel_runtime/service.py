@@ -13,14 +13,16 @@ matters, one handler takes both.
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import EVENTS, AnyEvent, EventData
 
 from .bus.base import Record
 from .errors import TryAgain
+
+if TYPE_CHECKING:  # most services answer over HTTP, those of models do not, and should not import what it takes
+    from fastapi import APIRouter
 
 Reply = Sequence[AnyEvent] | InvalidEvent | TryAgain
 Handler = Callable[[Sequence[Any]], Awaitable[Sequence[Reply]]]
@@ -115,5 +117,5 @@ class Service:
 
     name: str
     subscriptions: tuple[Subscription, ...] = ()
-    routers: tuple[APIRouter, ...] = ()
+    routers: "tuple[APIRouter, ...]" = ()
     parts: tuple[Part, ...] = ()

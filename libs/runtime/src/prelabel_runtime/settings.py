@@ -14,9 +14,7 @@ from .errors import Refused
 class Frozen(BaseSettings):
     """Base of all settings: read once from the environment, then fixed. Raises `Refused` for what makes no sense."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PRELABEL_", frozen=True, extra="ignore", use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(env_prefix="PRELABEL_", frozen=True, extra="ignore")
 
     def __init__(self, **values: Any) -> None:
         prefix = str(self.model_config.get("env_prefix", ""))

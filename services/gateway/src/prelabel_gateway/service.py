@@ -7,7 +7,7 @@ import random
 from prelabel_contract import names
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.health import Health
-from prelabel_runtime.http.app import Measured
+from prelabel_runtime.http.measured import Measured
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.process import on_signals, serve_application
 from prelabel_runtime.settings import ProcessSettings

@@ -1,7 +1,6 @@
 """The application around the routes: a key on every one of them, limits, problems, metrics."""
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -11,12 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import Clock
 from ..metrics import Metrics
-from . import openapi, problems
+from . import every_error, openapi, problems
 from .access import NDJSON, public_paths, ruled
 from .audit import Audited, Record
 from .browser import Secured
 from .guard import Guarded, Identify
 from .limits import Limits, LimitsSettings
+from .measured import Measured
 
 
 def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
@@ -29,7 +29,7 @@ def application(routers: Iterable[APIRouter], *, title: str) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,  # it would point to wherever Host says, and over TLS to the same without it
     )
-    problems.install(app)
+    every_error.install(app)
     for router in routers:
         app.include_router(router)
     ruled(app)  # raises for a route without a rule
@@ -61,10 +61,6 @@ def build(
     audited = Audited(bounded, record)
     guarded = Guarded(audited, identify, public_paths(routes), Limits(limits, clock), metrics)
     return Measured(Secured(guarded), metrics, clock, paths)
-
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Told apart in metrics; anybody may send any other word."""
 
 
 def _too_large(limit: int) -> HTTPException:
@@ -105,38 +101,3 @@ class BodyLimit:
     def _streams(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
         kind = headers.get(b"content-type", b"").lower()
         return kind.startswith(NDJSON.encode()) and any(path.match(scope["path"]) for path in self._streaming)
-
-
-class Measured:
-    """Times every answer by route."""
-
-    def __init__(
-        self, app: ASGIApp, metrics: Metrics, clock: Clock, paths: Mapping[int, str] = MappingProxyType({})
-    ) -> None:
-        self._app = app
-        self._paths = paths
-        self._metrics = metrics
-        self._clock = clock
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and note how long it took."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = self._clock.monotonic()
-        status = 500
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            found = scope.get("route")
-            route = self._paths.get(id(found)) or getattr(found, "path", "")
-            seconds = self._clock.monotonic() - started
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self._metrics.http_seconds.labels(route, method, str(status)).observe(seconds)

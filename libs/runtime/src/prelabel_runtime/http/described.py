@@ -11,16 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from prelabel_contract.sentences import Described
 from pydantic import BaseModel, ConfigDict, create_model
 
 Route = TypeVar("Route", bound=Callable[..., Any])
 Shape = type[BaseModel]
 
 
-class Shown(BaseModel):
+class Shown(Described):
     """Base of shapes that describe what is shown. Fields without a default are always there."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
 
 
 JSON, LINES, EVENTS, PAGE = "application/json", "application/x-ndjson", "text/event-stream", "text/html"

@@ -7,14 +7,16 @@ operation and who may call it come from its rule; words that many routes use sta
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import is_dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from prelabel_contract.annotations import OwnAnnotation
 from prelabel_contract.projects import Project
+from prelabel_contract.sentences import sentences
 from prelabel_contract.tasks import Task
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -47,6 +49,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     )
     if twice := [name for name, count in Counter(map(_name, shapes)).items() if count > 1]:
         raise TypeError(f"two shapes have the name {twice[0]}")
+    _describe_dataclasses(shapes, made["$defs"])
     schemas = {**document.setdefault("components", {}).get("schemas", {}), **made["$defs"], "Problem": PROBLEM}
     operations = [
         (route, document["paths"][route.path][method.lower()]) for route in routes for method in sorted(route.methods)
@@ -63,6 +66,24 @@ def describe(app: FastAPI) -> dict[str, Any]:
     }
     document["security"] = [{"key": []}, {"session": []}]
     return document
+
+
+def _describe_dataclasses(shapes: Iterable[type[BaseModel]], schemas: dict[str, Any]) -> None:
+    """Shapes describe their own fields; those of dataclasses that they hold are described here."""
+    seen: set[type] = set()
+    rest: list[Any] = [*shapes]
+    while rest:
+        kind = rest.pop()
+        rest += get_args(kind)
+        if not isinstance(kind, type) or kind in seen:
+            continue
+        seen.add(kind)
+        if issubclass(kind, BaseModel):
+            rest += [info.annotation for info in kind.model_fields.values()]
+        elif is_dataclass(kind):
+            rest += get_type_hints(kind).values()
+            for name, sentence in sentences(kind).items():
+                schemas[kind.__name__]["properties"][name].setdefault("description", sentence)
 
 
 def _endpoint(route: Ruled) -> Callable[..., Any]:
