@@ -1,7 +1,7 @@
 """Several groups on one topic, each after its own records: what is another's is passed over unread.
 
 A topic has one order and one numbering, and whoever follows it needs that. Groups that share its work by a header see
-all of it too, so none of them waits for what another has to do; passing over costs about two microseconds.
+all of it too, so none of them waits for what another has to do; passing over costs about half a microsecond.
 
 What was passed over is committed as well: with the next record that is handled, or now and then by a record that
 stands for those before it.
@@ -27,7 +27,7 @@ class Sieve:
         """`only` says whether a record is the group's; None: all are."""
         self._only = only
         self._clock = clock
-        self._marks: dict[Partition, Record] = {}
+        self._marks: dict[tuple[str, int], Record] = {}
         """The newest record that was passed over, where none of ours has come since."""
         self._since = 0.0
 
@@ -44,17 +44,19 @@ class Sieve:
         if self._only is None:
             return records
         ours: list[Record] = []
-        if not self._marks:
+        marks = self._marks
+        if not marks:
             self._since = self._clock.monotonic()
         for record in records:
-            if self._only(record):
-                ours.append(record)
-                self._marks.pop(record.place, None)
+            if not self._only(record):
+                marks[record.topic, record.partition] = record
             else:
-                self._marks[record.place] = record
-        if self._marks and (ours or self._clock.monotonic() - self._since >= MARK_SECONDS):
-            ours.extend(self._marks.values())
-            self._marks.clear()
+                ours.append(record)
+                if marks:
+                    marks.pop((record.topic, record.partition), None)
+        if marks and (ours or self._clock.monotonic() - self._since >= MARK_SECONDS):
+            ours.extend(marks.values())
+            marks.clear()
         return ours
 
     def forget(self, gone: Collection[Partition]) -> None:

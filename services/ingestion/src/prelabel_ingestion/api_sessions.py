@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prelabel_contract import names
 from prelabel_contract.errors import InvalidEvent
 from prelabel_contract.events import KeyChanged, LinkUsed
+from prelabel_contract.sentences import Described
 from prelabel_runtime.bus.base import Message
 from prelabel_runtime.http.access import ADMINS, BOOTSTRAP, READERS, Caller, Reach, caller_of, changes
 from prelabel_runtime.http.answers import answer
@@ -15,7 +16,7 @@ from prelabel_runtime.http.credentials import new_credential
 from prelabel_runtime.http.described import gives, gives_nothing
 from prelabel_runtime.http.problems import Problem
 from prelabel_runtime.run import Runtime
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from .answers import NewLink
 from .bodies import inline, json_of
@@ -28,10 +29,10 @@ FORGET_MS = 86_400_000
 FORGET_AT_ONCE = 100
 
 
-class LinkWanted(BaseModel):
+class LinkWanted(Described):
     """A link to be made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     expires_in_seconds: Annotated[int, Field(ge=1, le=3600)] = 600
     """How long it may be used, once."""

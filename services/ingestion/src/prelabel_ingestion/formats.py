@@ -1,7 +1,6 @@
 """Formats that settings of models may be in, beyond what a JSON Schema can say: what cannot be read is refused."""
 
 import jmespath
-from jmespath.exceptions import JMESPathError
 from jsonschema import FormatChecker
 
 FORMATS = FormatChecker(formats=())
@@ -17,7 +16,7 @@ def _is_jmespath(value: object) -> bool:
     if isinstance(value, str):
         try:
             jmespath.compile(value)
-        except (JMESPathError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # its own errors are ValueErrors, and so is a number without end
             said = " ".join(str(error).split()) or type(error).__name__
             raise FormatError(f"no JMESPath: {said[:160]}") from None
     return True

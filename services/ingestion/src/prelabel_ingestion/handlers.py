@@ -6,6 +6,7 @@ Only the dispatcher makes tasks and requests, from one log, so there is no dual 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from prelabel_contract import names
 from prelabel_contract.base import unchecked
@@ -49,6 +50,16 @@ SOURCE = "/ingestion/dispatcher"
 _accepted_task = unchecked(TaskAccepted)
 
 
+class _Read(NamedTuple):
+    """A submitted task, beside what is remembered of it from here on."""
+
+    named: bool
+    """By its caller."""
+    project: ProjectChanged
+    content: Content
+    this: Submission
+
+
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
     """Everything the dispatcher looks at."""
@@ -63,18 +74,17 @@ class Dispatcher:
 
     async def tasks(self, batch: Sequence[Event[TaskSubmitted]]) -> Sequence[Reply]:
         """Accept or reject submitted tasks, and request one prediction per model of their project."""
-        known = dict(await self.submissions.get_many([e.data.task for e in batch]))
+        read = [await self._read(submitted) for submitted in batch]
+        known = await self._known([one for one in read if one is not None])
         now = self.clock.now_ms()
         replies: list[Reply] = []
         news: dict[str, Submission] = {}
-        for submitted in batch:
-            data = submitted.data
-            project = self.projects.get(data.project) or await self.projects.find(data.project)
-            if project is None or project.deleted:
-                replies.append(_rejected(submitted, "unknown_project", f"there is no project {data.project!r}"))
+        for submitted, one in zip(batch, read, strict=True):
+            if one is None:
+                detail = f"there is no project {submitted.data.project!r}"
+                replies.append(_rejected(submitted, "unknown_project", detail))
                 continue
-            content = Content.of(data)
-            this = Submission(data.task, submitted.offset, content.hash(data.meta), project.config)
+            project, content, this = one.project, one.content, one.this
             before = known.get(this.uid)
             if before is not None and before.content == DELETED and before.revision < this.revision:
                 detail = "the task of that id was deleted, for good: give it another id"
@@ -86,14 +96,38 @@ class Dispatcher:
                 as_it_was = self._asks(project) if config is None else self.asks.of(config.hash, config.project)
                 replies.append(_accepted(submitted, content, as_it_was, before, now, unchanged=True))
                 continue
-            if before is not None and before.revision < this.revision and reuses_key(data, before):
+            if before is not None and before.revision < this.revision and reuses_key(submitted.data, before):
                 replies.append(_rejected(submitted, REUSED.reason, REUSED.detail, at=""))
                 continue
-            known[this.uid] = news[this.uid] = this
+            if before is None:
+                known[this.uid] = this
+            elif before.revision <= this.revision:  # an older one changes nothing of what is remembered
+                known[this.uid] = news[this.uid] = this
             replies.append(_accepted(submitted, content, self._asks(project), this, now, unchanged=False))
         if news:
             await self.submissions.put(list(news.values()))
         return replies
+
+    async def _read(self, submitted: Event[TaskSubmitted]) -> _Read | None:
+        """A submitted task beside its project; None where there is no such project."""
+        data = submitted.data
+        project = self.projects.get(data.project) or await self.projects.find(data.project)
+        if project is None or project.deleted:
+            return None
+        content = Content.of(data)
+        this = Submission(data.task, submitted.offset, content.hash(data.meta), project.config)
+        return _Read(data.id is not None, project, content, this)
+
+    async def _known(self, read: Sequence[_Read]) -> dict[str, Submission]:
+        """What was known of the tasks before. Those that nothing was known of are remembered from here on."""
+        first: dict[str, _Read] = {}
+        for one in read:
+            first.setdefault(one.this.uid, one)
+        # Only a task that its caller named is likely to have been here before.
+        named = [uid for uid, one in first.items() if one.named]
+        known = dict(await self.submissions.get_many(named)) if named else {}
+        known.update(await self.submissions.put_new([one.this for uid, one in first.items() if uid not in known]))
+        return known
 
     def _asks(self, project: ProjectChanged) -> tuple[Ask, ...]:
         return self.asks.of(project.config, project.project)

@@ -4,18 +4,19 @@ from typing import Annotated, Any, Literal
 
 from prelabel_contract.base import Name, Slug
 from prelabel_contract.events import KeyChanged, KeyUsed
+from prelabel_contract.sentences import Described
 from prelabel_runtime.http.access import Caller
 from prelabel_runtime.http.credentials import Credential, prefix_of
 from prelabel_runtime.http.problems import Problem
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 LONGEST_SECONDS = 10 * 365 * 86_400
 
 
-class KeyWanted(BaseModel):
+class KeyWanted(Described):
     """A key to be made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: Name
     """What people call it."""

@@ -410,6 +410,13 @@ class Submissions(ABC):
         """Write submissions."""
 
     @abstractmethod
+    async def put_new(self, submissions: Sequence[Submission]) -> Mapping[str, Submission]:
+        """Write those of tasks that nothing is known of; each task once. Returns what is known of the others.
+
+        Those stay as they are. Of several who write about one task at once, one is the first.
+        """
+
+    @abstractmethod
     async def get_many(self, uids: Sequence[str]) -> Mapping[str, Submission]:
         """Those that are known."""
 

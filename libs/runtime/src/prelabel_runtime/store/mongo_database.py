@@ -6,8 +6,8 @@ See mongo.py for why it is done so.
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.errors import (
@@ -33,6 +33,7 @@ __all__ = [
     "answering", "close_client", "first_line", "later", "with_motor", "with_pymongo",
 ]  # fmt: skip
 
+T = TypeVar("T")
 Document = dict[str, Any]
 Write = InsertOne[Document] | UpdateOne
 Indexes = Mapping[str, Mapping[str, Sequence[str]]]
@@ -218,9 +219,18 @@ class Database:
 
     async def write_unless_forgotten(self, name: str, field: str, writes: Sequence[tuple[str, Write]]) -> None:
         """Writes, each with the task it is about; `field` holds the task in the collection."""
-        tasks = list({task for task, _ in writes})
+        await self.unless_forgotten(name, field, writes, lambda some: self.write(name, some))
+
+    async def unless_forgotten(
+        self, name: str, field: str, ours: Sequence[tuple[str, T]], write: Callable[[list[T]], Awaitable[None]]
+    ) -> None:
+        """Have those written that are not about a forgotten task; each comes with the task it is about.
+
+        `field` holds the task in the collection.
+        """
+        tasks = list({task for task, _ in ours})
         gone = await self.forgotten(name, tasks)
-        await self.write(name, [write for task, write in writes if task not in gone])
+        await write([one for task, one in ours if task not in gone])
         # One that was deleted meanwhile may have been removed before this came.
         late = await self.forgotten(name, [task for task in tasks if task not in gone])
         await self._remove(name, field, list(late))

@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.store import (
     audit_sqlite,
@@ -742,6 +744,22 @@ class _SqliteSubmissions(Submissions):
 
     def _put(self, connection: sqlite3.Connection, submissions: Sequence[Submission]) -> None:
         insert(connection, *self._PUT, [(o.uid, o.revision, o.content, o.config) for o in submissions])
+
+    async def put_new(self, submissions: Sequence[Submission]) -> Mapping[str, Submission]:
+        if not submissions:
+            return {}
+        known = await self._file.writer.write(self._put_new, submissions)
+        return {one.uid: one for one in known if one is not None}
+
+    def _put_new(self, connection: sqlite3.Connection, submissions: Sequence[Submission]) -> list[Submission | None]:
+        """What was known of each: others may have handed in the same tasks for this transaction."""
+        query = f"SELECT json_group_array(json_array({self._COLUMNS})) FROM submissions WHERE uid IN {GIVEN}"
+        found = connection.execute(query, (ids(one.uid for one in submissions),)).fetchone()[0]
+        known = {row[0]: Submission(*row) for row in orjson.loads(found)}
+        before = [known.setdefault(one.uid, one) for one in submissions]
+        new = [one for one, there in zip(submissions, before, strict=True) if there is one]
+        self._put(connection, new)
+        return [None if there is one else there for one, there in zip(submissions, before, strict=True)]
 
     async def get_many(self, uids: Sequence[str]) -> Mapping[str, Submission]:
         if not uids:

@@ -398,6 +398,7 @@ class StoreTests:
         await store.examples.put([])
         await store.examples.forget([])
         await store.submissions.put([])
+        assert await store.submissions.put_new([]) == {}
         assert await store.tasks.get_many([]) == {}
         assert await store.outcomes.of_tasks([]) == {}
         assert await store.annotations.of_tasks([]) == {}
@@ -1016,6 +1017,26 @@ class StoreTests:
         for written in ([second], [first], [first, second]):
             await store.submissions.put(written)
             assert await store.submissions.get_many([uid, "no such task"]) == {uid: second}
+
+    async def test_what_is_known_of_a_task_is_told_to_who_takes_it_for_new(self, store: Store) -> None:
+        known, other, new = (Submission(fresh("task"), n, f"hash {n}", "c1") for n in range(1, 4))
+        later = replace(known, revision=9, content="another hash", config="c2")
+        assert await store.submissions.put_new([known, other]) == {}
+        assert await store.submissions.put_new([later, new]) == {known.uid: known}
+        found = await store.submissions.get_many([known.uid, other.uid, new.uid])
+        assert found == {one.uid: one for one in (known, other, new)}
+
+    async def test_of_many_who_take_a_task_for_new_at_once_one_is_right_and_the_others_hear_of_it(
+        self, store: Store
+    ) -> None:
+        uid = fresh("task")
+        claims = [
+            [Submission(uid, n, f"hash {n}", "c"), Submission(fresh("task"), n, "own", "c")] for n in range(1, 21)
+        ]
+        told = await asyncio.gather(*(store.submissions.put_new(claim) for claim in claims))
+        (first,) = (claim[0] for claim, known in zip(claims, told, strict=True) if not known)
+        assert [known for known in told if known] == [{uid: first}] * 19
+        assert await store.submissions.get_many([uid]) == {uid: first}
 
     # -------------------------------------------------------------------------------------------- life
 
