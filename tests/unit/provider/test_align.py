@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_contract.projects import LabelSet, ModelSpec, Project, Question
 from prelabel_contract.regions import REGIONS, Choice, Region, Relation, Span
-from prelabel_provider.align import Aligned, Aligner
+from prelabel_provider.align import Aligned, Aligner, Unreadable
 
 TEXT = "Ada met 😀 Bob"
 
@@ -26,6 +26,7 @@ TREE = Question(
 )
 BOXES = Question(name="boxes", kind="rectangle", also=("ellipse",), field="image", labels=("car",))
 NOTE = Question(name="note", kind="text", field="text")
+DEEP = b'[{"more":' + b"[" * 9999 + b"]" * 9999 + b',"kind":"span"}]'
 
 
 def _aligner(*questions: Question, **model: Any) -> Aligner:
@@ -205,6 +206,66 @@ def test_what_the_contract_does_not_allow_is_dropped(wrong: dict[str, Any]) -> N
     found = _align(_aligner(STARS), wrong, {"kind": "rating", "rating": 5})
     assert len(found.regions) == 1
     assert found.dropped == {"invalid": 1}
+
+
+def test_of_a_pair_the_left_or_the_right_is_better() -> None:
+    pair = Question(name="pair", kind="pairwise", field="text")
+    found = _align(_aligner(pair), *({"kind": "pairwise", "selected": side} for side in ("left", "both", ["right"])))
+    assert [getattr(region, "selected", None) for region in found.regions] == ["left"]
+    assert found.dropped == {"invalid": 2}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        _span(0, 3) | {"labels": "PERSON"},
+        _span(0, 3) | {"labels": {"PERSON": 0.9}},
+        _span(0, 3) | {"id": ["a"]},
+        _span(0, 3) | {"kind": ["span"]},
+        {"kind": "relation", "from_id": "a"},
+        {"kind": "relation", "from_id": "a", "to_id": "b", "direction": "up"},
+        {"kind": "relation", "from_id": ["a"], "to_id": "b"},
+        {"kind": "relation", "from_id": "a", "to_id": {"b": 1}},
+        {"kind": "text", "text": ["x"], "of": ["a"]},
+        {"kind": "taxonomy", "paths": ["animal", "cat"]},
+        {"kind": "taxonomy", "paths": "animal"},
+        {},
+        "a span",
+        None,
+        7,
+        [1],
+    ],
+    ids=str,
+)
+def test_what_is_not_formed_like_a_region_is_dropped_and_harms_no_other(wrong: Any) -> None:
+    arrow = {"kind": "relation", "from_id": "a", "to_id": "b"}
+    good = [_span(0, 3, id="a"), _span(10, 13, id="b"), arrow]
+    for labels in (("PERSON",), ()):
+        spans = Question(name="entities", kind="span", field="text", labels=labels)
+        tree = Question(name="tree", kind="taxonomy", field="text")
+        found = _align(_aligner(spans, LINKS, NOTE, tree), wrong, *good)
+        assert [region.kind for region in found.regions] == ["span", "span", "relation"]
+        assert found.dropped == {"invalid": 1}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"",
+        b"[",
+        b"NaN",
+        b'[{"kind":"span","score":NaN}]',
+        b'[{"score":1e999}]',
+        b"{}",
+        b"7",
+        b"\xff",
+        b"[" * 9999,
+        DEEP,
+    ],
+)
+def test_what_is_no_list_of_regions_is_no_answer(wrong: bytes) -> None:
+    with pytest.raises(Unreadable, match="the model's answer is no"):
+        _aligner(ENTITIES).align({"text": TEXT}, wrong)
 
 
 labels = st.lists(st.sampled_from(["PERSON", "CITY", "PER", "DATE", "ORG", "a", "good", "bad"]), max_size=3)

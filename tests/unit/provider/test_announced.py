@@ -30,13 +30,15 @@ class Nothing(Predictor):
 
     def __init__(self, *, starts: bool = True) -> None:
         self._starts = starts
+        self.stops = 0
 
     async def start(self) -> ProviderInfo:
         if not self._starts:
             raise CannotStart("no such interpreter")
         return ProviderInfo("nothing", "1.2", frozenset({"span", "choice"}), {"type": "object"})
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        self.stops += 1
 
     def turn(self, *_: Any, **__: Any) -> AbstractAsyncContextManager[None]:
         return nullcontext()
@@ -110,6 +112,19 @@ async def test_a_provider_that_cannot_start_is_not_announced(bus: Bus) -> None:
         await announced.start()
     await announced.run()
     assert set((await bus.offsets((names.PROVIDERS,), "end")).values()) == {0}
+
+
+@pytest.mark.parametrize("error", [Unavailable("the bus"), asyncio.CancelledError()], ids=["failed", "cancelled"])
+async def test_models_whose_announcement_comes_to_nothing_are_let_go_of(bus: Bus, error: BaseException) -> None:
+    def before(step: str) -> None:
+        if step == "publish":
+            raise error
+
+    models = Nothing()
+    announced = Announced(models, WatchedBus(bus, before), ManualClock(NOW), counted_ids(), every=20.0)
+    with pytest.raises(type(error)):
+        await announced.start()
+    assert models.stops == 1
 
 
 @pytest.mark.parametrize(

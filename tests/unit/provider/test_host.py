@@ -4,6 +4,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_provider.base import (
@@ -168,6 +169,12 @@ def test_calls_hold_everything_once_and_no_more_than_they_may(sizes: list[int], 
     for call in calls:
         assert 0 < len(call) <= records
         assert len(call) == 1 or size is None or len(call) * max(sizes[place] for place in call) <= size
+
+
+@pytest.mark.parametrize("wrong", [{"records": 0}, {"size": 0}, {"characters": -1}])
+def test_a_shape_that_holds_nothing_is_none(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        BatchShape(**wrong)
 
 
 class Reader(Pairs):

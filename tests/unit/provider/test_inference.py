@@ -18,6 +18,8 @@ from prelabel_contract.names import Lane
 from prelabel_contract.projects import Project
 from prelabel_provider.inference import LOAD_ATTEMPTS, Inference
 from prelabel_provider.lanes import LEAST
+from prelabel_provider.predictor import LATE
+from prelabel_provider.remote.gate import EXPIRED
 from prelabel_provider.worker.worker import ModelWorker, WorkerLimits
 from prelabel_runtime.blobs import NoBlobs
 from prelabel_runtime.bus.sqlite import SqliteBus
@@ -131,6 +133,17 @@ async def test_an_outcome_has_the_uncertainty_that_its_provider_gives_if_it_is_o
     assert (outcome.data.score, outcome.data.uncertainty) == (None, told)
 
 
+async def test_an_answer_that_cannot_be_read_fails_its_task_and_no_other(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker
+) -> None:
+    config = project({"garble_on": "GARBLE"})
+    inference = await inference_of(configs, config, make_worker)
+    replies = await inference.predict([requested(config, text) for text in ("one", "GARBLE", "two")])
+    told = [reply[0].data for reply in replies]  # type: ignore[index]
+    assert [getattr(data, "reason", None) for data in told] == [None, "output", None]
+    assert told[1].version == told[0].version
+
+
 async def test_requests_that_make_no_sense_fail_each_for_its_own_reason(
     configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker
 ) -> None:
@@ -213,6 +226,41 @@ async def test_work_that_expires_while_it_waits_for_its_turn_is_not_given_to_the
     assert (late.outcome, late.reason) == ("expired", "deadline")
     assert patient.task == "patient"
     assert (tmp_path / "calls").read_text().split() == ["patient"]
+
+
+async def test_who_waits_for_longer_than_the_one_that_asked_first_is_answered_when_that_one_gave_up(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    config = project({"ledger": str(tmp_path / "calls")})
+    clock = ManualClock()
+    inference = replace(await inference_of(configs, config, make_worker), clock=clock)
+    hurried, patient = requested(config, "ada", deadline_ms=clock.now_ms() + 1_000), requested(config, "ada", run="r1")
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(WorkerLimits().batches):
+            await held.enter_async_context(inference.predictor.turn(Lane.BULK))
+        batches = [[hurried, patient], [patient, requested(config, "bob")], [hurried]]
+        waiting = [asyncio.create_task(inference.predict(batch)) for batch in batches]
+        while not inference.prepared:  # noqa: ASYNC110 - what it waits for is its own
+            await asyncio.sleep(0)
+        clock.advance(2)
+    told = [reply[0].data for replies in await asyncio.gather(*waiting) for reply in replies]  # type: ignore[index]
+    assert [getattr(data, "outcome", "created") for data in told] == ["expired", *["created"] * 3, "expired"]
+    assert [data.run for data in told[1:3]] == ["r1", "r1"]
+    assert sorted((tmp_path / "calls").read_text().split()) == ["ada", "bob"]
+
+
+async def test_a_model_that_says_deadline_itself_is_asked_once_and_has_failed(
+    configs: tuple[SqliteBus, Table[ConfigPublished]], make_worker: MakeWorker, tmp_path: Path
+) -> None:
+    config = project({"ledger": str(tmp_path / "calls"), "fail_on": "bad", "fail_as": LATE.reason})
+    inference = await inference_of(configs, config, make_worker)
+    [[outcome]] = await inference.predict([requested(config, "bad")])  # type: ignore[misc]
+    assert (outcome.data.outcome, outcome.data.reason) == ("failed", "deadline")
+    assert (tmp_path / "calls").read_text().split() == ["bad"]
+
+
+def test_what_a_remote_target_is_not_asked_in_time_is_said_as_what_is_late() -> None:
+    assert EXPIRED == LATE
 
 
 async def test_a_portion_is_measured_by_the_models_own_time_and_not_by_what_it_waits_for(

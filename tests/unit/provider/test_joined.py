@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from prelabel_contract.events import Outcome, PredictionFailed
+from prelabel_contract.events import Outcome, PredictionCreated, PredictionFailed
+from prelabel_contract.examples import examples
+from prelabel_contract.regions import Choice, Mask, Region, Span
 from prelabel_provider.joined import Alike, Joined
 from prelabel_runtime.errors import Unavailable
 
@@ -116,3 +118,34 @@ async def test_an_urgent_request_that_fails_drops_nothing_that_another_has_answe
     joined.end([("r", outcome("r"))])
     joined.drop(["r"])
     assert joined.ask("r")[1] is False
+
+
+async def test_what_expired_is_told_to_who_waits_and_asked_anew_by_who_comes_later() -> None:
+    joined = Joined()
+    waiting, _ = joined.ask("r")
+    expired = outcome("r").model_copy(update={"outcome": "expired"})
+    joined.end([("r", expired)])
+    assert waiting.result() is expired
+    later, first = joined.ask("r")
+    assert (later.done(), first) == (False, True)
+    joined.forget()
+    joined.end([("r", outcome("r"))])
+    assert later.done()
+
+
+MASK = Mask(question="area", field="image", labels=("car",), rle=(1,) * 4096)
+WORDS = Span(question="names", field="text", start=0, end=8192, labels=("PER",), text="x" * 8192)
+WORD = Choice(question="topic", field="text", labels=("a",))
+
+
+@pytest.mark.parametrize(
+    ("region", "kept"), [(WORD, 10), (WORDS, 5), (MASK, 0)], ids=lambda one: getattr(one, "kind", "")
+)
+async def test_answers_are_kept_as_far_as_there_is_room_for_what_they_hold(region: Region, kept: int) -> None:
+    joined = Joined(kept=10, held=45)
+    made = next(one.data for one in examples() if isinstance(one.data, PredictionCreated))
+    for number in range(20):
+        joined.ask(f"r{number}")
+        joined.end([(f"r{number}", made.model_copy(update={"regions": (region,)}))])
+        joined.forget()
+    assert [joined.ask(f"r{number}")[1] for number in range(20)] == [True] * (20 - kept) + [False] * kept

@@ -5,12 +5,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prelabel_contract.events import PredictionCreated, PredictionRequested
+from prelabel_contract.events import PredictionCreated, PredictionFailed, PredictionRequested, event
 from prelabel_contract.examples import examples
-from prelabel_contract.regions import Span
+from prelabel_contract.limits import MAX_EVENT_BYTES
+from prelabel_contract.regions import Choice, Mask, Region, Span, Text
 from prelabel_provider.align import Aligned
-from prelabel_provider.outcomes import created
+from prelabel_provider.outcomes import Outcomes, created
 from prelabel_provider.uncertainty import uncertainty
+from prelabel_runtime.blobs import NoBlobs
+from prelabel_runtime.clock import SystemClock
+from prelabel_runtime.metrics import Metrics
 
 REQUEST = next(one.data for one in examples() if isinstance(one.data, PredictionRequested))
 
@@ -50,3 +54,24 @@ def test_a_providers_own_figure_counts_and_not_the_scores(given: float) -> None:
     made = created(REQUEST, aligned, version="1", label_set="l", threshold=None, uncertainty=given)
     assert made.uncertainty == given
     assert created(REQUEST, aligned, version="1", label_set="l", threshold=None).uncertainty == pytest.approx(0.1)
+
+
+LONG = "x" * (MAX_EVENT_BYTES // 2)
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        (Mask(question="area", field="image", labels=("car",), rle=(200,) * 100_000),),
+        (Text(question="note", field="text", text=(LONG, LONG)),),
+        (Span(question="names", field="text", start=0, end=len(LONG), labels=("PER",), text=LONG),) * 3,
+        (Choice(question="topic", field="text", labels=tuple(f"label {n:0190}" for n in range(1500))),),
+    ],
+    ids=lambda regions: regions[0].kind,
+)
+async def test_a_few_regions_that_no_event_holds_are_told_and_stop_no_run(regions: tuple[Region, ...]) -> None:
+    outcomes = Outcomes("any", NoBlobs(), SystemClock(), Metrics())
+    made = created(REQUEST, Aligned(regions, {}, None), version="1", label_set="l", threshold=None)
+    [[told, *_]] = await outcomes.tell([(event(REQUEST, id="1", source="/t", time_ms=1), made)])
+    assert isinstance(told.data, PredictionFailed)
+    assert told.data.reason == "output_too_large"

@@ -22,6 +22,8 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from .sentences import Described
+
 READING: Mapping[str, bool] = {"reading": True}
 """Validation context for what is in a log or a store: its writer, perhaps of a later version, has checked it.
 
@@ -34,14 +36,13 @@ def reading(info: ValidationInfo) -> bool:
     return bool(info.context and info.context.get("reading"))
 
 
-class Model(BaseModel):
+class Model(Described):
     """A frozen value of the contract. NaN and infinities are refused: JSON has no word for them."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="ignore",
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         ser_json_bytes="base64",
         hide_input_in_errors=True,  # what was sent may be secret, and errors are logged
     )

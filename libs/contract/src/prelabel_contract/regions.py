@@ -309,7 +309,7 @@ class UnknownRegion(RegionBase):
     def __get_pydantic_json_schema__(
         cls, source: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        made = handler(source)
+        made = super().__get_pydantic_json_schema__(source, handler)
         # Or a known kind would be of two kinds, and a schema with "oneOf" would refuse it.
         handler.resolve_ref_schema(made)["properties"]["kind"]["not"] = {"enum": sorted(KINDS)}
         return made

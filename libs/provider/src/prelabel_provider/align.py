@@ -12,6 +12,8 @@ score      a score that is no number from 0 to 1 (the region stays, its score be
 single     one of several choices where the question takes one (the best score stays, then the first)
 invalid    anything else that the contract does not allow
 
+What is no list of regions at all is no answer: it raises `Unreadable`.
+
 Labels that the model's mapping turns into null are dropped without being counted: somebody asked for that.
 """
 
@@ -71,6 +73,10 @@ class _Asked:
         )
 
 
+class Unreadable(ValueError):
+    """What a model said cannot be read as a list; the message quotes nothing of it."""
+
+
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _UNWANTED = ""
 """Dropped because somebody asked for it: not counted."""
@@ -104,7 +110,7 @@ class Aligner:
         return next(question for question in questions if question.name == asked.name)
 
     def align(self, data: Mapping[str, JsonValue], regions: bytes) -> Aligned:
-        """Align the regions (JSON, as a worker gives them) that a model found in a task's data."""
+        """Align the regions (JSON, as a worker gives them) that a model found in a task's data. Raises `Unreadable`."""
         if (plain := self._plain.align(data, regions)) is not None:
             return Aligned(plain[0], _NOTHING, plain[1])
         return self.align_fully(data, regions)
@@ -113,9 +119,9 @@ class Aligner:
         """The same for any regions."""
         dropped: Counter[str] = Counter()
         kept: list[_Raw] = []
-        for region in msgspec.json.decode(regions):
+        for region in _listed(regions):
             try:
-                misfit = self._misfit(region, data, dropped)
+                misfit = self._misfit(region, data, dropped) if _formed(region) else "invalid"
             except (TypeError, AttributeError, LookupError):  # a provider that builds regions unchecked
                 misfit = "invalid"
             if misfit is None:
@@ -148,9 +154,7 @@ class Aligner:
         self._mark(region, dropped)
         if kind == "span":
             return _offset_misfit(region, data.get(field))
-        if kind == "rating" and question.max_rating is not None and region["rating"] > question.max_rating:
-            return "invalid"
-        return None
+        return "invalid" if _is_beyond(region, question) else None
 
     def _relabel(self, region: _Raw, question: _Asked, dropped: Counter[str]) -> bool:
         """Put labels into the label set's words; whether what said something still does."""
@@ -190,6 +194,40 @@ class Aligner:
             dropped["score"] += 1
             score = region["score"] = None
         region["below_threshold"] = score is not None and self._threshold is not None and score < self._threshold
+
+
+def _listed(regions: bytes) -> list[Any]:
+    try:
+        said = msgspec.json.decode(regions)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a number beyond JSON's (NaN), for one
+        raise Unreadable("the model's answer is no JSON") from None
+    if not isinstance(said, list):
+        raise Unreadable("the model's answer is no list of regions")
+    return said
+
+
+_LISTS = ("labels", "paths")
+_NAMES = ("id", "of", "from_id", "to_id")
+
+
+def _formed(region: _Raw) -> bool:
+    """Lists are lists, names are texts: a text in place of labels would be taken for a list of its letters."""
+    lists = all(region.get(name) is None or isinstance(region[name], list) for name in _LISTS)
+    names = all(region.get(name) is None or isinstance(region[name], str) for name in _NAMES)
+    ends = region["kind"] != "relation" or {"from_id", "to_id"} <= region.keys()
+    return lists and names and ends and all(isinstance(path, list) for path in region.get("paths") or ())
+
+
+def _is_beyond(region: _Raw, question: _Asked) -> bool:
+    """A value that readers of a later version may know: a model of today has no business with it."""
+    match region["kind"]:
+        case "rating":
+            return question.max_rating is not None and region["rating"] > question.max_rating
+        case "pairwise":
+            return region["selected"] not in ("left", "right")
+        case "relation":
+            return region.get("direction", "right") not in ("left", "right", "bi")
+    return False
 
 
 def _offset_misfit(region: _Raw, text: JsonValue) -> str | None:

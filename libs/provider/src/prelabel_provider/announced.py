@@ -36,12 +36,16 @@ class Announced(Part):
         self._info: ProviderInfo | None = None
 
     async def start(self) -> None:
-        """Get the models ready, and announce the provider."""
+        """Get the models ready, and announce the provider; where that fails, they are let go of again."""
         try:
             self._info = await self._predictor.start()
         except CannotStart as error:
             raise Unavailable(f"the model worker: {error}") from error
-        await self._announce(self._info)
+        try:
+            await self._announce(self._info)
+        except BaseException:  # nobody stops a part that has not started: its models would be left running
+            await self._predictor.stop()
+            raise
 
     async def stop(self) -> None:
         """Let go of them. Others of the same provider may go on, so nobody is told that it is gone."""

@@ -109,6 +109,12 @@ class BatchShape:
     characters: int = 1_000_000
     """Of text in one call. One input that has more comes alone, after the others that were asked with it."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: calls of nothing would never end."""
+        for name, least in (("records", self.records), ("size", self.size), ("characters", self.characters)):
+            if least is not None and least < 1:
+                raise ValueError(f"{name} must be 1 or more")
+
 
 class BadSettings(Exception):
     """The model cannot be loaded with these settings; the message says which and what would be right."""

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from .base import ENTRY_POINTS, REMOTE_ENTRY_POINTS
@@ -46,7 +47,7 @@ class Catalog:
         not say, since it does not run.
         """
         if (path := self._environments.get(provider)) is None:
-            return bool(entry_points(group=TRAINERS, name=provider))
+            return provider in _points(TRAINERS)
         try:
             asked = subprocess.run([path, "-c", _ASK, provider], capture_output=True, timeout=_ASK_SECONDS, check=False)  # noqa: S603
         except (OSError, subprocess.TimeoutExpired):
@@ -57,7 +58,7 @@ class Catalog:
         """Where the class of a provider is whose models are called from here; None for one with a worker."""
         if provider in self._environments:
             return None
-        return next(iter(entry_points(group=REMOTE_ENTRY_POINTS, name=provider)), None)
+        return _points(REMOTE_ENTRY_POINTS).get(provider)
 
     def python(self, provider: str) -> str:
         """The interpreter that runs a provider. Raises `UnknownProvider`."""
@@ -70,4 +71,10 @@ class Catalog:
 
 def installed() -> frozenset[str]:
     """The providers of this environment."""
-    return frozenset(point.name for group in (ENTRY_POINTS, REMOTE_ENTRY_POINTS) for point in entry_points(group=group))
+    return frozenset({*_points(ENTRY_POINTS), *_points(REMOTE_ENTRY_POINTS)})
+
+
+@cache
+def _points(group: str) -> Mapping[str, EntryPoint]:
+    """By provider. Looked for once: a look reads a file of every package; what comes later is for the next start."""
+    return {point.name: point for point in entry_points(group=group)}

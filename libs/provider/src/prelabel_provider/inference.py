@@ -26,18 +26,16 @@ from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.service import Reply
 from prelabel_runtime.tables import Table
 
-from .align import Aligner, as_trained
+from .align import Aligner, Unreadable, as_trained
 from .base import BadSettings, Failed, Input
-from .joined import Alike, Joined
+from .joined import Alike, Joined, has_expired
 from .lanes import Portions
 from .outcomes import Outcomes, created, failed, same_for
-from .predictor import CannotLoad, CannotStart, Predictor, Told
+from .predictor import LATE, CannotLoad, CannotStart, Predictor, Told
 from .serving.served import CANARY, Line, Release, Served, Versions, served
 from .worth import Worth
 
 Requested = Event[PredictionRequested]
-_LATE = Failed("deadline", "nobody waits for it any more")
-
 
 LOAD_ATTEMPTS = 3
 """Times that a model may kill its process by being loaded, before requests to it fail."""
@@ -147,7 +145,19 @@ class Inference:
         return requested._replace(data=data.model_copy(update={"data": fields}))
 
     async def _predicted(self, batch: Sequence[Requested]) -> Sequence[Reply]:
-        """One outcome per request; one that is under way already waits for that answer."""
+        """One outcome per request, as it is told."""
+        try:
+            outcomes = await self._answers(batch)
+            told = [(e, same_for(e.data, outcome)) for e, outcome in zip(batch, outcomes, strict=True)]
+            return await self.outcomes.tell(told)
+        finally:
+            self.joined.forget()
+
+    async def _answers(self, batch: Sequence[Requested]) -> list[Outcome]:
+        """One outcome per request; one that is under way already waits for that answer.
+
+        It is asked anew where that came to nothing, since whoever asked first did not wait for as long.
+        """
         asked = [(e, *self.joined.ask(e.data.request, urgent=e.data.lane == Lane.INTERACTIVE)) for e in batch]
         first = [e.data for e, _, is_first in asked if is_first]
         outcomes: dict[str, Outcome] = {}
@@ -156,10 +166,16 @@ class Inference:
         finally:  # what was answered is not asked again, if the rest cannot be had now
             self.joined.end(outcomes.items())
             self.joined.drop(data.request for data in first if data.request not in outcomes)
-        try:
-            return await self.outcomes.tell([(e, same_for(e.data, await _had(answer))) for e, answer, _ in asked])
-        finally:
-            self.joined.forget()
+        said = [_longest(await _had(answer), outcomes.get(e.data.request)) for e, answer, _ in asked]
+        cut = [
+            place
+            for place, (e, _, is_first) in enumerate(asked)
+            if not is_first and has_expired(said[place]) and self._waits(e.data.deadline_ms)
+        ]
+        if cut:
+            for place, one in zip(cut, await self._answers([batch[place] for place in cut]), strict=True):
+                said[place] = one
+        return said
 
     async def _end(self, requests: Sequence[PredictionRequested], outcomes: dict[str, Outcome]) -> None:
         """Put the outcome of each request under its id. Models are asked at once; one may be slower than another."""
@@ -190,7 +206,7 @@ class Inference:
 
     async def _job(self, data: PredictionRequested) -> _Job | PredictionFailed:
         if data.deadline_ms is not None and self.clock.now_ms() > data.deadline_ms:
-            return failed(data, "deadline", "nobody waits for it any more", outcome="expired")
+            return failed(data, LATE.reason, LATE.detail, outcome="expired")
         prepared = await self._prepare(data)
         if isinstance(prepared, PredictionFailed):
             return prepared
@@ -254,8 +270,9 @@ class Inference:
             # Where it is known, without the wait for those that were asked before: else a portion shrinks by its place.
             own = self.predictor.seconds_each(asked.key)
             self.portions.took(asked.key, len(jobs), took if own is None else own * len(jobs))
-            if not any(job.request.blobs for job in jobs[-CANARY:]):  # large ones are not kept in memory
-                self.versions.remember(jobs[0].prepared.line, inputs, said)
+            last = jobs[-CANARY:]
+            if not any(job.request.blobs for job in last):  # large ones are not kept in memory
+                self.versions.remember([job.prepared.line for job in last], inputs, said)
         await asyncio.sleep(0)  # the next batch goes to the model before this one's answers are aligned
         return [self._outcome(job, one, version) for job, one in zip(jobs, said, strict=True)]
 
@@ -275,9 +292,8 @@ class Inference:
 
     async def _said(self, jobs: Sequence[_Job], inputs: Sequence[Input]) -> Sequence[bytes | Told | Failed]:
         """What the model says, asked once about equal inputs; it is not asked what nobody waits for any more."""
-        now, key = self.clock.now_ms(), jobs[0].served.key
-        lane = Lane(jobs[0].request.lane)
-        wanted = [place for place, one in enumerate(inputs) if one.deadline_ms is None or now <= one.deadline_ms]
+        key, lane = jobs[0].served.key, Lane(jobs[0].request.lane)
+        wanted = [place for place, one in enumerate(inputs) if self._waits(one.deadline_ms)]
         urgent = lane is Lane.INTERACTIVE
         questions = [(urgent, key, inputs[place].field, jobs[place].request.input_hash) for place in wanted]
 
@@ -290,7 +306,15 @@ class Inference:
 
         said = dict(zip(wanted, await self.alike.each(questions, ask), strict=True))
         self.metrics.joined.labels(self.provider).inc(len(questions) - len(asked))
-        return [said.get(place, _LATE) for place in range(len(inputs))]
+        # Whoever asked the same, and was joined, may not have waited for as long.
+        if late := [place for place in wanted if said[place] == LATE and self._waits(inputs[place].deadline_ms)]:
+            again = await self.predictor.predict_each(key, [inputs[place] for place in late], lane)
+            said |= dict(zip(late, again, strict=True))
+        return [said.get(place, LATE) for place in range(len(inputs))]
+
+    def _waits(self, deadline_ms: int | None) -> bool:
+        """Somebody still waits for the answer."""
+        return deadline_ms is None or self.clock.now_ms() <= deadline_ms
 
     def _refused(self, jobs: Sequence[_Job], error: BadSettings) -> Sequence[Outcome]:
         """Settings that make no sense fail what asks with them."""
@@ -330,10 +354,13 @@ class Inference:
             uncertainty = said.uncertainty
             said = said.regions
         if isinstance(said, Failed):
-            outcome = "expired" if said.reason == "deadline" else "failed"
+            outcome = "expired" if said == LATE else "failed"
             return failed(data, said.reason, said.detail, outcome=outcome, version=version)
         aligner = prepared.aligner if asked.version is None else prepared.trained
-        aligned = aligner.align(data.data, said)
+        try:
+            aligned = aligner.align(data.data, said)
+        except Unreadable as error:
+            return failed(data, "output", str(error), version=version)
         for reason, count in aligned.dropped.items():
             self.metrics.regions_dropped.labels(self.provider, reason).inc(count)
         label_set, threshold = prepared.label_set, prepared.model.threshold
@@ -344,6 +371,11 @@ class Inference:
 
 async def _had(answer: "asyncio.Future[Outcome]") -> Outcome:
     return answer.result() if answer.done() else await asyncio.shield(answer)
+
+
+def _longest(answer: Outcome, own: Outcome | None) -> Outcome:
+    """The answer to the same request, but for one that came to nothing since its asker waited for a shorter time."""
+    return own if own is not None and has_expired(answer) else answer
 
 
 def _input(job: _Job, kinds: frozenset[str]) -> Input:

@@ -2,7 +2,7 @@
 
 `Joined` knows requests by their id, also those that were answered lately. A bus that was away for a while delivers what
 it was handed during that time more than once; without this, each copy would cost a call of the model. Only predictions
-are kept: what failed may go better the next time.
+are kept: what failed may go better the next time, and what expired says nothing to who waits for longer.
 
 `Alike` knows what a model is asked just now, whoever asks: two tasks of the same content, perhaps of two projects with
 label sets of their own, cost one call. It joins what the model said, before that is aligned with anything.
@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-from prelabel_contract.events import Outcome, PredictionCreated
+from prelabel_contract.events import Outcome, PredictionCreated, PredictionFailed
+from prelabel_contract.regions import Choice, Mask, Message, Polygon, Ranking, Region, Span, Text, Track
 from prelabel_runtime.errors import Unavailable
 
 Q = TypeVar("Q", bound=Hashable)
@@ -23,16 +24,23 @@ A = TypeVar("A")
 
 KEPT = 2048
 """Answers that are kept."""
+HELD = 50_000
+"""Regions in them: some tens of megabytes at most."""
+_LARGE = 500
+"""Regions that one stands for whose kind may hold very much."""
+_MAY_BE_LARGE = (Mask, Message, Polygon, Ranking, Text, Track)
 
 
 class Joined:
     """Answers by request id."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = KEPT, held: int = HELD) -> None:
         self._kept = kept
+        self._most = held
         self._answers: dict[str, asyncio.Future[Outcome]] = {}
-        self._predicted: deque[str] = deque()
-        """Requests that were answered, the latest last."""
+        self._predicted: deque[tuple[str, int]] = deque()
+        """Requests that were answered, the latest last, and the regions of their answers."""
+        self._held = 0
         self._failed: list[str] = []
 
     def ask(self, request: str, *, urgent: bool = False) -> tuple["asyncio.Future[Outcome]", bool]:
@@ -47,11 +55,21 @@ class Joined:
         return answer, True
 
     def end(self, answers: Iterable[tuple[str, Outcome]]) -> None:
-        """Answers to requests that the caller had to ask for. An answer that was given meanwhile stays."""
+        """Answers to requests that the caller had to ask for. An answer that was given meanwhile stays.
+
+        One that expired is told to who waits for it, and to nobody who comes later: it was asked for by one in a hurry.
+        """
         for request, outcome in answers:
             if (answer := self._answers.get(request)) is not None and not answer.done():
                 answer.set_result(outcome)
-                (self._predicted if isinstance(outcome, PredictionCreated) else self._failed).append(request)
+                if isinstance(outcome, PredictionCreated):
+                    regions = sum(map(_regions, outcome.regions))
+                    self._predicted.append((request, regions))
+                    self._held += regions
+                elif has_expired(outcome):
+                    del self._answers[request]
+                else:
+                    self._failed.append(request)
 
     def drop(self, requests: Iterable[str]) -> None:
         """There will be no answer from the caller: who waits asks again."""
@@ -63,12 +81,28 @@ class Joined:
                 answer.exception()  # perhaps nobody waits for it
 
     def forget(self) -> None:
-        """Keep the latest predictions only."""
+        """Keep the latest predictions only, as many as there is room for."""
         for request in self._failed:
             del self._answers[request]
         self._failed.clear()
-        while len(self._predicted) > self._kept:
-            del self._answers[self._predicted.popleft()]
+        while len(self._predicted) > self._kept or self._held > self._most:
+            request, regions = self._predicted.popleft()
+            self._held -= regions
+            del self._answers[request]
+
+
+def has_expired(outcome: Outcome) -> bool:
+    """It came to nothing since its asker did not wait for long enough."""
+    return isinstance(outcome, PredictionFailed) and outcome.outcome == "expired"
+
+
+def _regions(one: Region) -> int:
+    """What it takes in memory, in usual ones."""
+    if type(one) is Choice:
+        return 1
+    if type(one) is Span:
+        return 1 + len(one.text or "") // 1024
+    return _LARGE if isinstance(one, _MAY_BE_LARGE) else 1
 
 
 class Alike(Generic[Q, A]):

@@ -18,6 +18,7 @@ from prelabel_contract.events import (
     PredictionRequested,
 )
 from prelabel_contract.limits import MAX_EVENT_BYTES
+from prelabel_contract.regions import Choice, Span
 from prelabel_runtime import log
 from prelabel_runtime.blobs import Blobs
 from prelabel_runtime.clock import Clock
@@ -28,7 +29,11 @@ from .uncertainty import Measure, of_score
 from .unchecked import unchecked
 
 MANY = 200
-"""Regions from which on a prediction's size is looked at: fewer always fit beside the largest input."""
+"""Regions from which on a prediction's size is looked at."""
+LITTLE = 10_000
+"""Characters of texts and labels in fewer regions that always fit."""
+_LABEL = 200
+"""Characters of a label at most."""
 _log = log.get("prelabel.inference")
 
 
@@ -77,8 +82,18 @@ def _event(outcome: Outcome, source: str, now_ms: int) -> AnyEvent:
 
 
 def _perhaps_large(request: PredictionRequested, outcome: PredictionCreated) -> bool:
-    """Worth a look: few regions about little data always fit."""
-    return len(outcome.regions) > MANY or bool(request.blobs)
+    """Worth a look: a few spans and choices of little text always fit. One mask may be more than an event takes."""
+    if len(outcome.regions) > MANY or request.blobs:
+        return True
+    held = 0
+    for region in outcome.regions:
+        if type(region) is Span:
+            held += len(region.text or "")
+        elif type(region) is not Choice:
+            return True
+        if len(region.labels) > 1:
+            held += _LABEL * len(region.labels)
+    return held > LITTLE
 
 
 def _too_large(told: AnyEvent) -> bool:

@@ -66,7 +66,7 @@ class Plain:
         """The regions and their lowest score; None if they need a closer look."""
         try:
             said = _SAID.decode(regions)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         kept: list[Span | Choice] = []
         least: float | None = None

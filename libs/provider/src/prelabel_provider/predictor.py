@@ -58,6 +58,10 @@ class Told:
     """0 to 1, where the provider gives it (`base.Predicted`)."""
 
 
+LATE = Failed("deadline", "nobody waits for it any more")
+"""Said of an input whose deadline passed. The whole of it counts: a service may say its first word of its own."""
+
+
 def key_of(settings: Mapping[str, JsonValue]) -> str:
     """The name of a model within its predictor: the hash of its settings."""
     return names.content_hash(dict(settings))

@@ -16,7 +16,6 @@ from .catalog import Catalog
 from .inference import Inference
 from .models.settings import ModelsSettings
 from .predictor import Predictor
-from .remote.build import caller
 from .remote.settings import RemoteSettings
 from .serving.served import Versions
 from .serving.serving import Serving
@@ -74,6 +73,8 @@ def _predictor(runtime: Runtime, provider: str, settings: InferenceSettings) -> 
     catalog = Catalog(settings.environments)
     if (point := catalog.remote(provider)) is None:
         return ModelWorker(provider, python=catalog.python(provider), limits=settings.limits()), None
+    from .remote.build import caller  # what calls over HTTP takes long to import, and most models are here
+
     remote = RemoteSettings()
     return caller(runtime, point.load(), remote), remote
 

@@ -5,17 +5,24 @@ from typing import Annotated, Literal
 from prelabel_contract.base import Slug
 from prelabel_contract.names import Lane
 from prelabel_runtime.settings import Frozen
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
 from .lanes import WEIGHTS
 from .worker.worker import WorkerLimits
 
 
+def _once(lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
+    """Raises ValueError."""
+    if len(set(lanes)) < len(lanes):
+        raise ValueError("a lane is named twice")
+    return lanes
+
+
 class Weights(BaseModel):
     """How bulk and backfill share a model where both have work."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bulk: Annotated[float, Field(gt=0)] = WEIGHTS[Lane.BULK]
     backfill: Annotated[float, Field(gt=0)] = WEIGHTS[Lane.BACKFILL]
@@ -24,9 +31,13 @@ class Weights(BaseModel):
 class InferenceSettings(Frozen):
     """How requests become batches, and what the model's process may use."""
 
-    model_config = SettingsConfigDict(env_prefix="PRELABEL_INFERENCE_")
+    model_config = SettingsConfigDict(env_prefix="PRELABEL_INFERENCE_", allow_inf_nan=False)
 
-    lanes: tuple[Lane, ...] = (Lane.INTERACTIVE, Lane.BULK, Lane.BACKFILL)
+    lanes: Annotated[tuple[Lane, ...], Field(min_length=1), AfterValidator(_once)] = (
+        Lane.INTERACTIVE,
+        Lane.BULK,
+        Lane.BACKFILL,
+    )
     """The lanes this process serves, as JSON: ["interactive"]. Urgent ones go first."""
     weights: Weights = Weights()
     """How lanes share a model where both have work, as JSON: {"bulk": 6, "backfill": 1} slows bulk by a sixth."""
@@ -47,9 +58,9 @@ class InferenceSettings(Frozen):
     for its turn, one that is being published."""
     batch_seconds: Annotated[float, Field(gt=0)] = 300.0
     """For one call of the model; one that takes longer is killed, and its inputs tried in ever smaller company."""
-    memory_mib: Annotated[int, Field(ge=64)] | None = None
+    memory_mib: Annotated[int, Field(ge=64, le=1 << 30)] | None = None
     """Memory of the model's process, in MiB; unlimited unless set."""
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Threads of the model's numerical libraries."""
     models: Annotated[int, Field(ge=1)] = 4
     """Models kept loaded at once."""

@@ -1,6 +1,6 @@
 """Models made on the spot: encoders with weights by chance, and tables with known answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ _SAID = {  # of each token, the probabilities of TAGS in hundredths; where nothi
 }
 
 
-def table(said: Mapping[str, tuple[float, ...]], otherwise: tuple[float, ...]) -> np.ndarray:
+def table(said: Mapping[str, Sequence[float]], otherwise: tuple[float, ...]) -> np.ndarray:
     """A row per token, special ones included."""
     return np.array([said.get(token, otherwise) for token in (*SPECIAL, *WORDS)], np.float32)
 
@@ -39,6 +39,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     tokens = Shape(small.get_vocab_size(), len(TAGS), per_token=True)
     texts = Shape(small.get_vocab_size(), len(CHOICES), per_token=False)
     good = {"good": (4.0, 0.0, 0.0), "bad": (0.0, 4.0, 0.0)}
+    broken = {"good": (4.0, np.nan, 0.0), "bad": (0.0, np.inf, 0.0)}
+    tagged: dict[str, Sequence[float]] = {token: np.log(row).tolist() for token, row in _SAID.items()}
+    tagged["Bob"] = (np.nan,) * len(TAGS)
     claims = np.eye(len(SPECIAL) + len(WORDS), dtype=np.float32)
     claims[: len(SPECIAL)] = 0
     many = {"problem_type": "multi_label_classification"}
@@ -55,6 +58,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         ),
         "known_many": save(
             folder / "known_many", known, CHOICES, lookup(table(good, (-1.0, -1.0, -1.0)), per_token=False), **many
+        ),
+        "broken_tags": save(
+            folder / "broken_tags", known, TAGS, lookup(table(tagged, (9.0, 0.0, 0.0, 0.0, 0.0)), per_token=True)
+        ),
+        "broken_choices": save(
+            folder / "broken_choices", known, CHOICES, lookup(table(broken, (0.0, 0.0, 0.0)), per_token=False)
         ),
         "claims": save(folder / "claims", known, ("contradiction", "entailment"), contains(claims)),
     }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from prelabel_inference_huggingface.provider import HuggingFaceProvider
-from prelabel_provider.base import BadSettings, Input, Predicted
+from prelabel_provider.base import BadSettings, Failed, Input, Predicted
 
 
 def _load(folder: Path, **settings: Any) -> HuggingFaceProvider:
@@ -58,6 +58,17 @@ def test_zero_shot_chooses_what_the_text_entails(models: Mapping[str, Path]) -> 
 def test_zero_shot_reads_long_texts_in_windows(models: Mapping[str, Path]) -> None:
     model = _load(models["claims"], task="zero-shot", labels=["bad", "good"], hypothesis="about {}", max_tokens=16)
     assert set(_choices(model, "met " * 40 + "good")) == {"good"}
+
+
+@pytest.mark.parametrize(("choices", "unreadable"), [("one", ["good news", "bad news"]), ("many", ["good news"])])
+def test_numbers_that_are_not_finite_are_no_choice_and_harm_no_other_text(
+    models: Mapping[str, Path], choices: str, unreadable: list[str]
+) -> None:
+    model = _load(models["broken_choices"], choices=choices)
+    texts = ["news", "good news", "bad news"]
+    said = model.predict([Input(text, {"text": text}, "text") for text in texts])
+    assert [text for text, one in zip(texts, said, strict=True) if isinstance(one, Failed)] == unreadable
+    assert {one.reason for one in said if isinstance(one, Failed)} == {"output"}
 
 
 def test_zero_shot_needs_a_model_of_inference(models: Mapping[str, Path]) -> None:

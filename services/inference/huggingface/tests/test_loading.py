@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_inference_huggingface.batches import by_length
+from prelabel_inference_huggingface.export import main as export
 from prelabel_inference_huggingface.provider import HuggingFaceProvider
 from prelabel_provider.base import BadSettings, Failed, Input, Predicted
 from pydantic import ValidationError
@@ -163,6 +164,23 @@ def test_a_model_that_cannot_be_used_is_refused_in_one_line(
     with pytest.raises(BadSettings, match=complaint) as refused:
         _load(copied, **settings)
     assert "\n" not in str(refused.value)
+
+
+def test_an_export_that_cannot_be_done_is_told_in_one_line(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied / "model.safetensors").write_bytes(b"")
+    _edit(copied, architectures=["DistilBertForTokenClassification"])
+    (copied / "taken").write_text("a file")
+    assert export([str(copied), str(copied / "taken")]) == 1
+    assert export([str(copied / "nowhere"), str(copied / "out")]) == 1
+    _edit(copied, architectures=7)
+    assert export([str(copied), str(copied / "out")]) == 1
+    assert export(["owner/name", str(copied / "out"), "--revision", "main"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in said] == ["export"] * 4
+    assert "taken" in said[0]
+    assert "has no config.json" in said[1]
+    assert "of no architecture" in said[2]
+    assert said[3].startswith("export: revision: ")
 
 
 def test_a_config_that_names_too_few_labels_is_refused(copied: Path) -> None:

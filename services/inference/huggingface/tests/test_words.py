@@ -42,6 +42,13 @@ def test_each_aggregation_reads_a_word_of_two_tokens_in_its_way(
     assert _spans(model, "Ada met Bob in Paris.") == [("Ada", "PERSON", 0.8), ("Bob", "PERSON", 0.8), *paris]
 
 
+def test_numbers_that_are_not_finite_are_no_spans_and_harm_no_other_text(models: Mapping[str, Path]) -> None:
+    model = _load(models["broken_tags"])
+    texts = ["Ada met news", "Ada met Bob", "news in York"]
+    said = model.predict([Input(text, {"text": text}, "text") for text in texts])
+    assert [one.reason if isinstance(one, Failed) else None for one in said] == [None, "output", None]
+
+
 def test_what_continues_is_one_span_and_what_begins_is_another(models: Mapping[str, Path]) -> None:
     found = _spans(_load(models["known_tags"]), "😀 Ada Bob New York London")
     assert [text for text, *_ in found] == ["Ada", "Bob", "New York", "London"]

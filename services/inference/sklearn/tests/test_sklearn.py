@@ -22,6 +22,7 @@ from prelabel_inference_sklearn.settings import SklearnLimits
 from prelabel_provider.base import BadSettings, Failed, Input, PredictedJson, Prediction
 from pydantic import JsonValue, ValidationError
 from sklearn.cluster import KMeans
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -113,6 +114,18 @@ def test_a_model_that_says_no_number_fails_that_input(save: Save) -> None:
     model.coef_ = np.array([np.nan])
     (said,) = _said(_load(save(model), input="vector"), [2.0])
     assert said == Failed("output", "the model said a number that is not finite")
+
+
+def test_a_class_of_probabilities_that_are_no_numbers_is_none(save: Save) -> None:
+    model = LogisticRegression().fit([[0.0], [1.0], [2.0]], [0, 1, 2])
+    model.coef_ = model.coef_ * np.nan
+    several = MultiOutputClassifier(model).fit([[0.0], [1.0]], [[0, 1], [1, 0]])
+    several.estimators_[0].coef_ = several.estimators_[0].coef_ * np.nan
+    asked_twice = QuadraticDiscriminantAnalysis().fit([[0.0], [1.0], [2.0], [4.0]], [0, 0, 1, 1])
+    asked_twice.means_ = asked_twice.means_ * np.nan
+    for broken in (model, several, asked_twice):
+        (said,) = _said(_load(save(broken), input="vector"), [2.0])
+        assert said == Failed("output", "the model said a number that is not finite")
 
 
 def test_the_same_file_read_otherwise_is_another_version(models: Models) -> None:

@@ -1,6 +1,5 @@
 """How unsure a pipeline is: of what it says, and of what it nearly said."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,6 @@ from pydantic import ValidationError
 Pipelines = Mapping[str, Path]
 JORDAN, BELL, CHASE = "Jordan is here", "Bell rang", "Chase ran"
 """What `unsure` pipelines learned contradictions about; Bell is not found, and Chase is."""
-ONE_LABEL_EACH = ["architectures:spacy.MultiHashEmbed.v1", "layers:Softmax.v2"]
-"""What spaCy makes a span categorizer of by itself that gives each span one label."""
 CLEAR = ("Ada met Bob in Paris", "Ada lives in London", "Paris is far from London", "nobody is here")
 TEXTS = (*CLEAR, JORDAN, BELL, CHASE, "Jordan met Bell", "", " ", "😀 Ada", "Chase lives in Jordan " * 20)
 
@@ -87,10 +84,7 @@ def test_categories_that_people_do_not_agree_on_are_less_sure(unsure: Pipelines,
 
 
 @pytest.mark.parametrize("folder", ["spancat", "spancat_singlelabel"])
-def test_spans_are_as_unsure_as_the_lowest_score_of_those_that_are_said(
-    pipelines: Pipelines, folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PRELABEL_SPACY_TRUSTED", json.dumps(ONE_LABEL_EACH))
+def test_spans_are_as_unsure_as_the_lowest_score_of_those_that_are_said(pipelines: Pipelines, folder: str) -> None:
     for measure, factor in (("margin", 2), ("least_confidence", 1)):
         (said,) = _said(_load(pipelines[folder], uncertainty=measure), "Ada met Bob in Paris")
         scores = [region.score for region in said.regions if region.score is not None]

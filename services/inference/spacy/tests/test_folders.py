@@ -223,6 +223,14 @@ def test_a_hostile_base_is_not_trained_further(folder: Path, ran: list[str], tmp
     assert ran == []
 
 
+@pytest.mark.parametrize("factory", sorted(folders._FACTORIES))
+def test_what_spacy_makes_an_allowed_component_of_by_itself_is_allowed(factory: str, tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe(factory)
+    nlp.config.to_disk(tmp_path / folders.CONFIG)
+    folders.check(tmp_path)
+
+
 def test_everything_that_is_allowed_is_spacys_or_thincs_own() -> None:
     for named in folders.ALLOWED:
         registry, _, name = named.partition(":")

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import spacy
 from prelabel_contract.regions import Choice, Relation, Span
 from prelabel_inference_spacy.provider import SpacyProvider
 from prelabel_provider.base import BadSettings, Failed, Input, Predicted
@@ -45,6 +47,20 @@ def test_exclusive_categories_give_the_best(pipelines: Mapping[str, Path]) -> No
 def test_categories_beside_each_other_give_each_over_its_own_threshold(pipelines: Mapping[str, Path]) -> None:
     said = _said(_load(path=str(pipelines["textcat_multilabel"])), "good and fine")
     assert [r.labels for r in said.regions] == [("good",)]
+
+
+@pytest.mark.parametrize("part", ["textcat", "textcat_multilabel"])
+def test_a_pipeline_that_says_no_number_fails_that_text(
+    pipelines: Mapping[str, Path], tmp_path: Path, part: str
+) -> None:
+    nlp = spacy.load(pipelines[part])
+    for node in nlp.get_pipe(part).model.walk():
+        for name in node.param_names:
+            if node.has_param(name):
+                node.set_param(name, node.get_param(name) * np.nan)
+    nlp.to_disk(tmp_path / "broken")
+    (said,) = _load(path=str(tmp_path / "broken")).predict([Input("task", {"text": "good and fine"}, "text")])
+    assert said == Failed("output", "the model said a number that is not finite")
 
 
 def test_the_parse_is_relations_between_tokens(pipelines: Mapping[str, Path]) -> None:

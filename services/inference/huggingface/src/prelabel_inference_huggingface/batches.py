@@ -64,9 +64,10 @@ def filled(pieces: Sequence[Piece], pad_id: int, *, left: bool = False) -> Batch
 
 
 def softmax(logits: Floats) -> Floats:
-    """Probabilities that exclude each other, over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    """Probabilities that exclude each other, over the last axis: NaN where something is NaN, or infinitely likely."""
+    with np.errstate(invalid="ignore"):
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        probabilities: Floats = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities
 
 

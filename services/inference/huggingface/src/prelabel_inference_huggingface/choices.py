@@ -13,7 +13,7 @@ from .batches import Piece, run, score, sigmoid, softmax
 from .engines import Engine, Floats
 from .saved import Saved
 from .settings import HuggingFaceSettings
-from .tasks import Task, checked
+from .tasks import NO_NUMBER, Task, checked
 from .tokens import Tokens, TooLong
 
 
@@ -38,7 +38,9 @@ class _Choices(Task):
         except TooLong as error:
             return Failed("too_long", str(error))
 
-    def _chosen(self, probabilities: Floats, *, many: bool) -> Predicted:
+    def _chosen(self, probabilities: Floats, *, many: bool) -> Prediction:
+        if not np.isfinite(probabilities).all():
+            return NO_NUMBER
         found = np.flatnonzero(probabilities >= self._settings.least) if many else [int(probabilities.argmax())]
         doubts = (of_labels if many else of_rows)(probabilities[np.newaxis], self._settings.uncertainty)
         choices = tuple(Choice(labels=(self.labels[i],), score=score(probabilities[i])) for i in found)

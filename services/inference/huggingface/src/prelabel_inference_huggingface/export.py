@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from prelabel_contract.errors import field_errors
 from prelabel_provider.base import BadSettings
+from pydantic import ValidationError
 
 from .saved import TOKENIZER_FILES, Saved, find
 from .settings import HuggingFaceSettings, Task
@@ -30,8 +32,15 @@ def main(argv: Sequence[str]) -> int:
         model = {"hub": arguments.model, "revision": arguments.revision}
     try:
         written = export(model, arguments.out, int8=arguments.int8)
+    except ValidationError as error:
+        said = "; ".join(f"{one.pointer.lstrip('/')}: {one.detail}" for one in field_errors(error))
+        sys.stderr.write(f"export: {said}\n")
+        return 2
     except BadSettings as error:
         sys.stderr.write(f"export: {error}\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"export: {error.filename or arguments.out}: {error.strerror}\n")
         return 1
     sys.stdout.write(f"{written}: {written.stat().st_size / 1e6:.1f} MB\n")
     return 0
@@ -79,7 +88,8 @@ def quantize(graph: Path, out: Path) -> Path:
 
 
 def _task(saved: Saved) -> Task:
-    architectures = [str(name) for name in saved.config.get("architectures") or ()]
+    listed = saved.config.get("architectures")
+    architectures = [str(name) for name in listed] if isinstance(listed, list) else []
     for ending, task in _HEADS.items():
         if any(name.endswith(ending) for name in architectures):
             return task

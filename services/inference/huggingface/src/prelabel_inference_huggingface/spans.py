@@ -11,7 +11,7 @@ from .batches import Piece, run, softmax
 from .engines import Engine, Floats
 from .saved import Saved
 from .settings import HuggingFaceSettings
-from .tasks import Task, checked
+from .tasks import NO_NUMBER, Task, checked
 from .tokens import Tokens, TooLong, kept
 from .words import Read, shares, spans, tags
 
@@ -61,7 +61,10 @@ class TokenClassification(Task):
             rows.append(logits[inside])
         if not offsets:
             return Predicted()
-        read = Read(offsets, words, softmax(np.concatenate(rows)))
+        probabilities = softmax(np.concatenate(rows))
+        if not np.isfinite(probabilities).all():
+            return NO_NUMBER
+        read = Read(offsets, words, probabilities)
         aggregation, measure = self._settings.aggregation, self._settings.uncertainty
         doubt = of_rows(shares(read, aggregation), measure).max()
         return Predicted(tuple(spans(text, read, self._meaning, aggregation)), told(np.atleast_1d(doubt))[0])

@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from prelabel_contract.base import Name
-from prelabel_provider.base import BadSettings, Prediction
+from prelabel_provider.base import BadSettings, Failed, Prediction
 from pydantic import TypeAdapter, ValidationError
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
+NO_NUMBER = Failed("output", "the model said a number that is not finite")
+"""Whatever label is the likeliest of such numbers was not said."""
 
 
 class Task(ABC):

@@ -19,6 +19,7 @@ from .settings import SklearnSettings
 
 Said = list[PredictedJson | Failed]
 
+_NO_NUMBER = Failed("output", "the model said a number that is not finite")
 _SAYS_THE_LIKELIEST = frozenset(
     {
         *("LogisticRegression", "LogisticRegressionCV", "MLPClassifier", "CalibratedClassifierCV"),
@@ -98,12 +99,13 @@ def _one_of(model: Any, heads: Sequence[bytes], measure: Measure) -> Callable[[G
     def likeliest(given: Given) -> Said:
         probabilities = last.predict_proba(before(given))
         best = probabilities.argmax(axis=1)
-        return _written(heads, best.tolist(), probabilities, measure)
+        return _finite(_written(heads, best.tolist(), probabilities, measure), probabilities)
 
     def chosen(given: Given) -> Said:
         features = before(given)
         best = [index[one] for one in np.asarray(last.predict(features)).tolist()]
-        return _written(heads, best, last.predict_proba(features), measure)
+        probabilities = last.predict_proba(features)
+        return _finite(_written(heads, best, probabilities, measure), probabilities)
 
     def unsure(given: Given) -> Said:
         best = [index[one] for one in np.asarray(model.predict(given)).tolist()]
@@ -113,6 +115,14 @@ def _one_of(model: Any, heads: Sequence[bytes], measure: Measure) -> Callable[[G
     if not hasattr(model, "predict_proba"):
         return unsure
     return likeliest if type(last).__name__ in _SAYS_THE_LIKELIEST else chosen
+
+
+def _finite(said: Said, probabilities: NDArray[Any]) -> Said:
+    """What was said, but for those of NaN, of which the first label is the likeliest for no reason."""
+    finite = np.isfinite(probabilities).all(axis=1)
+    if finite.all():
+        return said
+    return [one if known else _NO_NUMBER for one, known in zip(said, finite.tolist(), strict=True)]
 
 
 def _written(heads: Sequence[bytes], best: Sequence[int], probabilities: NDArray[Any], measure: Measure) -> Said:
@@ -139,7 +149,7 @@ def _several(model: Any, shape: tuple[int, ...], settings: SklearnSettings) -> A
     def probable(given: Given) -> Said:
         probabilities = np.clip(_columns(model.predict_proba(given)), 0, 1)
         doubts = told(of_labels(probabilities, settings.uncertainty))
-        return [
+        said: Said = [
             PredictedJson(
                 b"[%b]"
                 % b",".join([b"%b%b}" % (heads[i], repr(row[i]).encode()) for i in range(len(row)) if row[i] >= least]),
@@ -147,6 +157,7 @@ def _several(model: Any, shape: tuple[int, ...], settings: SklearnSettings) -> A
             )
             for row, doubt in zip(probabilities.tolist(), doubts, strict=True)
         ]
+        return _finite(said, probabilities)
 
     def unsure(given: Given) -> Said:
         chosen = _dense(model.predict(given)).tolist()
@@ -200,13 +211,13 @@ def _regressor(model: Any, shape: tuple[int, ...], settings: SklearnSettings) ->
 
 def _number(number: float) -> PredictedJson | Failed:
     if not np.isfinite(number):
-        return Failed("output", "the model said a number that is not finite")
+        return _NO_NUMBER
     return PredictedJson(b'[{"kind":"number","number":%b}]' % repr(number).encode())
 
 
 def _rating(number: float) -> PredictedJson | Failed:
     if not np.isfinite(number):
-        return Failed("output", "the model said a number that is not finite")
+        return _NO_NUMBER
     return PredictedJson(b'[{"kind":"rating","rating":%d}]' % max(0, round(number)))
 
 

@@ -24,14 +24,15 @@ class Categories:
     """From which score on one of any number is said: the component's own, for the project's threshold only marks."""
 
     def said(self, cats: Mapping[str, float]) -> Iterator[Choice]:
-        """The best one, or each that reaches `least`, out of a doc's categories."""
+        """The best one, or each that reaches `least`, out of a doc's categories. Raises `NotFinite`."""
+        scores = {label: score(cats[label]) for label in self.labels}
         if self.exclusive:
             best = max(self.labels, key=lambda label: cats[label])
-            yield Choice(labels=(best,), score=score(cats[best]))
+            yield Choice(labels=(best,), score=scores[best])
             return
         for label in self.labels:
             if cats[label] >= self.least:
-                yield Choice(labels=(label,), score=score(cats[label]))
+                yield Choice(labels=(label,), score=scores[label])
 
     def doubt(self, cats: Mapping[str, float], measure: Measure) -> float | None:
         """By the shares of all labels, said or not, 0 to 1; beside each other, the most doubtful one's counts."""

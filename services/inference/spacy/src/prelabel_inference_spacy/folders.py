@@ -40,7 +40,8 @@ _FACTORIES = (
     *("textcat_multilabel", "tok2vec", "token_splitter", "trainable_lemmatizer"),
 )
 _ARCHITECTURES = (
-    *("CharacterEmbed.v2", "HashEmbedCNN.v2", "MaxoutWindowEncoder.v2", "MishWindowEncoder.v2", "MultiHashEmbed.v2"),
+    *("CharacterEmbed.v2", "HashEmbedCNN.v2", "MaxoutWindowEncoder.v2", "MishWindowEncoder.v2"),
+    *("MultiHashEmbed.v1", "MultiHashEmbed.v2"),  # the older one is what spancat_singlelabel is made of
     *("SpanCategorizer.v1", "SpanFinder.v1", "Tagger.v2", "TextCatBOW.v2", "TextCatBOW.v3", "TextCatCNN.v2"),
     *("TextCatEnsemble.v2", "TextCatLowData.v1", "TextCatParametricAttention.v1", "TextCatReduce.v1", "Tok2Vec.v2"),
     *("Tok2VecListener.v1", "TransitionBasedParser.v2"),
@@ -73,7 +74,7 @@ ALLOWED = frozenset(
         *(f"scorers:spacy.{name}" for name in _SCORERS),
         *(f"misc:spacy.{name}" for name in _MISC),
         *("tokenizers:spacy.Tokenizer.v1", "vectors:spacy.Vectors.v1"),
-        *("layers:spacy.mean_max_reducer.v1", "layers:spacy.LinearLogistic.v1"),
+        *("layers:spacy.mean_max_reducer.v1", "layers:spacy.LinearLogistic.v1", "layers:Softmax.v2"),
         *("layers:reduce_first.v1", "layers:reduce_last.v1", "layers:reduce_max.v1", "layers:reduce_mean.v1"),
         *_IN_TRAINING,
     }

@@ -10,7 +10,7 @@ from prelabel_provider.uncertainty import Gathering, gathered, of_score
 from .beams import Beams
 from .categories import categories
 from .pipeline import Loaded, load
-from .scores import scores_of
+from .scores import NotFinite, scores_of
 from .settings import SpacySettings
 
 _KINDS = {
@@ -75,14 +75,20 @@ class SpacyProvider(Provider[SpacySettings]):
             return Failed("too_long", f"{length} characters, the limit is {self._settings.max_length}")
         return None
 
-    def _said(self, texts: Sequence[str]) -> Iterator[Predicted]:
+    def _said(self, texts: Sequence[str]) -> Iterator[Prediction]:
         size = self._settings.batch_size
         if self._beams is not None:
             for doc, entities in self._beams.run(texts, size):
-                yield Predicted(self._regions(doc), self._doubt(doc, entities))
+                yield self._predicted(doc, entities)
         else:
             for doc in self._loaded.nlp.pipe(texts, batch_size=size):
-                yield Predicted(self._regions(doc), self._doubt(doc))
+                yield self._predicted(doc)
+
+    def _predicted(self, doc: Any, entities: Iterable[float | None] = ()) -> Prediction:
+        try:
+            return Predicted(self._regions(doc), self._doubt(doc, entities))
+        except NotFinite as error:
+            return Failed("output", str(error))
 
     def _regions(self, doc: Any) -> tuple[Region, ...]:
         return tuple(region for part in _order(self._loaded.emit) for region in self._part(part, doc))

@@ -15,7 +15,16 @@ from typing import Self
 
 from prelabel_contract.names import content_hash
 from prelabel_contract.regions import Choice, Region, Span
-from prelabel_provider.base import BadSettings, Description, Failed, Input, Predicted, Prediction, Provider
+from prelabel_provider.base import (
+    BadSettings,
+    Description,
+    Failed,
+    Input,
+    Predicted,
+    PredictedJson,
+    Prediction,
+    Provider,
+)
 
 from .settings import LedgerSettings
 
@@ -40,7 +49,7 @@ class LedgerProvider(Provider[LedgerSettings]):
         try:
             settings = settings.whole()
         except (OSError, ValueError) as error:
-            raise BadSettings(f"path: {type(error).__name__}") from error
+            raise BadSettings(f"path: {settings.path!r}: {type(error).__name__}") from error
         _work(settings.load_seconds)
         while settings.load_after is not None and not os.path.exists(settings.load_after):
             time.sleep(0.01)
@@ -92,7 +101,9 @@ class LedgerProvider(Provider[LedgerSettings]):
         if _has(one, settings.raise_on):
             raise RuntimeError(f"told to raise by {text}")
         if _has(one, settings.fail_on):
-            return Failed("told", "the text says so")
+            return Failed(settings.fail_as, "the text says so")
+        if _has(one, settings.garble_on):
+            return PredictedJson(b'[{"kind":"choice","labels":["seen"],"score":NaN}]')
         regions: list[Region] = []
         choice = settings.choice
         if words := text.split():

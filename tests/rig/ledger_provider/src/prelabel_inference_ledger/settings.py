@@ -41,9 +41,12 @@ class LedgerSettings(ProviderSettings):
     raise_on: Marker = None
     """RuntimeError, with the text in its message."""
     fail_on: Marker = None
-    """The answer is Failed("told")."""
+    """The answer is Failed, with `fail_as` as its reason."""
+    fail_as: Annotated[str, Field(min_length=1)] = "told"
     lose_on: Marker = None
     """One answer is missing."""
+    garble_on: Marker = None
+    """The answer is written as JSON does not have it: its score is NaN."""
     print_bytes: Annotated[int, Field(ge=0)] = 0
     """Written to standard output and to standard error before every batch."""
     die_on_load: bool = False
