@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prelabel_contract.events import PredictionCreated, PredictionFailed
 from prelabel_contract.names import Lane
+from prelabel_runtime.clock import SystemClock
 
 from tests.rig.remote_hop import remote_hop
 from tests.rig.target import Answer, Target, answered, said, well
@@ -164,6 +165,19 @@ async def test_an_interactive_request_overtakes_a_bulk_backlog(tmp_path: Path) -
         await hop.ask(["urgent"], lane=Lane.INTERACTIVE)
         await hop.until(lambda hop: any(outcome.task == "urgent" for outcome in hop.ended))
         assert len(hop.done) < 300
+
+
+async def test_who_waits_longer_than_another_who_asks_the_same_is_answered(tmp_path: Path) -> None:
+    async with Target(latency=1.0) as target, remote_hop(tmp_path, {"m": remote(target)}) as hop:
+        await hop.replica()
+        soon = SystemClock().now_ms() + 500
+        await hop.ask(["hurried"], lane=Lane.INTERACTIVE, input_hash="same", deadline_ms=soon)
+        await hop.ask(["patient"], lane=Lane.INTERACTIVE, input_hash="same")
+        await hop.until(lambda hop: len(hop.done) == 2)
+        ended = {outcome.task: outcome for outcome in hop.ended}
+        assert isinstance(ended["hurried"], PredictionFailed)
+        assert ended["hurried"].outcome == "expired"
+        assert isinstance(ended["patient"], PredictionCreated)
 
 
 async def test_two_models_in_one_batch_do_not_wait_for_each_other_s_target(tmp_path: Path) -> None:

@@ -94,15 +94,15 @@ class Hop:
     replicas: list[Replica] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def ask(self, tasks: Sequence[str], *, model: str = "m", lane: Lane = Lane.BULK) -> None:
-        """Put requests on their topic."""
+    async def ask(self, tasks: Sequence[str], *, model: str = "m", lane: Lane = Lane.BULK, **more: Any) -> None:
+        """Put requests on their topic; `more`: fields of them that are to be others."""
         provider = self.models[model][0]
         requests = [
             PredictionRequested.model_validate(
                 {
                     "project": "p", "task": task, "request": names.derived(task, model), "revision": 0, "model": model,
                     "provider": provider, "config": self.config, "input_hash": task, "data": {"text": "some words"},
-                    "lane": lane,
+                    "lane": lane, **more,
                 }
             )
             for task in tasks

@@ -8,6 +8,7 @@ from prelabel_contract.events import ProviderAnnounced
 from prelabel_contract.projects import Project
 from prelabel_inference_remote.provider import RestProvider
 from prelabel_ingestion.projects import check_models
+from pydantic import ValidationError
 
 URL = "https://ner.example.org/predict"
 
@@ -50,6 +51,18 @@ def test_what_makes_sense_is_taken() -> None:
     [
         ({"url": "ftp://ner.example.org"}, "/models/0/settings/url", "does not match"),
         ({"url": "https://user:password@ner.example.org"}, "/models/0/settings/url", "does not match"),
+        ({"url": "https://user:12345@ner.example.org/"}, "/models/0/settings/url", "does not match"),
+        ({"url": "http://[::1/predict"}, "/models/0/settings/url", "does not match"),
+        ({"url": "https://:8080/predict"}, "/models/0/settings/url", "does not match"),
+        ({"request": f"[{'9' * 5000}]"}, "/models/0/settings/request", "no JMESPath"),
+        ({"request": "[" * 8000}, "/models/0/settings/request", "no JMESPath"),
+        ({"request": ""}, "/models/0/settings/request", "empty"),
+        ({"attempts": 0}, "/models/0/settings/attempts", "0"),
+        ({"attempt_seconds": 0}, "/models/0/settings/attempt_seconds", "0"),
+        ({"total_seconds": 1e9}, "/models/0/settings/total_seconds", "3600"),
+        ({"concurrency": -1}, "/models/0/settings/concurrency", "-1"),
+        ({"tasks_per_call": 1001}, "/models/0/settings/tasks_per_call", "1000"),
+        ({"tasks_per_call": 1.5}, "/models/0/settings/tasks_per_call", "integer"),
         ({"request": "{inputs: tasks[]"}, "/models/0/settings/request", "no JMESPath"),
         ({"response": "predictions[?"}, "/models/0/settings/response", "no JMESPath"),
         ({"headers": {"Authorization": "Bearer x"}}, "/models/0/settings/headers", "Authorization"),
@@ -71,3 +84,28 @@ def test_what_makes_none_is_told_with_its_field(wrong: dict[str, Any], pointer: 
     (error, *_) = refused.value.errors
     assert error.pointer.startswith(pointer)
     assert said in error.detail
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ner.example.org/run/@cf/a/model?as=a@b",
+        "http://[::1]:8080?to=x",
+        "https://bücher.example/predict",
+    ],
+)
+def test_an_address_may_hold_all_that_addresses_hold(url: str) -> None:
+    put({"url": url})
+
+
+@pytest.mark.parametrize("url", ["http://[1.2.3]/x", "http://ner.example.org:0/x", "http://ner.example.org:99999/x"])
+def test_an_address_that_cannot_be_called_is_refused_by_the_provider(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        RestProvider.Settings.model_validate({"url": url})
+    assert [error["loc"] for error in refused.value.errors()] == [("url",)]
+
+
+@pytest.mark.parametrize("total", [2.0, 120.0])
+def test_no_attempt_takes_longer_than_all_of_them_may(total: float) -> None:
+    calling = RestProvider.load(RestProvider.Settings(url=URL, total_seconds=total)).calling()
+    assert (calling.attempt_seconds, calling.total_seconds) == (min(total, 8.0), total)

@@ -168,11 +168,12 @@ async def scene(
     quotas: MemoryQuotas | None = None,
     member: str = "me",
     patience: float = 120.0,
+    each: Mapping[str, Mapping[str, Any]] | None = None,
     **how: Any,
 ) -> AsyncIterator[Scene]:
-    """One caller; `how` says how targets are called, otherwise than by default."""
+    """One caller; `how` says how targets are called, otherwise than by default, and `each` how one of them is."""
     by_name = {"one": targets} if isinstance(targets, Target) else targets
-    callings = {name: replace(Calling(name), **how) for name in by_name}
+    callings = {name: replace(Calling(name), **{**how, **(each or {}).get(name, {})}) for name in by_name}
     provider = type("Scripted", (Scripted,), {"targets": by_name, "how": callings})
     metrics, clock = Metrics(), VirtualClock()
     egress = Egress(EgressPolicy(), EgressSettings(), purpose="test", metrics=metrics, clock=clock)

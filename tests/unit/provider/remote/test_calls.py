@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from prelabel_contract.names import Lane
-from prelabel_provider.base import Failed, Input, Predicted
+from prelabel_provider.base import BadSettings, Failed, Input, Predicted
 from prelabel_provider.predictor import CannotStart, Told
-from prelabel_provider.remote.base import Answers, Cost
+from prelabel_provider.remote.base import Answers, Calling, Cost
+from prelabel_provider.remote.calls import MODELS
 from prelabel_provider.remote.failures import CallFailed, InputRefused, NotAllowed, TargetFailed, Throttled
 from prelabel_provider.remote.quota import Rate
 
@@ -76,14 +78,113 @@ def test_latency_bound_calls_run_side_by_side_up_to_the_limit_and_no_further() -
     virtually(run())
 
 
-def test_an_interactive_task_goes_before_all_bulk_that_waits() -> None:
+@pytest.mark.parametrize("changed", [{"concurrency": 2}, {"rate": Rate("r", 10.0)}], ids=lambda how: next(iter(how)))
+def test_what_settings_say_about_a_target_that_is_known_holds_for_what_is_asked_from_then_on(
+    changed: dict[str, Any],
+) -> None:
+    async def run() -> None:
+        target = Target(after(0.2))
+        targets = {"one": target, "changed": target}
+        async with scene(targets, each={"changed": {"target": "one", **changed}}) as here:
+            before = await keep_asking(here, 10, at_once=32)
+            await asyncio.sleep(1)  # what is under way is answered
+            target.most_in_flight = 0
+            answered = await keep_asking(here, 20, at_once=32, name="changed")
+            assert before >= 32 / 0.2 * 8
+            assert 0.9 * 10 * 18 <= answered <= 1.05 * 10 * 20
+            assert target.most_in_flight <= changed.get("concurrency", 8)
+            again = await keep_asking(here, 10, at_once=32)
+            assert again >= 32 / 0.2 * 6
+
+    virtually(run())
+
+
+@pytest.mark.parametrize("rate", [None, Rate("fast", 50.0)], ids=["without a rate", "with a rate of its own"])
+def test_a_model_without_room_in_its_rate_keeps_no_other_of_its_target_waiting(rate: Rate | None) -> None:
+    async def run() -> None:
+        target = Target(after(0.1))
+        each: dict[str, dict[str, Any]] = {
+            "slow": {"rate": Rate("slow", 2.0)},
+            "fast": {"target": "slow", "rate": rate},
+        }
+        async with scene({"slow": target, "fast": target}, each=each, concurrency=8) as here:
+            slow = asyncio.create_task(here.ask(names(80, "slow"), name="slow"))
+            await asyncio.sleep(5)
+            fast = await keep_asking(here, 30, at_once=64, name="fast")
+            slowly = [tasks[0] for _, tasks in target.calls if tasks[0].startswith("slow")]
+            slow.cancel()
+        assert fast >= 0.85 * (8 / 0.1 if rate is None else rate.per_second) * 30
+        assert 0.9 * 2 * 33 <= len(slowly) <= 1.05 * 2 * 35
+        assert slowly == names(len(slowly), "slow")
+
+    virtually(run())
+
+
+def test_a_model_with_room_in_its_rate_does_not_wait_until_another_has_some() -> None:
+    async def run() -> None:
+        target = Target(after(0.001))
+        each: dict[str, dict[str, Any]] = {
+            "slow": {"target": "fast", "rate": Rate("slow", 0.2)},
+            "fast": {"rate": Rate("fast", 20.0)},
+        }
+        async with scene({"slow": target, "fast": target}, each=each) as here:
+            fast = asyncio.create_task(here.ask(names(100), name="fast"))
+            await asyncio.sleep(2)
+            slow = asyncio.create_task(here.ask(names(5, "slow"), name="slow"))
+            await fast
+            assert now() < 100 / (0.9 * 20) + 2
+            slow.cancel()
+
+    virtually(run())
+
+
+def test_what_waits_keeps_the_settings_it_was_asked_with_and_delays_nothing_asked_with_others() -> None:
+    async def run() -> None:
+        target = Target(after(0.1))
+        each: dict[str, dict[str, Any]] = {
+            "before": {"rate": Rate("r", 2.0)},
+            "changed": {"target": "before", "rate": Rate("r", 50.0)},
+        }
+        async with scene({"before": target, "changed": target}, each=each) as here:
+            before = asyncio.create_task(here.ask(names(40), name="before"))
+            await asyncio.sleep(5)
+            began = now()
+            await here.ask(names(200, "changed"), name="changed")
+            assert now() - began < 200 / (0.9 * 48) + 2
+            await before
+            assert now() >= 0.9 * 40 / 2
+
+    virtually(run())
+
+
+def test_an_urgent_task_does_not_wait_for_the_rate_of_one_that_came_earlier() -> None:
+    async def run() -> None:
+        target = Target(after(0.1))
+        each: dict[str, dict[str, Any]] = {"slow": {"rate": Rate("slow", 0.2)}, "fast": {"target": "slow"}}
+        async with scene({"slow": target, "fast": target}, each=each, concurrency=1) as here:
+            slow = asyncio.create_task(here.ask(names(5, "slow"), name="slow", lane=Lane.INTERACTIVE))
+            bulk = asyncio.create_task(here.ask(names(100), name="fast"))
+            await asyncio.sleep(2)
+            began = now()
+            await here.ask(["urgent"], name="fast", lane=Lane.INTERACTIVE)
+            assert now() - began < 0.5
+            await bulk
+            assert now() < 20
+            slow.cancel()
+
+    virtually(run())
+
+
+@pytest.mark.parametrize("name", ["one", "other"])
+def test_an_interactive_task_goes_before_all_bulk_that_waits_for_any_model_of_its_target(name: str) -> None:
     async def run() -> None:
         target = Target(after(1.0))
-        async with scene(target, concurrency=1) as here:
+        each = {"other": {"target": "one"}}
+        async with scene({"one": target, "other": target}, each=each, concurrency=1) as here:
             bulk = asyncio.create_task(here.ask(names(50)))
             await asyncio.sleep(0.5)
             began = now()
-            await here.ask(["urgent"], lane=Lane.INTERACTIVE)
+            await here.ask(["urgent"], name=name, lane=Lane.INTERACTIVE)
             assert now() - began < 2.0
             assert [tasks for _, tasks in target.calls][:2] == [("t0",), ("urgent",)]
             bulk.cancel()
@@ -415,6 +516,57 @@ def test_a_dead_target_slows_no_other() -> None:
             beside = await keep_asking(here, 30)
             dead.cancel()
         assert beside >= 0.95 * alone
+
+    virtually(run())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"nome": "one"}, "/nome: Extra inputs are not permitted"),
+        ({"name": 7}, "/name: "),
+        ({"name": "nobody"}, "KeyError"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_told_and_nobody_is_called(settings: dict[str, Any], told: str) -> None:
+    async def run() -> None:
+        target = Target(after(0.1))
+        async with scene(target) as here:
+            with pytest.raises(BadSettings, match=told):
+                await here.caller.load(settings)
+        assert not target.calls
+
+    virtually(run())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"concurrency": 0},
+        {"tasks_per_call": 0},
+        {"attempts": 0},
+        {"attempt_seconds": 0.0},
+        {"total_seconds": float("nan")},
+        {"rate": Rate("r", 0.0)},
+    ],
+    ids=lambda how: next(iter(how)),
+)
+def test_a_way_of_calling_that_would_never_call_is_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="or more"):
+        Calling("target", **wrong)
+
+
+def test_tasks_that_wait_while_their_model_is_loaded_anew_are_answered() -> None:
+    async def run() -> None:
+        target = Target(after(1.0))
+        others = {f"m{number}": Target(after(0.1)) for number in range(MODELS)}
+        async with scene({"one": target, **others}, concurrency=1) as here:
+            first = asyncio.create_task(here.ask(names(3)))
+            await asyncio.sleep(0.5)
+            for name in others:  # so many that the first one is forgotten
+                await here.caller.load({"name": name})
+            more = await here.ask(names(2, "later"))
+            assert all(isinstance(one, Told) for one in [*await first, *more])
 
     virtually(run())
 

@@ -1,6 +1,7 @@
 """What replicas promise that share a rate: together they never exceed it, and what one leaves another gets."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prelabel_provider.remote.quota import LEASE_MS, Rate, Share, fair, renewed
+from prelabel_runtime.store.quotas import StoredQuota
 
-from tests.rig.virtual_time import virtually
+from tests.rig.virtual_time import VirtualClock, virtually
 
-from .scene import Granting, MemoryQuotas, Scene, Target, keep_asking, scene
+from .scene import Granting, MemoryQuotas, Scene, Target, after, keep_asking, scene
 
 RATE = 50.0
 MEMBERS = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 100), min_size=1)
@@ -33,6 +35,32 @@ def test_leases_never_add_up_to_more_than_the_rate(steps: list[tuple[str, float,
         now_ms += passed
         shares = renewed(shares, member, rate=RATE, wanted=wanted, now_ms=now_ms)
         assert sum(share.rate for share in shares.values() if share.until_ms > now_ms) <= RATE + 1e-6
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from([("a", 10.0), ("b", 30.0), ("c", RATE), ("d", RATE)]), st.integers(0, 20_000)),
+        max_size=40,
+    )
+)
+def test_members_that_state_a_rate_differently_never_hold_more_than_the_highest_nor_than_their_own(
+    steps: list[tuple[tuple[str, float], int]],
+) -> None:
+    shares: dict[str, Share] = {}
+    now_ms = 0
+    for (member, stated), passed in steps:
+        now_ms += passed
+        shares = renewed(shares, member, rate=stated, wanted=stated, now_ms=now_ms)
+        assert shares[member].rate <= stated
+        assert sum(share.rate for share in shares.values()) <= RATE + 1e-6
+
+
+def test_who_states_less_than_its_neighbours_has_its_part_all_the_same() -> None:
+    shares: dict[str, Share] = {}
+    for second in range(4):
+        for member, stated in (("a", RATE), ("b", 30.0), ("c", 10.0)):
+            shares = renewed(shares, member, rate=stated, wanted=stated, now_ms=1000 * second)
+    assert [share.rate for share in shares.values()] == pytest.approx([20.0, 20.0, 10.0])
 
 
 def test_those_who_renew_often_share_equally_soon() -> None:
@@ -63,6 +91,54 @@ def test_replicas_together_use_a_rate_to_its_end_and_hardly_ever_exceed_it() -> 
         assert sum(answered) >= 0.9 * RATE * 40
         assert granting.refused < 0.01 * len(target.calls)
         assert min(answered) > 0.7 * sum(answered) / 4
+
+    virtually(run())
+
+
+@pytest.mark.parametrize("at_once", [1, 32], ids=["a neighbour that asks now and then", "a busy neighbour"])
+def test_models_that_state_one_rate_differently_each_have_a_part_and_stay_within_the_highest(at_once: int) -> None:
+    async def run() -> None:
+        high, low = Target(after(0.3)), Target(after(0.3))
+        each = {"low": {"rate": Rate("shared", 10.0)}}
+        async with scene({"high": high, "low": low}, each=each, rate=Rate("shared", RATE)) as here:
+            asking = [
+                asyncio.create_task(keep_asking(here, 40, at_once=at_once, name="high")),
+                asyncio.create_task(keep_asking(here, 40, at_once=32, name="low")),
+            ]
+            await asyncio.sleep(10)
+            before = len(high.calls), len(low.calls)
+            await asyncio.sleep(25)
+            of_high, of_low = len(high.calls) - before[0], len(low.calls) - before[1]
+            assert 0.9 * 10 * 25 <= of_low <= 1.05 * 10 * 25
+            assert of_high >= min(0.9 * at_once / 0.3, 0.9 * 40) * 25
+            assert of_high + of_low <= RATE * 25 * 1.02
+            await asyncio.gather(*asking)
+
+    virtually(run())
+
+
+def test_a_lowered_rate_is_used_while_the_one_before_still_has_its_lease() -> None:
+    async def run() -> None:
+        target = Target(after(0.3))
+        each = {"lowered": {"target": "one", "rate": Rate("shared", 10.0)}}
+        async with scene({"one": target, "lowered": target}, each=each, rate=Rate("shared", RATE)) as here:
+            await keep_asking(here, 20, at_once=32)
+            await asyncio.sleep(1)  # what is under way is answered
+            assert 0.9 * 10 * 18 <= await keep_asking(here, 20, at_once=32, name="lowered") <= 1.05 * 10 * 20
+
+    virtually(run())
+
+
+def test_a_lease_of_a_version_that_did_not_write_what_it_states_counts_all_the_same() -> None:
+    async def run() -> None:
+        quotas = MemoryQuotas()
+        before = {"older": {"rate": 40.0, "wanted": 40.0, "until_ms": VirtualClock().now_ms() + LEASE_MS}}
+        await quotas.put(StoredQuota("shared", 1, json.dumps(before)))
+        target = Target(Granting(int(RATE), latency=0.3))
+        async with scene(target, rate=Rate("shared", RATE), quotas=quotas) as here:
+            assert 0.8 * 10 * 10 <= await keep_asking(here, 12, at_once=32) <= 10 * 12
+            await asyncio.sleep(LEASE_MS / 1000)
+            assert await keep_asking(here, 20, at_once=32) >= 0.9 * RATE * 18
 
     virtually(run())
 

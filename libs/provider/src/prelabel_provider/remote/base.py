@@ -95,6 +95,14 @@ class Calling:
     rate: Rate | None = None
     """What the target grants to this credential, shared by all replicas; None: nobody knows."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: who may not be called at all would be waited for without end."""
+        counts = self.tasks_per_call, self.attempts, self.concurrency
+        seconds = self.attempt_seconds, self.total_seconds
+        granted = 1.0 if self.rate is None else self.rate.per_second
+        if min(counts) < 1 or not all(one > 0 for one in (*seconds, granted)):
+            raise ValueError("tasks per call, attempts and concurrency are 1 or more, seconds and a rate more than 0")
+
 
 class RemoteProvider(ABC, Generic[S]):
     """One model of a remote provider."""

@@ -15,7 +15,9 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.metadata import entry_points
 from typing import Any
 
+from prelabel_contract.errors import field_errors
 from prelabel_contract.names import Lane
+from prelabel_runtime import log
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.store.quotas import Quotas
@@ -29,6 +31,8 @@ from .cost import Costs
 from .gate import Gate, Model, Tools
 from .http import Link
 from .quota import Rate, SharedRate
+
+_log = log.get("prelabel.remote")
 
 MODELS = 256
 """Models, and targets, that are kept prepared."""
@@ -83,21 +87,16 @@ class RemoteCaller(Predictor):
         return nullcontext()
 
     async def load(self, settings: Mapping[str, JsonValue]) -> Description:
-        """Prepare a model."""
+        """Prepare a model. Raises `BadSettings`."""
         key = key_of(settings)
         if (known := self._models.get(key)) is not None:
             self._models.move_to_end(key)
             return known[1]
-        try:
-            provider = self._provider.load(self._provider.Settings.model_validate(dict(settings)))
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = "/".join(map(str, first["loc"]))
-            raise BadSettings(f"/{where}: {first['msg']}") from None
-        description = provider.describe()
+        provider, description, calling = self._prepared(settings)
         while len(self._models) >= MODELS:
             self._models.popitem(last=False)
-        self._models[key] = Model(key, provider, description.version, provider.calling()), description
+        model = Model(key, provider, description.version, calling, self._shared(calling.rate))
+        self._models[key] = model, description
         return description
 
     def description(self, key: str) -> Description:
@@ -136,6 +135,20 @@ class RemoteCaller(Predictor):
 
     # ------------------------------------------------------------------------------------------------------------
 
+    def _prepared(self, settings: Mapping[str, JsonValue]) -> tuple[RemoteProvider[Any], Description, Calling]:
+        try:
+            provider = self._provider.load(self._provider.Settings.model_validate(dict(settings)))
+            return provider, provider.describe(), provider.calling()
+        except ValidationError as error:
+            wrong = field_errors(error)
+            raise BadSettings("; ".join(f"{e.pointer or '(settings)'}: {e.detail}" for e in wrong)) from None
+        except BadSettings:
+            raise
+        except Exception as defect:  # it fails what asks with these settings, and not the process
+            _log.error("remote provider raised", provider=self._provider.name, error=type(defect).__name__)
+            said = (str(defect).strip().splitlines() or [""])[0][:300]
+            raise BadSettings(f"the provider cannot use them: {type(defect).__name__}: {said}") from defect
+
     def _ask(self, key: str, one: Input, lane: Lane) -> Ask | Said:
         known = self._kept.pop((key, one.task), None)
         before = known[1] if known is not None and _same(known[0], one) else None
@@ -162,14 +175,16 @@ class RemoteCaller(Predictor):
             idle = [name for name, other in self._gates.items() if other.idle and not other.is_open]
             for name in idle[: max(0, len(self._gates) - MODELS + 1)]:
                 del self._gates[name]
-            gate = self._gates[calling.target] = Gate(calling, self._tools, self._shared(calling.rate))
+            gate = self._gates[calling.target] = Gate(self._tools)
         return gate
 
     def _shared(self, rate: Rate | None) -> SharedRate | None:
         if rate is None:
             return None
         if rate not in self._rates:
-            self._rates[rate] = SharedRate(rate, self._quotas, self._member, clock=self._clock, rng=self._rng)
+            # Settings that state one target's rate differently are members of their own: what they hold adds up.
+            member = f"{self._member} {rate.per_second:g}"
+            self._rates[rate] = SharedRate(rate, self._quotas, member, clock=self._clock, rng=self._rng)
         return self._rates[rate]
 
 

@@ -36,6 +36,11 @@ class Concurrency:
         self._too_much: float | None = None
         self._cut_at = float("-inf")
 
+    def bound(self, most: float) -> None:
+        """From now on it never exceeds another number of calls, 1 or more."""
+        self._most = float(most)
+        self.limit = min(self.limit, self._most)
+
     @property
     def room(self) -> bool:
         """Whether one more call may be sent."""

@@ -3,6 +3,7 @@
 Whatever is to be asked waits here, and one loop sends it: when the breaker lets it, `Retry-After` has passed, the rate
 has room, and fewer calls are under way than the target takes. Only then it is chosen who goes: the most urgent, with as
 many others as go into one call. So an interactive task waits for the next free place, however many others came before.
+Models may have rates of their own: one that has no room in its rate lets those behind it go first.
 
 While a target cannot be asked, tasks wait for a few seconds here; then they go back to their lane, which waits with
 them, visibly. Once a target has answered nobody for longer than patience goes, they fail: a run must not hang for ever,
@@ -59,6 +60,8 @@ class Model:
     version: str
     """What answers have that tell none."""
     calling: Calling
+    rate: SharedRate | None = None
+    """What its settings say that the target grants."""
     waiting: Waiting = field(default_factory=Waiting)
 
 
@@ -78,12 +81,12 @@ class Tools:
 class Gate:
     """One target's."""
 
-    def __init__(self, calling: Calling, tools: Tools, rate: SharedRate | None) -> None:
-        self.concurrency = Concurrency(most=calling.concurrency)
+    def __init__(self, tools: Tools) -> None:
+        self.concurrency = Concurrency()
         self.breaker = Breaker()
         self.budget = RetryBudget()
         self._tools = tools
-        self._rate = rate
+        self._rates: set[SharedRate] = set()
         self._models: dict[str, Model] = {}
         self._deadlines: list[tuple[float, int, Ask]] = []
         self._line = count()
@@ -100,8 +103,6 @@ class Gate:
         self._changed = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
-        if rate is not None:
-            rate.listeners.add(self._changed.set)
 
     @property
     def is_open(self) -> bool:
@@ -119,24 +120,32 @@ class Gate:
         if now - self._asked_at > STALE:
             self._failing_since = None
         self._asked_at = now
-        self._models[model.key] = model
+        model = self._models.setdefault(model.key, model)  # it may have been loaded anew while tasks of it wait
         for ask in asks:
             ask.place = next(self._line)
             model.waiting.put(ask)
             if ask.deadline != float("inf"):
                 heapq.heappush(self._deadlines, (ask.deadline, ask.place, ask))
+        self._follow(model)
         self._changed.set()
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_all())
 
     async def stop(self) -> None:
         """Give up what is under way."""
-        if self._rate is not None:
-            self._rate.listeners.discard(self._changed.set)
+        for rate in self._rates:
+            rate.listeners.discard(self._changed.set)
         tasks = [*self._calls, *([self._sending] if self._sending is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _follow(self, model: Model) -> None:
+        """What the settings say of the models that are asked: they may have been changed."""
+        self.concurrency.bound(max(one.calling.concurrency for one in self._models.values() if one.waiting))
+        if model.rate is not None and model.rate not in self._rates:
+            self._rates.add(model.rate)
+            model.rate.listeners.add(self._changed.set)
 
     # ------------------------------------------------------------------------------------------- who goes, and when
 
@@ -159,11 +168,12 @@ class Gate:
         if (blocked := self._blocked(now)) > 0:
             return blocked
         next_repeat = self._wake_repeats(now)
-        model = self._next()
-        if model is None:
+        crowded = self.concurrency.wait(now)
+        if crowded == float("inf"):
             return next_repeat
-        if (crowded := self._crowded(now)) > 0:
-            return min(crowded, next_repeat)
+        model, full = self._next(now)
+        if model is None or crowded > 0:
+            return min(max(crowded, full), next_repeat)
         self._send(model, now)
         return 0.0
 
@@ -172,10 +182,17 @@ class Gate:
             async with asyncio.timeout(None if seconds == float("inf") else max(seconds, 1e-3)):
                 await self._changed.wait()
 
-    def _next(self) -> Model | None:
-        """The model of the most urgent ask."""
+    def _next(self, now: float) -> tuple[Model | None, float]:
+        """The model of the most urgent ask whose rate has room; else the seconds until the first of them has."""
         heads = [(head, key) for key, model in self._models.items() if (head := model.waiting.head()) is not None]
-        return self._models[min(heads)[1]] if heads else None
+        least = float("inf")
+        for _, key in sorted(heads):
+            model = self._models[key]
+            full = 0.0 if model.rate is None else model.rate.wait(now)
+            if full <= 0:
+                return model, 0.0
+            least = min(least, full)
+        return None, least
 
     def _blocked(self, now: float) -> float:
         """Seconds for which the target must not be called; what has waited for that too long is given back."""
@@ -193,11 +210,6 @@ class Gate:
         else:
             seconds = min(seconds, HELD - held)
         return seconds
-
-    def _crowded(self, now: float) -> float:
-        """Seconds until rate and concurrency let one more call through."""
-        wait = self.concurrency.wait(now)
-        return wait if wait == float("inf") or self._rate is None else max(wait, self._rate.wait(now))
 
     def _waiting(self) -> bool:
         return any(model.waiting for model in self._models.values())
@@ -252,8 +264,8 @@ class Gate:
         asks = model.waiting.take(model.calling.tasks_per_call)
         probe = self.breaker.begin()
         self.concurrency.begin(now)
-        if self._rate is not None:
-            self._rate.take(now)
+        if model.rate is not None:
+            model.rate.take(now)
         for ask in asks:
             if ask.first is None:
                 ask.first = now
@@ -339,7 +351,7 @@ class Gate:
             for ask in asks:
                 ask.tell(EXPIRED)
             return
-        self._judge(failure, now, began, probe=probe)
+        self._judge(model, failure, now, began, probe=probe)
         for ask in asks:
             if isinstance(failure, NotAllowed):
                 ask.tell(Failed(failure.reason, failure.detail))
@@ -348,7 +360,7 @@ class Gate:
             else:
                 self._again(model, ask, failure, now)
 
-    def _judge(self, failure: CallFailed, now: float, began: float, *, probe: bool) -> None:
+    def _judge(self, model: Model, failure: CallFailed, now: float, began: float, *, probe: bool) -> None:
         """What a failure says about the target."""
         match failure:
             case InputRefused():
@@ -364,10 +376,10 @@ class Gate:
                 self.concurrency.ended()
                 self.breaker.failed(now, began=began, probe=probe, at_once=True)
             case Throttled():
-                self.concurrency.overloaded(now, began=began, by_rate=self._rate is not None)
+                self.concurrency.overloaded(now, began=began, by_rate=model.rate is not None)
                 self.breaker.succeeded(now, began=began, probe=probe)
-                if self._rate is not None:
-                    self._rate.pace.refused(now)
+                if model.rate is not None:
+                    model.rate.pace.refused(now)
             case _:
                 self.concurrency.overloaded(now, began=began)
                 self.breaker.failed(now, began=began, probe=probe)

@@ -5,6 +5,9 @@ is its fair part, and never more than what the others' leases leave: so the part
 whoever joins, stops or dies when. A replica that cannot reach the store keeps its part to the end of its lease, while
 nobody else can have got it; from then on it takes a tenth of it, since others may.
 
+Where members state the rate differently, the highest of what they state is shared out, and none gets more than it
+states itself. Were each to count with its own, others would leave nothing of a low one.
+
 The clocks of replicas must agree to within `SKEW_MS`.
 """
 
@@ -13,7 +16,7 @@ import contextlib
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prelabel_runtime import log
@@ -58,6 +61,8 @@ class Share:
     wanted: float
     """Calls per second that it could send."""
     until_ms: int
+    stated: float = 0.0
+    """Calls per second that it takes the whole rate to be; 0 where an older version wrote it, which did not say."""
 
 
 def fair(rate: float, wanted: Mapping[str, float]) -> Mapping[str, float]:
@@ -74,11 +79,12 @@ def fair(rate: float, wanted: Mapping[str, float]) -> Mapping[str, float]:
 
 
 def renewed(shares: Mapping[str, Share], member: str, *, rate: float, wanted: float, now_ms: int) -> dict[str, Share]:
-    """The shares after one member's renewal; those that have run out are gone."""
+    """The shares after one member's renewal, which states `rate`; those that have run out are gone."""
     others = {name: share for name, share in shares.items() if name != member and share.until_ms > now_ms}
-    target = fair(rate, {**{name: share.wanted for name, share in others.items()}, member: wanted})[member]
-    free = max(0.0, rate - sum(share.rate for share in others.values()))
-    return {**others, member: Share(min(target, free), wanted, now_ms + LEASE_MS)}
+    whole = max([rate, *(share.stated for share in others.values())])
+    target = fair(whole, {**{name: share.wanted for name, share in others.items()}, member: wanted})[member]
+    free = max(0.0, whole - sum(share.rate for share in others.values()))
+    return {**others, member: Share(min(target, free, rate), wanted, now_ms + LEASE_MS, rate)}
 
 
 class SharedRate:
@@ -192,10 +198,10 @@ def _read(stored: StoredQuota | None) -> dict[str, Share]:
     if stored is None:
         return {}
     known: dict[str, dict[str, Any]] = json.loads(stored.shares)
-    return {name: Share(one["rate"], one["wanted"], one["until_ms"]) for name, one in known.items()}
+    return {
+        name: Share(one["rate"], one["wanted"], one["until_ms"], one.get("stated", 0.0)) for name, one in known.items()
+    }
 
 
 def _written(shares: Mapping[str, Share]) -> str:
-    return json.dumps(
-        {name: {"rate": one.rate, "wanted": one.wanted, "until_ms": one.until_ms} for name, one in shares.items()}
-    )
+    return json.dumps({name: asdict(one) for name, one in shares.items()})

@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 class RemoteSettings(Frozen):
     """How many tasks are on their way to targets, and how long one may be gone."""
 
-    model_config = SettingsConfigDict(env_prefix="PRELABEL_REMOTE_")
+    model_config = SettingsConfigDict(env_prefix="PRELABEL_REMOTE_", allow_inf_nan=False)
 
     records: Annotated[int, Field(ge=1, le=5000)] = 16
     """Requests in one batch."""

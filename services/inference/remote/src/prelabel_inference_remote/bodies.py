@@ -73,9 +73,19 @@ def _said(prediction: Any) -> Prediction | None:
     regions = prediction.get("regions")
     if not isinstance(regions, list):
         return None
-    doubt = prediction.get("uncertainty")
-    given = float(doubt) if isinstance(doubt, int | float) and not isinstance(doubt, bool) else None
-    return PredictedJson(orjson.dumps(regions), given)
+    try:
+        written = orjson.dumps(regions)
+    except TypeError:  # what a template makes may be beyond JSON: a number of hundreds of digits
+        return Failed("output", "the regions cannot be written as JSON")
+    return PredictedJson(written, _number(prediction.get("uncertainty")))
+
+
+def _number(said: Any) -> float | None:
+    """None for what is none, or beyond all bounds."""
+    try:
+        return float(said) if type(said) in (int, float) else None
+    except OverflowError:
+        return None
 
 
 def _cost(said: Any) -> Cost:
@@ -87,4 +97,4 @@ def _cost(said: Any) -> Cost:
 def _amounts(said: Any) -> dict[str, float]:
     if not isinstance(said, dict):
         return {}
-    return {str(name): float(one) for name, one in said.items() if type(one) in (int, float)}
+    return {str(name): amount for name, one in said.items() if (amount := _number(one)) is not None}

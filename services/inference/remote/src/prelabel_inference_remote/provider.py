@@ -52,7 +52,7 @@ class RestProvider(RemoteProvider[RestSettings]):
         return Calling(
             target=" ".join((settings.url, *secrets)),
             tasks_per_call=settings.tasks_per_call,
-            attempt_seconds=settings.attempt_seconds,
+            attempt_seconds=min(settings.attempt_seconds, settings.total_seconds),
             total_seconds=settings.total_seconds,
             attempts=settings.attempts,
             concurrency=settings.concurrency,

@@ -1,6 +1,7 @@
 """Settings of a remote model."""
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from prelabel_contract.base import Name, Slug
 from prelabel_contract.regions import KINDS
@@ -10,9 +11,21 @@ from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_
 
 from .templates import Template
 
+
+def _read(url: str) -> str:
+    """Raises ValueError for what has no host, or a port that is none."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("host and port cannot be read")
+    return url
+
+
 Url = Annotated[
     str,
-    StringConstraints(pattern=r"^https?://[^\s\\@#]+$", max_length=2048),
+    StringConstraints(
+        pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^\s\\@#/?:\[\]]+)(:[0-9]{1,5})?([/?][^\s\\#]*)?$", max_length=2048
+    ),
+    AfterValidator(_read),
 ]
 """An address without user name, password and fragment. What may be called is the installation's to say."""
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}$")]
@@ -69,7 +82,7 @@ class RestSettings(ProviderSettings):
     version: Name | None = None
     """The model version of answers that name none; null: a hash of these settings."""
     attempt_seconds: Annotated[float, Field(gt=0, le=600)] = 8.0
-    """For one attempt, to the last byte of its answer."""
+    """For one attempt, to the last byte of its answer; never longer than `total_seconds`."""
     total_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     """From a task's first attempt to its last; a task's own deadline may be sooner."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 4

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import jmespath
-from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator, Field, StringConstraints
 
 
@@ -17,7 +16,7 @@ def compiled(expression: str) -> Any:
     """A template, ready to be used. Raises ValueError for what is none."""
     try:
         return jmespath.compile(expression)
-    except (JMESPathError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # its own errors are ValueErrors, and so is a number without end
         said = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"no JMESPath: {said[:200]}") from None
 
@@ -39,5 +38,5 @@ def filled(template: Any, given: dict[str, Any]) -> Any:
     """What a template makes of something. Raises `Unfit`, which quotes nothing of it."""
     try:
         return template.search(given)
-    except (JMESPathError, TypeError, ValueError, RecursionError, ArithmeticError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, RecursionError, ArithmeticError) as error:
         raise Unfit(type(error).__name__) from None
