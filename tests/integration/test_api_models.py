@@ -25,6 +25,7 @@ from prelabel_contract.events import (
 from prelabel_contract.names import Lane
 from prelabel_provider.models.manifest import Rules
 from prelabel_provider.models.store import Models, Origin
+from prelabel_provider.serving.pointers import TRIED_AGAIN
 from prelabel_runtime.loop import messages
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.topics.spec import topic_spec
@@ -174,6 +175,29 @@ async def test_what_cannot_be_loaded_is_not_promoted(here: Here) -> None:
     answer = await post(here, f"{project}/models/finder/versions/{refused.version}/promote")
     problem(answer, "artifact_refused", 409)
     assert (await here.get(f"{project}/models/finder/serving"))["epoch"] == 0
+
+
+async def test_what_could_not_be_loaded_for_a_while_can_be_promoted(here: Here) -> None:
+    project = await here.project()
+    one = await version(here, project, 1)
+    said = {"project": project, "model": "finder", "provider": "rules", "version": one.version, "epoch": 1}
+    why = f"the model store does not answer{'.' * 500}; version 0 goes on; {TRIED_AGAIN}"
+    await tell(here.runtime, ModelLoaded.model_validate({**said, "host": "h", "state": "refused", "detail": why}))
+    await here.until(f"{project}/models/finder/versions/{one.version}", lambda seen: seen["refused"] is not None)
+    answer = await post(here, f"{project}/models/finder/versions/{one.version}/promote")
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_word_for_good_is_not_outlived_by_an_older_one_of_a_host_that_is_gone(here: Here) -> None:
+    project = await here.project()
+    one = await version(here, project, 1)
+    said = {"project": project, "model": "finder", "provider": "rules", "version": one.version, "epoch": 1}
+    for host, why in (("gone", f"its process ended; {TRIED_AGAIN}"), ("h", "its process ended")):
+        await tell(here.runtime, ModelLoaded.model_validate({**said, "host": host, "state": "refused", "detail": why}))
+        at = f"{project}/models/finder/versions/{one.version}"
+        await here.until(at, partial(_said_last, host, "refused"))
+    answer = await post(here, f"{project}/models/finder/versions/{one.version}/promote")
+    problem(answer, "artifact_refused", 409)
 
 
 async def test_who_has_loaded_a_version_is_told_by_the_newest_word_of_each(here: Here) -> None:

@@ -179,6 +179,7 @@ async def running(
     swap: type[Swap] = Beside,
     models: int = 4,
     again_seconds: float = 3600.0,
+    renew_seconds: float = 3600.0,
     canary_seconds: float = 30.0,
     **limits: Any,
 ) -> AsyncIterator[Rig]:
@@ -191,7 +192,8 @@ async def running(
     worker = ModelWorker("ledger", limits=WorkerLimits(models=models, **bounds))
     configs = Table(runtime.bus, names.CONFIGS, ConfigPublished, rng=runtime.rng)
     bring = swap(worker, models, canary_seconds)
-    serving = Serving(runtime, bring, store, configs, provider="ledger", host="here", again_seconds=again_seconds)
+    times = {"again_seconds": again_seconds, "renew_seconds": renew_seconds}
+    serving = Serving(runtime, bring, store, configs, provider="ledger", host="here", **times)
     inference = Inference("ledger", worker, configs, NoBlobs(), clock, runtime.metrics, versions=serving.versions)
     async with contextlib.AsyncExitStack() as stack:
         await runtime.bus.start()

@@ -348,6 +348,15 @@ class ModelTests:
         assert [folder.exists() for folder in folders] == [False, True]
         assert await store.fetch(first, RULES) == folders[0]
 
+    async def test_what_is_fetched_again_or_in_use_on_this_machine_is_young(self, store: Models, made: Path) -> None:
+        names = [await store.publish(made, CONTENTS, Origin(n, "f"), RULES) for n in range(4)]
+        kept, fetched, used, idle = names
+        for one in names:
+            os.utime((await store.fetch(one, RULES)).parent, (1, 1))
+        await store.fetch(fetched, RULES)
+        await store.renew({used, "b" * 64})
+        assert await store.forget({kept}, 1_000_000_000) == [idle]
+
     async def test_the_event_loop_goes_on_while_a_store_is_slow(self, url: str, made: Path, tmp_path: Path) -> None:
         going_on = threading.Event()
         store = _Waiting(url, tmp_path / "cache", going_on)

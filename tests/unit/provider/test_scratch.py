@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from prelabel_provider.training.scratch import emptied
+from prelabel_provider.scratch import emptied
 
 
 def test_an_attempt_finds_the_checkpoints_of_the_one_before_and_nothing_else_of_it(tmp_path: Path) -> None:

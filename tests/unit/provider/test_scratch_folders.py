@@ -1,5 +1,6 @@
-"""A training's folder is gone with it, or with the next one where it was killed."""
+"""A folder with tasks' data is gone with its use, or with the next one, or at the next start, where it was killed."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -9,16 +10,62 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from prelabel_provider.training.scratch import scratch
+from prelabel_provider.models.workspace import EXAMPLES, Workspaces
+from prelabel_provider.scratch import clear_left, scratch
+
+from tests.rig import trainings as rig
 
 _HOLDER = """
 import sys
-from prelabel_provider.training.scratch import scratch
+from prelabel_provider.scratch import scratch
 
 with scratch() as folder:
     (folder / "data").write_text("somebody's")
     print(folder, flush=True)
     sys.stdin.read()
+"""
+
+_WRITER = """
+import asyncio
+import sys
+from prelabel_provider.models.workspace import EXAMPLES, ExampleLine, Workspaces
+
+async def lines():
+    for number in range(300):
+        yield ExampleLine(task=f"t-{number}", data={"text": "somebody's"})
+    print("begun", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(Workspaces(sys.argv[1]).of("mails", "ner", 1).write(EXAMPLES, lines()))
+"""
+
+
+_LOOP = """
+import asyncio
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from prelabel_provider.models.workspace import EXAMPLES, ExampleLine, Workspaces
+
+left = Path(tempfile.gettempdir(), "prelabel-training-left")
+
+def leave():
+    left.mkdir()
+    (left / "lock").touch()
+
+def noted(event, values):
+    if event == "shutil.rmtree" and str(values[0]) == str(left):
+        print("on the loop" if threading.current_thread() is threading.main_thread() else "in a thread")
+
+async def use(there):
+    leave()
+    await there.write(EXAMPLES, [ExampleLine(task="t", data={})])
+    leave()
+    assert [one async for one in there.read(EXAMPLES)]
+
+sys.addaudithook(noted)
+asyncio.run(use(Workspaces(sys.argv[1]).of("mails", "ner", 1)))
 """
 
 
@@ -46,16 +93,55 @@ def test_it_is_empty_and_gone_afterwards(temporary: Path) -> None:
     assert not list(temporary.iterdir())
 
 
-def test_what_a_killed_process_left_goes_with_the_next_and_what_is_used_stays() -> None:
+def test_what_a_killed_process_left_is_cleared_and_what_is_used_stays() -> None:
     dead, left = holder()
     dead.send_signal(signal.SIGKILL)
     dead.communicate()
     living, used = holder()
     try:
-        assert not left.exists()
         with scratch() as folder:
+            assert left.exists(), "a folder alone costs nothing"
+            clear_left()
+            assert not left.exists()
             assert (used / "data").exists()
             assert folder.exists()
     finally:
         living.communicate("")
     assert not used.exists()
+
+
+def test_what_a_process_that_was_killed_was_writing_into_a_workspace_goes_with_the_next(temporary: Path) -> None:
+    place = temporary / "models"
+    command = [sys.executable, "-c", _WRITER, str(place)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "begun\n"
+            assert list(temporary.glob("prelabel-*/work/lines"))
+        finally:
+            writer.send_signal(signal.SIGKILL)
+    there = Workspaces(str(place)).of("mails", "ner", 2)
+    asyncio.run(there.write(EXAMPLES, rig.lines(1)))
+    assert not list(temporary.glob("prelabel-*"))
+
+
+def test_what_others_left_is_removed_beside_the_event_loop_however_much_it_is(temporary: Path) -> None:
+    command = [sys.executable, "-c", _LOOP, str(temporary / "models")]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ, check=True)
+    assert said.stdout.splitlines() == ["in a thread", "in a thread"]
+
+
+async def test_a_trainer_that_starts_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    dead, left = await asyncio.to_thread(holder)
+    living, used = await asyncio.to_thread(holder)
+    dead.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(dead.communicate)
+    folder = tmp_path / "trainer"
+    folder.mkdir()
+    try:
+        assert left.exists()
+        async with rig.training(folder, rig.project()):
+            assert not left.exists()
+            assert (used / "data").exists()
+    finally:
+        await asyncio.to_thread(living.communicate, "")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from prelabel_provider.serving.pointers import Pointers
+from prelabel_provider.serving.pointers import TRIED_AGAIN, Pointers
 from prelabel_provider.serving.swap import InPlace
 from prelabel_runtime.errors import Unavailable
 
@@ -347,12 +347,31 @@ async def test_a_broken_version_is_refused_with_its_reason_and_what_serves_goes_
         told = await rig.until_told("refused", 2)
         assert reason in told.detail
         assert "version 1-abc goes on" in told.detail
+        assert str(tmp_path) not in told.detail, "where files lie on a machine is told to nobody"
         assert await rig.version(config, "bird") == "1-abc says GOOD"
         assert rig.worker.pid == pid
         assert rig.worker.counts.deaths == 0
         await rig.point(await rig.trained("FINE"), "3-abc", 3)
         await rig.until_told("serving", 3)
         assert await rig.version(config, "bird") == "3-abc says FINE"
+
+
+async def test_what_goes_on_since_its_followers_were_refused_stays_young_for_a_trainer_that_tidies_the_same_machine(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, renew_seconds=0.05) as rig:
+        config = await rig.know(project())
+        await rig.version(config)
+        good = await rig.trained("NEW")
+        await rig.point(good, "1-good", 1)
+        await rig.until_told("serving", 1)
+        for epoch in (2, 3):
+            await rig.point(await rig.trained("BAD", die_on_load=True, choice=str(epoch)), f"{epoch}-bad", epoch)
+            await rig.until_told("refused", epoch)
+        here = tmp_path / "cache" / good
+        os.utime(here, (1, 1))
+        await _eventually(lambda: here.stat().st_mtime > 1)
+        assert await rig.version(config) == "1-good says NEW"
 
 
 async def test_a_version_that_hangs_while_it_is_loaded_is_refused(tmp_path: Path) -> None:
@@ -373,6 +392,17 @@ async def test_what_the_serving_version_cannot_answer_either_is_not_held_against
         assert await rig.version(config) == "1-abc says NEW"
 
 
+async def test_projects_that_are_asked_together_try_a_version_on_inputs_of_their_own(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        one, other = await rig.know(project()), await rig.know(project("other"))
+        await rig.inference.predict([requested(one, "a cat"), requested(other, "a bird")])
+        picky = await rig.trained("NEW", fail_on="bird")
+        await rig.point(picky, "1-abc", 1, project="other")
+        assert "told" in (await rig.until_told("refused", 1)).detail
+        await rig.point(picky, "1-abc", 2)
+        await rig.until_told("serving", 2)
+
+
 async def test_a_version_that_is_not_there_yet_is_tried_again_and_one_that_is_wrong_is_not(tmp_path: Path) -> None:
     async with running(tmp_path, again_seconds=0.05) as rig:
         config = await rig.know(project())
@@ -383,7 +413,7 @@ async def test_a_version_that_is_not_there_yet_is_tried_again_and_one_that_is_wr
         artifact = await rig.trained("LATE")
         (rig.store / artifact).rename(tmp_path / "elsewhere")
         await rig.point(artifact, "2-abc", 2)
-        assert "it is tried again" in (await rig.until_told("refused", 2)).detail
+        assert (await rig.until_told("refused", 2)).detail.endswith(TRIED_AGAIN)
         (tmp_path / "elsewhere").rename(rig.store / artifact)
         await rig.until_told("serving", 2)
         assert await rig.version(config) == "2-abc says LATE"
@@ -473,6 +503,16 @@ async def test_a_version_that_dies_at_a_start_is_passed_over_too(tmp_path: Path)
     async with running(tmp_path) as rig:
         assert (await rig.version(project())).endswith("says OWN")
         assert "cannot be loaded" in (await rig.until_told("refused", 1)).detail
+
+
+async def test_after_a_start_a_version_that_is_refused_is_told_without_its_place_on_the_machine(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        await rig.know(project())
+        await rig.point(await rig.trained("NEW", unknown=1), "1-abc", 1)
+        await rig.until_told("refused", 1)
+    async with running(tmp_path) as rig:
+        assert (await rig.version(project())).endswith("says OWN")
+        assert "cannot be loaded: path: 'version 1-abc'" in (await rig.until_told("refused", 1)).detail
 
 
 async def test_a_store_that_is_away_at_a_start_fails_no_request_whose_model_is_nothing_without_it(

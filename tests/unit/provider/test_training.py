@@ -64,6 +64,14 @@ async def test_a_trainer_that_does_harm_ends_with_its_reason(tmp_path: Path, wha
         assert not await rig.models(tmp_path).store().published()
 
 
+async def test_a_version_that_cannot_be_loaded_is_none_and_its_place_on_the_machine_is_not_told(tmp_path: Path) -> None:
+    async with rig.training(tmp_path, rig.project()) as here:
+        ended = await here.ended(await here.ask(settings={"also_writes": {"ledger.json": '{"unknown": 1}'}}))
+        assert (ended.state, ended.reason) == (TrainingState.FAILED, "unloadable")
+        assert "cannot be loaded: path: 'its folder'" in ended.detail
+        assert str(tmp_path) not in str(ended.log)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing to learn from": ({"examples": 0}, "too_few"),
     "one class": ({"examples": 1, "settings": {"classes": 2}}, "single_class"),
@@ -146,6 +154,25 @@ async def test_what_serves_and_cannot_be_loaded_answers_nothing(tmp_path: Path) 
         assert ended.state is TrainingState.TRAINED
         assert set((await here.answers(1, SERVING)).values()) == {None}
         assert any("cannot be loaded" in line for _, line in ended.log)
+
+
+async def test_a_version_that_does_not_answer_the_hold_out_in_time_is_none_and_says_so(tmp_path: Path) -> None:
+    async with rig.training(tmp_path, rig.project(seconds_per_task=100.0), evaluate_seconds=3.0) as here:
+        ended = await here.ended(await here.ask())
+        assert (ended.state, ended.reason) == (TrainingState.FAILED, "timeout")
+        assert ended.detail == "the version that was made did not answer the hold-out within 3 s"
+        (told,) = await here.told(TrainingFailed, ModelTrained)
+        assert isinstance(told.data, TrainingFailed)
+
+
+async def test_what_serves_and_does_not_answer_in_time_makes_no_version_better(tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "ledger.json").write_text('{"seconds_per_task": 100.0}')
+    async with rig.training(tmp_path, rig.project(path=str(tmp_path / "slow")), evaluate_seconds=5.0) as here:
+        ended = await here.ended(await here.ask())
+        assert (ended.state, ended.reason) == (TrainingState.FAILED, "timeout")
+        assert "which serves, did not answer" in ended.detail
+        assert any("answered 6 held-out tasks" in line for _, line in ended.log)
 
 
 async def test_a_training_of_a_model_that_is_gone_fails(tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ async def test_it_stands_back_and_ends_when_it_may_not_go_on(tmp_path: Path) -> 
             await trained(process, lambda step: None, 600.0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux about processes")
+async def test_what_it_leaves_behind_goes_with_its_job_and_short_memory_ends_it_before_who_serves(
+    tmp_path: Path,
+) -> None:
+    path = await job(tmp_path, harm="hang", ledger=str(tmp_path / "ledger"))
+    async with TrainingProcess.begun(LEDGER, path, time.monotonic() + 600.0) as process:
+        await process.known()
+        assert f"TMPDIR={tmp_path}".encode() in told(process.pid, "environ").split(b"\0")
+        assert int(told(process.pid, "oom_score_adj")) == min(1000, int(told(os.getpid(), "oom_score_adj")) + 500)
+
+
 async def test_it_goes_on_while_it_is_told_so(tmp_path: Path) -> None:
     path = await job(tmp_path, seconds=3.0, steps=30)
     steps: list[Stepped] = []
@@ -133,6 +144,11 @@ async def test_it_dies_with_its_parent(tmp_path: Path, harm: str | None, by: sig
     finally:
         parent.kill()
         await asyncio.to_thread(parent.communicate)
+
+
+def told(pid: int, what: str) -> bytes:
+    """What Linux says about a process."""
+    return Path(f"/proc/{pid}/{what}").read_bytes()
 
 
 async def until(is_so: Callable[[], bool]) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest_asyncio
 from prelabel_contract.projects import Project
@@ -14,6 +15,7 @@ from prelabel_training.triggers.starting import Starting
 
 from .scene import MODEL, PROJECT, Deaths, Scene, model, project, scene
 
+T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds until what must come has failed to come."""
 
@@ -123,3 +125,39 @@ async def test_somebody_who_asks_waits_for_no_rest_and_gets_the_training(here: S
         cancelled = await asyncio.wait_for(here.service.asking.cancel(asked.record), PATIENCE)
         assert cancelled.state is TrainingState.CANCELLED
         assert (await here.service.trigger.states.of(PROJECT))[MODEL].remembered.state.under_way is not None
+
+
+class Stuck(Deaths):
+    """A process that is held up where it writes a training's record, until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def step(self, name: str, do: Callable[[], Awaitable[T]]) -> T:
+        if name == "put training":
+            self.held.set()
+            await self.goes_on.wait()
+        return await super().step(name, do)
+
+
+async def test_who_asks_while_another_process_is_at_it_costs_a_look_now_and_then(here: Scene) -> None:
+    here.change(project(models=[model(every_n=None, quiet_seconds=None)]))
+    await here.annotate(*"abcd")
+    spec, stuck, deaths = here.project.models[0], Stuck(), Deaths()
+    other, own = here.process(stuck), here.process(deaths)
+    async with running(other), running(own):
+        first = asyncio.create_task(other.asking.ask(PROJECT, spec))
+        await asyncio.wait_for(stuck.held.wait(), PATIENCE)
+        before = deaths.looks
+        second = asyncio.create_task(own.asking.ask(PROJECT, spec))
+        async with asyncio.timeout(PATIENCE):
+            while not second.done():
+                here.clock.advance(0.1)
+                await asyncio.sleep(0.01)
+        assert (second.result().record, second.result().why.reason) == (None, "deciding")
+        assert deaths.looks - before <= 15, "in ten seconds"
+        stuck.goes_on.set()
+        asked = await asyncio.wait_for(first, PATIENCE)
+        assert asked.record is not None
+        assert asked.record.number == 1

@@ -99,7 +99,7 @@ class Desk:
         if record.provider != spec.provider:
             detail = f"{record.version} is of {record.provider}, and the model is of {spec.provider} now"
             raise Problem(409, "other_provider", detail)
-        if (why := await self.loads.refused(record.project, record.model, record.version)) is not None:
+        if (why := await self.loads.refused_for_good(record.project, record.model, record.version)) is not None:
             raise Problem(409, "artifact_refused", f"{record.version} was refused where it was loaded: {why}")
         try:
             await self._models.manifest(record.artifact)

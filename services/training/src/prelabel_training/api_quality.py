@@ -19,6 +19,7 @@ from .examples.blind import is_blind
 from .examples.holdout import in_holdout
 from .examples.shares import Shares
 from .quality.quality import Blind, Census, Quality, QuestionQuality, Sources, Warned
+from .quality.recounting import Recounting
 from .quality.verdicts import Became, Verdicts
 
 PAGE = 500
@@ -47,6 +48,8 @@ class ShownQuality(Shown):
     """Verdicts on suggestions: accepted, corrected, rejected."""
     blind: Blind
     warnings: tuple[Warned, ...]
+    counted_ms: int
+    """When that was: of a large project it is not counted for everybody who asks, and may be a minute old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,12 @@ class QualityReading:
 
 def wired(runtime: Runtime, projects: Table[ProjectChanged]) -> APIRouter:
     """The route, on a service's store."""
-    documents = runtime.store.documents
-    return routes(
-        QualityReading(runtime.store.examples, Verdicts(documents), Shares(documents, runtime.clock)), projects
-    )
+    documents, clock = runtime.store.documents, runtime.clock
+    reading = QualityReading(runtime.store.examples, Verdicts(documents), Shares(documents, clock))
+    return routes(Recounting(reading.quality, clock), projects)
 
 
-def routes(reading: QualityReading, projects: Table[ProjectChanged]) -> APIRouter:
+def routes(counting: Recounting, projects: Table[ProjectChanged]) -> APIRouter:
     """Reading quality, over HTTP."""
     router = APIRouter(prefix="/v1/projects/{project}", tags=["training"])
 
@@ -95,8 +97,10 @@ def routes(reading: QualityReading, projects: Table[ProjectChanged]) -> APIRoute
         found = await projects.find(project)
         if found is None or found.deleted:
             raise not_found("project", project)
-        quality = await reading.quality(found.project)
-        counted = {one.name: getattr(quality, one.name) for one in fields(quality)}
-        return ShownQuality(project=project, accepted_share=quality.sources.accepted_share, **counted)
+        counted = await counting.of(found.project)
+        quality = counted.quality
+        told = {one.name: getattr(quality, one.name) for one in fields(quality)}
+        share = quality.sources.accepted_share
+        return ShownQuality(project=project, accepted_share=share, counted_ms=counted.at_ms, **told)
 
     return router

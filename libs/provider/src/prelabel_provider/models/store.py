@@ -104,7 +104,10 @@ class Models:
         return await self._at_store(self._publish, folder, manifest)
 
     async def fetch(self, artifact: str, rules: Rules) -> Path:
-        """The folder of this machine with an artifact's files, checked: nobody changes it. Raises `ArtifactRefused`."""
+        """The folder of this machine with an artifact's files, checked: nobody changes it. Raises `ArtifactRefused`.
+
+        It is as young then as if it had been brought now.
+        """
         return await self._at_store(self._fetch, artifact, rules)
 
     async def manifest(self, artifact: str) -> Manifest:
@@ -132,6 +135,10 @@ class Models:
         """The same for the folders on this machine: `fetch` brings them again."""
         return await self._at_store(self._forget, frozenset(keep), before_ms)
 
+    async def renew(self, artifacts: Collection[str]) -> None:
+        """What is here of these is in use: as young as if it had been fetched now, for whoever tidies this machine."""
+        await self._at_store(self._renew, frozenset(artifacts))
+
     # ---------------------------------------------------------------------------------------- in threads of our own
 
     def _publish(self, folder: Path, manifest: Manifest) -> str:
@@ -157,6 +164,7 @@ class Models:
     def _fetch(self, artifact: str, rules: Rules) -> Path:
         local = self._cache / check_artifact(artifact)
         if local.is_dir():
+            self._renew(frozenset({artifact}))
             try:
                 return _verified(local, artifact, rules)
             except (ArtifactRefused, OSError) as error:
@@ -175,6 +183,11 @@ class Models:
         finally:
             shutil.rmtree(part, ignore_errors=True)
         return local / _FILES
+
+    def _renew(self, artifacts: frozenset[str]) -> None:
+        for name in artifacts:
+            with contextlib.suppress(OSError):  # it is not here, or another user's
+                os.utime(self._cache / name)
 
     def _manifest(self, artifact: str) -> Manifest:
         try:

@@ -13,7 +13,6 @@ the training has ended. Writing again replaces.
 import asyncio
 import gzip
 import os
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.files import Files
 from pydantic import JsonValue
 
+from ..scratch import clear_left, scratch
 from ..trainer import Example
 
 T = TypeVar("T")
@@ -138,8 +138,9 @@ class Workspace:
 
     async def write(self, file: Lines[M], lines: Iterable[M] | AsyncIterable[M]) -> int:
         """Keep these lines, all at once or not at all, and answer how many they are."""
-        with tempfile.TemporaryDirectory(prefix="prelabel-") as folder:
-            path = Path(folder) / "lines"
+        await asyncio.to_thread(clear_left)
+        with scratch() as folder:
+            path = folder / "lines"
             count = 0
             with _packing(path) as packed:
                 async for some in _portions(lines):
@@ -150,8 +151,9 @@ class Workspace:
 
     async def read(self, file: Lines[M]) -> AsyncGenerator[M, None]:
         """The lines of a file, in their order. Raises FileNotFoundError where there is none."""
-        with tempfile.TemporaryDirectory(prefix="prelabel-") as folder:
-            path = Path(folder) / "lines"
+        await asyncio.to_thread(clear_left)
+        with scratch() as folder:
+            path = folder / "lines"
             await self.download(file, path)
             with gzip.open(path, "rb") as unpacked:
                 while some := await self._files.off_loop(_load, unpacked, file.line):

@@ -2,11 +2,15 @@
 
 import asyncio
 import random
+from typing import Final
 
 from prelabel_contract import names
 from prelabel_contract.events import Event, ModelServing
 from prelabel_runtime.bus.base import Bus
 from prelabel_runtime.tables import Table
+
+TRIED_AGAIN: Final = "it is tried again"
+"""What is told of a refused version ends so where it may be right later: then it is not refused for good."""
 
 
 class Pointers(Table[ModelServing]):

@@ -47,6 +47,10 @@ class Served:
     group: str
     """Requests with the same are asked together: one model, one name."""
 
+    def told(self, why: str) -> str:
+        """What is wrong with it, without where its files lie on this machine: that is nobody's business elsewhere."""
+        return why if self.version is None else why.replace(str(self.settings["path"]), f"version {self.version}")
+
 
 def served(own: Mapping[str, JsonValue], release: Release | None) -> Served:
     """A model with these settings, as a version of it is asked; without one, as its settings say."""
@@ -109,14 +113,17 @@ class Versions:
         """All of them."""
         return self._lines.values()
 
-    def remember(self, line: Line, inputs: Sequence[Input], said: Sequence[bytes | Told | Failed]) -> None:
-        """Keep the last few inputs that were answered: the next version must answer them too."""
-        last = zip(inputs[-CANARY:], said[-CANARY:], strict=True)
-        if answered := tuple(one for one, what in last if not isinstance(what, Failed)):
-            self._last[line] = answered
+    def remember(self, lines: Sequence[Line], inputs: Sequence[Input], said: Sequence[bytes | Told | Failed]) -> None:
+        """Keep the last few inputs of each line that were answered: its next version must answer them too."""
+        answered: dict[Line, list[Input]] = {}
+        for line, one, what in zip(lines[-CANARY:], inputs[-CANARY:], said[-CANARY:], strict=True):
+            if not isinstance(what, Failed):
+                answered.setdefault(line, []).append(one)
+        for line, last in answered.items():
+            self._last[line] = tuple(last)
             self._last.move_to_end(line)
-            if len(self._last) > CANARY_LINES:
-                self._last.popitem(last=False)
+        while len(self._last) > CANARY_LINES:
+            self._last.popitem(last=False)
 
     def last(self, line: Line) -> tuple[Input, ...]:
         """The last inputs of a model that were answered; none where it was not asked lately."""

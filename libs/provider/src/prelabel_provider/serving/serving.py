@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from prelabel_contract import names
 from prelabel_contract.events import AnyEvent, ConfigPublished, ModelLoaded, ModelServing, event
@@ -36,8 +37,8 @@ from ..models.manifest import ArtifactRefused, Rules
 from ..models.store import Models
 from ..predictor import CannotLoad, CannotStart
 from ..worker.worker import ModelWorker
-from .pointers import Pointers
-from .served import Line, Release, Versions, served
+from .pointers import TRIED_AGAIN, Pointers
+from .served import Line, Release, Served, Versions, served
 from .swap import CanaryFailed, Memory, Swap, resident_mib
 
 LOAD_ATTEMPTS = 3
@@ -46,9 +47,19 @@ TELL_SECONDS = 5.0
 """Between attempts to tell what a bus that is away did not take."""
 FORGET_MS = 24 * 3600 * 1000
 """A version that is not used any more stays on this machine for so long."""
+RENEW_SECONDS = 3600.0
+"""Between two times that what answers is renewed on this machine, where others may tidy it."""
 _MENDABLE = frozenset({"missing", "forbidden", "missing_file"})
 """What is wrong with an artifact that may be right later."""
 _log = log.get("prelabel.serving")
+
+
+class _Trouble(NamedTuple):
+    """Why a version cannot be asked."""
+
+    error: Exception
+    wanted: Served | None
+    """As it was to be asked; None: it did not come so far."""
 
 
 @dataclass(slots=True)
@@ -95,8 +106,12 @@ class Serving(Part):
         provider: str,
         host: str,
         again_seconds: float,
+        renew_seconds: float = RENEW_SECONDS,
     ) -> None:
-        """`host`: this process, for people; `again_seconds`: until what was refused is tried for the second time."""
+        """`host`: this process, for people; `again_seconds`: until what was refused is tried for the second time.
+
+        `renew_seconds`: less than anybody waits who removes what nobody uses.
+        """
         self.versions = Versions()
         self._provider = provider
         self._host = host
@@ -109,6 +124,7 @@ class Serving(Part):
         self._models = models
         self._configs = configs
         self._again_seconds = again_seconds
+        self._renew_seconds = renew_seconds
         self._pointers = Pointers(runtime.bus, rng=runtime.rng)
         self._states: dict[Line, _State] = {}
         self._busy: set[Line] = set()
@@ -144,6 +160,7 @@ class Serving(Part):
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pointers.run())
             group.create_task(self._warm_up())
+            group.create_task(self._renew_again())
             await self._follow(group)
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
@@ -213,6 +230,7 @@ class Serving(Part):
 
     async def _take_up(self, line: Line, pointer: ModelServing, state: _State) -> None:
         began = self._clock.monotonic()
+        wanted: Served | None = None
         try:
             release = await self._release(pointer.version, pointer.artifact)
             memory = Memory(after=resident_mib(self._worker.pid))
@@ -220,9 +238,10 @@ class Serving(Part):
                 if (own := state.own) is None:  # the first request settles it
                     self._unsettle(line)
                     return
-                memory = await self._swap.load(served(own, release), self.versions.last(line), self._in_use)
+                wanted = served(own, release)
+                memory = await self._swap.load(wanted, self.versions.last(line), self._in_use)
         except Exception as error:  # a defect of ours, too, leaves what serves where it is
-            await self._refuse(line, pointer, error)
+            await self._refuse(line, pointer, error, wanted)
             return
         line.release, state.good = release, state.own
         await self._serve(line, pointer, memory, self._clock.monotonic() - began)
@@ -259,14 +278,14 @@ class Serving(Part):
             if line.cold is None:
                 return
             pointer = self._pointer(line)
-            troubles: list[Exception] = []
+            troubles: list[_Trouble] = []
             began = self._clock.monotonic()
             own = state.good or line.own or {}  # with others it may not load for a reason of theirs
             release = None if pointer is None else await self._first_that_loads(own, pointer, troubles)
             line.release, line.cold = release, None
             state.deal_with(pointer, own)
             if pointer is not None and troubles:
-                await self._refuse(line, pointer, troubles[0])
+                await self._refuse(line, pointer, *troubles[0])
             elif pointer is not None:
                 state.good = own
                 memory = Memory(after=resident_mib(self._worker.pid))
@@ -274,22 +293,23 @@ class Serving(Part):
         self._pointers.changed.set()  # it may have moved meanwhile
 
     async def _first_that_loads(
-        self, own: Mapping[str, JsonValue], pointer: ModelServing, troubles: list[Exception]
+        self, own: Mapping[str, JsonValue], pointer: ModelServing, troubles: list[_Trouble]
     ) -> Release | None:
         """The version that serves, or the one before it; None: the model as its settings say."""
         for version, artifact in ((pointer.version, pointer.artifact), (pointer.previous_version, pointer.previous)):
             if not artifact:
                 break
+            wanted: Served | None = None
             try:
                 release = await self._release(version, artifact)
                 wanted = served(own, release)
                 await self._worker.reload(wanted.settings)  # what is known of it may be in doubt
                 return release
             except (ArtifactRefused, BadSettings, CannotLoad, Unavailable) as error:
-                troubles.append(error)
+                troubles.append(_Trouble(error, wanted))
             except CannotStart as error:
                 raise Unavailable(f"worker of {self._provider}: {error}") from error
-        for trouble in troubles:
+        for trouble, _ in troubles:
             if isinstance(trouble, Unavailable) and not await self._loads(own):
                 raise trouble  # rather than failing requests for good, of which all would be well soon
         return None
@@ -314,19 +334,22 @@ class Serving(Part):
         )  # fmt: skip
         await self._tell(pointer, "serving", detail, memory_mib=memory.after, seconds=round(seconds, 3))
 
-    async def _refuse(self, line: Line, pointer: ModelServing, error: Exception) -> None:
-        """Tell that a pointer's version does not serve, and why; decide whether it is tried again."""
+    async def _refuse(self, line: Line, pointer: ModelServing, error: Exception, wanted: Served | None) -> None:
+        """Tell that a pointer's version does not serve, and why; decide whether it is tried again.
+
+        `wanted`: as it was to be asked; None: it did not come so far.
+        """
         state = self._state(line)
         state.current = False
         wait = self._wait(state, error)
         state.again = None if wait is None else self._clock.monotonic() + wait
-        why = _why(error)
+        why = _why(error) if wanted is None else wanted.told(_why(error))
         on = "the model as its settings say" if line.release is None else f"version {line.release.version}"
-        again = "" if wait is None else "; it is tried again"
+        again = "" if wait is None else f"; {TRIED_AGAIN}"
         self._metrics.swaps.labels(self._provider, "refused" if wait is None else "later").inc()
         _log.warning(
             "version refused", project=line.project, model=line.model, version=pointer.version, epoch=pointer.epoch,
-            why=why, again_seconds=wait, exc_info=None if _expected(error) else error,
+            why=why, error=str(error), again_seconds=wait, exc_info=None if _expected(error) else error,
         )  # fmt: skip
         await self._tell(pointer, "refused", f"{why}; {on} goes on{again}")
 
@@ -423,9 +446,19 @@ class Serving(Part):
 
     async def _forget(self) -> None:
         """Remove from this machine what nobody has pointed to for long."""
-        used = {line.release.artifact for line in self.versions.lines() if line.release is not None}
         with contextlib.suppress(Unavailable):
-            await self._models.forget(self._pointers.artifacts() | used, self._clock.now_ms() - FORGET_MS)
+            await self._models.forget(self._pointers.artifacts() | self._used(), self._clock.now_ms() - FORGET_MS)
+
+    async def _renew_again(self) -> None:
+        """Keep what answers young: who shares this machine's folder knows the pointers only, and one may be refused."""
+        while True:
+            with contextlib.suppress(Unavailable):
+                await self._models.renew(self._used())
+            await self._clock.sleep(self._renew_seconds)
+
+    def _used(self) -> set[str]:
+        """The artifacts that answer, here."""
+        return {line.release.artifact for line in self.versions.lines() if line.release is not None}
 
 
 def _expected(error: Exception) -> bool:
@@ -441,7 +474,9 @@ def _why(error: Exception) -> str:
             return f"{error.what} does not answer"
         case BadSettings() | CannotLoad():
             return f"it cannot be loaded: {error}"
-        case CanaryFailed() | CannotStart():
+        case CanaryFailed():
             return str(error)
+        case CannotStart():  # why is for whoever runs it, and in the log: interpreters and environments are theirs
+            return "the process of its provider cannot be started"
         case _:
             return f"a defect: {type(error).__name__}"

@@ -10,7 +10,7 @@ from prelabel_contract.names import Lane
 from prelabel_contract.projects import ModelSpec, Project, Question
 from pydantic import JsonValue
 
-from ..align import Aligner, as_trained
+from ..align import Aligner, Unreadable, as_trained
 from ..base import Failed, Input
 from ..models.workspace import AnswerLine, ExampleLine
 from ..predictor import Told, key_of
@@ -19,6 +19,10 @@ from ..worker.worker import ModelWorker, WorkerLimits
 
 RECORDS = 256
 """Tasks that are asked about at once."""
+
+
+class TooSlow(Exception):
+    """A model takes longer than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +35,15 @@ class Evaluation:
     nice: int
     project: Project
     model: ModelSpec
+    seconds: float
+    """From the first question to the last answer: a process that starts and loads has its own limits."""
 
     async def answers(
         self, settings: Mapping[str, JsonValue], tasks: AsyncIterator[ExampleLine]
     ) -> AsyncGenerator[AnswerLine, None]:
         """What the model with these settings says about tasks, in their order.
 
-        Raises `BadSettings` and `CannotStart` before the first one.
+        Raises `BadSettings` and `CannotStart` before the first one, and `TooSlow`.
         """
         worker = ModelWorker(self.provider, python=self.python, limits=self.limits)
         try:
@@ -47,9 +53,15 @@ class Evaluation:
             kinds = (await worker.load(settings)).kinds
             model = self.model if settings == self.model.settings else as_trained(self.model)
             aligner, field = Aligner(self.project, model), self._field(kinds)
+            until: float | None = None
             async for some in _portions(tasks):
+                until = asyncio.get_running_loop().time() + self.seconds if until is None else until
                 inputs = [Input(one.task, one.data, field) for one in some]
-                said = await worker.predict_each(key_of(settings), inputs, Lane.BULK)
+                try:
+                    async with asyncio.timeout_at(until):
+                        said = await worker.predict_each(key_of(settings), inputs, Lane.BULK)
+                except TimeoutError:
+                    raise TooSlow(f"did not answer the hold-out within {self.seconds:g} s") from None
                 for one, answer in zip(some, said, strict=True):
                     yield _line(aligner, one, answer)
         finally:
@@ -69,7 +81,10 @@ def _line(aligner: Aligner, task: ExampleLine, said: bytes | Told | Failed) -> A
     if isinstance(said, Failed):
         return AnswerLine(task=task.task, regions=None)
     told = said if isinstance(said, Told) else Told(said)
-    regions = aligner.align(task.data, told.regions).regions
+    try:
+        regions = aligner.align(task.data, told.regions).regions
+    except Unreadable:
+        return AnswerLine(task=task.task, regions=None)
     doubt = uncertainty(regions) if told.uncertainty is None else told.uncertainty
     return AnswerLine(task=task.task, regions=regions, uncertainty=doubt)
 

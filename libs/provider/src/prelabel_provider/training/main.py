@@ -22,7 +22,7 @@ from typing import Any
 
 from prelabel_contract.base import MAX_INT
 
-from ..child import OUT_OF_MEMORY, die_with, limit_memory
+from ..child import OUT_OF_MEMORY, die_with, end_before_others, limit_memory
 from ..models.manifest import Limits
 from ..models.workspace import ExampleLine, read_lines
 from ..trainer import ENTRY_POINTS, CannotTrain, Job, Progress, Trained, Trainer
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _arguments(argv)
     die_with(arguments.parent)
     os.nice(arguments.nice)
+    end_before_others()
     limit_memory(arguments.memory_mib)
     _limit_files()
     os.set_inheritable(arguments.fd, False)

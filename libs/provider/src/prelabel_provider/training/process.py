@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,11 +189,16 @@ async def _spawn(launch: Launch, job: Path | None, until: float, theirs: socket.
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=(theirs.fileno(),),
             cwd=None if job is None else job.parent,  # what it writes by mistake goes with the folder
-            env=variables(launch.python, launch.threads, {"PYTHONHASHSEED": "0"}),
+            env=variables(launch.python, launch.threads, {"PYTHONHASHSEED": "0", **_temporary(job)}),
             start_new_session=True,
         )
     except OSError as error:
         raise Gone("start", f"cannot run {launch.python}: {error.strerror}") from error
+
+
+def _temporary(job: Path | None) -> Mapping[str, str]:
+    """Where it puts temporary files: where they go with the job, however it ends."""
+    return {} if job is None else {"TMPDIR": str(job.parent)}
 
 
 def _command(launch: Launch, job: Path | None, until: float, fd: int) -> Sequence[str]:

@@ -33,17 +33,21 @@ from prelabel_runtime.tables import Table
 
 from ..catalog import Catalog
 from ..models.settings import ModelsSettings
+from ..scratch import clear_left
 from ..settings import InferenceSettings
 from .held import Cancelled, Held, Lost
 from .process import Gone, introduced
 from .settings import TrainerRoleSettings
 from .steps import GivenUp, Steps
+from .tidying import tidy
 from .trainings import TrainingProgress, TrainingRecord, Trainings, TrainingState, parse_training_id
 from .words import Known
 
 _log = log.get("prelabel.training")
 _OTHERS_MS = 2_000
 """For which an end that is not told yet is left to whoever wrote it."""
+_TIDY_SECONDS = 3600.0
+"""Between two looks for models on this machine that nobody needs."""
 _PROGRESS_SECONDS = 1.0
 """Between two events that tell how far a training is, and two lines of its log."""
 
@@ -95,13 +99,16 @@ class TrainerRole(Part):
         self._metrics = runtime.metrics
         self._provider = provider
         self._settings = settings
-        self._trainings = Trainings(runtime.store.documents, runtime.clock)
+        self._documents = runtime.store.documents
+        self._trainings = Trainings(self._documents, runtime.clock)
         self._models = kept.store(runtime.random_bytes)
         self._workspaces = kept.workspaces(runtime.random_bytes)
         self._holder = runtime.new_id()
         self._telling: set[asyncio.Task[None]] = set()
         self._told_at: dict[str, float] = {}
         self._at: dict[str, Held] = {}
+        self._last: TrainingRecord | None = None
+        """What ended here last."""
         self._wake = asyncio.Event()
         self._known: Known | None = None
         self._steps = Steps(
@@ -148,7 +155,11 @@ class TrainerRole(Part):
     # ------------------------------------------------------------------------------------------------------- running
 
     async def start(self) -> None:
-        """Nothing: what the trainer is, is found out in `run`, since importing it may take long."""
+        """Remove what a killed trainer left on this machine: tasks' data, which must not wait for the next training.
+
+        What the trainer is, is found out in `run`, since importing it may take long.
+        """
+        await asyncio.to_thread(clear_left)
 
     async def stop(self) -> None:
         """Let go of the threads; what was being trained was let go of when `run` ended."""
@@ -159,6 +170,7 @@ class TrainerRole(Part):
         """Take up what is owed, as soon as it is asked for, and look again and again for what others left."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._announce_again())
+            group.create_task(self._tidy_again())
             while True:
                 self._wake.clear()
                 try:
@@ -207,6 +219,7 @@ class TrainerRole(Part):
             ended = await self._ended(held)
             self._metrics.trainer_ended.labels(self._provider, ended.reason or str(ended.state)).inc()
             _log.info("training ended", training=training, state=str(ended.state), reason=ended.reason)
+            self._last = ended
             await self._tell(ended)
         except Lost as error:
             self._metrics.trainer_lost.labels(self._provider).inc()
@@ -274,6 +287,22 @@ class TrainerRole(Part):
     async def _tell_progress(self, data: TrainingProgressed) -> None:
         with contextlib.suppress(Unavailable):  # the next one says more
             await self._publish(data, self._new_id(), self._clock.now_ms())
+
+    async def _tidy_again(self) -> None:
+        while True:
+            try:
+                await self._tidy()
+            except Unavailable as error:
+                _log.warning("models on this machine cannot be looked through", what=error.what)
+            except Exception as error:  # a defect of ours: trainings go on
+                _log.error("looking through models failed", error=type(error).__name__, exc_info=error)
+            await self._clock.sleep(_TIDY_SECONDS)
+
+    async def _tidy(self) -> None:
+        owed = await self._trainings.owed(self._provider)
+        gone = await tidy(self._models, self._documents, self._clock, [*owed, *([self._last] if self._last else [])])
+        if gone:
+            _log.info("models removed from this machine", count=len(gone))
 
     async def _introduce(self) -> bool:
         try:

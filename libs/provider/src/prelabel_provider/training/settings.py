@@ -30,5 +30,7 @@ class TrainerRoleSettings(Frozen):
     """How often it looks for trainings that a dead trainer left."""
     start_seconds: Annotated[float, Field(gt=0)] = 120.0
     """To start a training's process."""
+    evaluate_seconds: Annotated[float, Field(gt=0)] = 21_600.0
+    """For a version, or what serves, to answer the hold-out; a training that waits longer has failed."""
     heartbeat_seconds: Annotated[float, Field(ge=1, le=3600)] = 20.0
     """How often a trainer announces itself."""

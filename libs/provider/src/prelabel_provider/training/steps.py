@@ -25,12 +25,12 @@ from ..models.manifest import ArtifactRefused, Rules
 from ..models.store import Models, Origin
 from ..models.workspace import CANDIDATE, EXAMPLES, HOLDOUT, SERVING, AnswerLine, Lines, Workspace, Workspaces
 from ..predictor import CannotLoad, CannotStart
+from ..scratch import clear_left, emptied, scratch
 from ..trainer import CHECKPOINTS
 from ..worker.worker import WorkerLimits
-from .evaluation import Evaluation
+from .evaluation import Evaluation, TooSlow
 from .held import Held
 from .process import Gone, Launch, TrainingProcess, trained
-from .scratch import emptied, scratch
 from .settings import TrainerRoleSettings
 from .trainings import TrainingProgress, TrainingRecord, TrainingState, version_name
 from .words import JobFile, Known, Made, Refused, Stepped
@@ -104,6 +104,7 @@ class Steps:
     # ------------------------------------------------------------------------------------------------------ training
 
     async def _train(self, held: Held, asked: Asked, known: Known, rules: Rules) -> None:
+        await asyncio.to_thread(clear_left)
         with scratch() as folder:
             job = await self._job(held, asked, rules, folder)
             made = await self._made(held, job, folder)
@@ -158,7 +159,7 @@ class Steps:
                 case Made():
                     return said
                 case Refused():
-                    raise GivenUp(TrainingState.REFUSED, said.reason, said.detail)
+                    raise GivenUp(TrainingState.REFUSED, said.reason, _unplaced(said.detail, job.base))
                 case Gone(reason="crashed") if held.record.tries < self.settings.attempts:
                     held.note(f"attempt {held.record.attempt}: {said.detail}; it is begun anew")
                     await held.settled(attempt=held.record.attempt + 1, tries=held.record.tries + 1)
@@ -211,7 +212,15 @@ class Steps:
 
     async def _evaluate(self, held: Held, asked: Asked, known: Known, rules: Rules) -> None:
         sources = frozenset(known.sources)
-        evaluation = Evaluation(self.provider, self.python, self.limits, self.settings.nice, asked.project, asked.model)
+        evaluation = Evaluation(
+            provider=self.provider,
+            python=self.python,
+            limits=self.limits,
+            nice=self.settings.nice,
+            project=asked.project,
+            model=asked.model,
+            seconds=self.settings.evaluate_seconds,
+        )
         try:
             await self._answer_by_candidate(held, asked, evaluation, sources, rules)
             await self._answer_by_serving(held, asked, evaluation, sources, rules)
@@ -223,11 +232,15 @@ class Steps:
     ) -> None:
         record, workspace = held.record, self._workspace(held.record)
         assert record.artifact is not None  # noqa: S101 - it was published
+        settings: Mapping[str, JsonValue] = {}
         try:
             settings = await self._settings_of(record.artifact, asked.model, sources, rules)
-            count = await self._patiently(lambda: _answered(workspace, CANDIDATE, evaluation, settings))
+            count = await self._answered(workspace, CANDIDATE, evaluation, settings)
         except (ArtifactRefused, BadSettings, CannotLoad) as error:
-            raise _failed("unloadable", f"the version that was made cannot be loaded: {error}") from error
+            why = _unplaced(str(error), settings.get("path"))
+            raise _failed("unloadable", f"the version that was made cannot be loaded: {why}") from error
+        except TooSlow as error:
+            raise _failed("timeout", f"the version that was made {error}") from None
         held.note(f"answered {count} held-out tasks")
 
     async def _answer_by_serving(
@@ -235,13 +248,22 @@ class Steps:
     ) -> None:
         record, workspace = held.record, self._workspace(held.record)
         name = record.serving_version or "the model as its settings say"
+        settings: Mapping[str, JsonValue] = {}
         try:
             settings = await self._settings_of(record.serving_artifact, asked.model, sources, rules)
-            await self._patiently(lambda: _answered(workspace, SERVING, evaluation, settings))
+            await self._answered(workspace, SERVING, evaluation, settings)
             held.note(f"{name}, which serves, answered them too")
         except (ArtifactRefused, BadSettings, CannotLoad) as error:
-            held.note(f"{name}, which serves, cannot be loaded, and so answers nothing: {error}")
+            why = _unplaced(str(error), settings.get("path") if record.serving_artifact else None)
+            held.note(f"{name}, which serves, cannot be loaded, and so answers nothing: {why}")
             await self._patiently(lambda: workspace.write(SERVING, evaluation.nothing(workspace.read(HOLDOUT))))
+        except TooSlow as error:  # nothing to compare with: a version is not better for that
+            raise _failed("timeout", f"{name}, which serves, {error}") from None
+
+    async def _answered(
+        self, workspace: Workspace, file: Lines[AnswerLine], evaluation: Evaluation, settings: Mapping[str, JsonValue]
+    ) -> int:
+        return await self._patiently(lambda: _answered(workspace, file, evaluation, settings))
 
     async def _settings_of(
         self, artifact: str, model: ModelSpec, sources: frozenset[str], rules: Rules
@@ -271,12 +293,20 @@ class Steps:
             await self.clock.sleep(_AGAIN_SECONDS)
 
 
+def _unplaced(why: str, folder: JsonValue) -> str:
+    """What is wrong, without where a version lies on this machine: a training's record is shown to everybody."""
+    return why.replace(folder, "its folder") if isinstance(folder, str) and folder else why
+
+
 async def _answered(
-    workspace: Workspace, file: Lines[AnswerLine], evaluation: Evaluation, settings: Mapping[str, JsonValue]
+    workspace: Workspace,
+    file: Lines[AnswerLine],
+    evaluation: Evaluation,
+    settings: Mapping[str, JsonValue],
 ) -> int:
-    """Write down what a model says about the hold-out, and how many tasks that are."""
+    """Write down what a model says about the hold-out, and how many tasks that are. Raises `TooSlow`."""
     async with aclosing(workspace.read(HOLDOUT)) as tasks, aclosing(evaluation.answers(settings, tasks)) as said:
-        return await workspace.write(file, said)  # its process ends with this block, however it is left
+        return await workspace.write(file, said)  # its process ends with this block, however left
 
 
 def version_settings(

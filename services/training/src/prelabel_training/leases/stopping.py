@@ -2,7 +2,8 @@
 
 Said when nothing is left to ask, when the last versions learned nothing from what was added, or when the model is sure
 of nearly all that is open. Each can be wrong by itself, so each has what speaks against it: with a small hold-out every
-curve looks flat, which is no reason; a model that is still learning and already sure is too sure of itself.
+curve looks flat, which is no reason; a model that is still learning and already sure is too sure of itself, and one of
+few versions may be.
 """
 
 from collections.abc import Sequence
@@ -91,9 +92,11 @@ def signal(curve: Sequence[Point], open_tasks: Sequence[float | None], rules: St
         return Signal(True, Reason.NOTHING_LEFT, "Stop: no task is left to ask.")
     shown = _shown(curve, rules)
     sure = sum(one is not None and one <= rules.low for one in open_tasks)
-    # A model that learns and is sure of everything is sure of the wrong things.
+    # A model that learns, or of which nobody knows yet whether it does, and is sure of everything may be sure of the
+    # wrong things.
     certain = len(open_tasks) >= rules.minimum and sure >= rules.share * len(open_tasks)
-    if certain and not shown.stop and shown.reason is not Reason.LEARNING:
+    known = len(curve) >= rules.versions and shown.reason is not Reason.LEARNING
+    if certain and known and not shown.stop:
         return Signal(
             True,
             Reason.CERTAIN,

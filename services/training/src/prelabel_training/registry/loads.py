@@ -7,11 +7,14 @@ from typing import Any, Final
 import orjson
 from prelabel_contract import names
 from prelabel_contract.events import AnyEvent, Event, ModelLoaded
+from prelabel_provider.serving.pointers import TRIED_AGAIN
 from prelabel_runtime.store.documents import Documents
 
 KIND: Final = "load"
 """The kind of the document of a version that was loaded or refused; its key is <project>/<model>/<version>."""
 _ATTEMPTS: Final = 20
+_MOST: Final = 500
+"""Characters of what a process says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Loads:
                 "at_ms": told.time_ms,
                 "state": data.state,
                 "epoch": data.epoch,
-                "detail": data.detail[:500],
+                "detail": _shortened(data.detail),
                 "memory_mib": data.memory_mib,
                 "seconds": data.seconds,
             }
@@ -57,6 +60,11 @@ class Loads:
         """Why a version could be loaded nowhere; None where it could, or nobody has tried."""
         return (await self.refusals(project, model, [version])).get(version)
 
+    async def refused_for_good(self, project: str, model: str, version: str) -> str | None:
+        """Why it will be loaded nowhere; None also where it may be right later: a store that was away, say."""
+        why = await self.refused(project, model, version)  # as it was told last
+        return None if why is None or why.endswith(TRIED_AGAIN) else why
+
     async def refusals(self, project: str, model: str, versions: Sequence[str]) -> dict[str, str]:
         """The same for some versions at once: those that were refused."""
         prefix = names.model_key(project, model)
@@ -70,3 +78,8 @@ class Loads:
             if hosts and all(one["state"] == "refused" for one in hosts):
                 told[version] = max(hosts, key=lambda one: one["at_ms"])["detail"] or "it could not be loaded"
         return told
+
+
+def _shortened(detail: str) -> str:
+    end = TRIED_AGAIN if detail.endswith(TRIED_AGAIN) else ""
+    return detail if len(detail) <= _MOST else detail[: _MOST - len(end)] + end

@@ -1,8 +1,8 @@
 """What people ask of trainings: start one, cancel one, show them. Deciding is the trigger's."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from prelabel_contract.base import READING
 from prelabel_contract.projects import ModelSpec
@@ -19,6 +19,11 @@ from .trigger import Trigger
 from .triggering import Triggering
 
 _DECIDING: Final = ShownWhy(reason="deciding", sentence="It has not been decided yet; look at the trainings later.")
+_REST: Final = 0.25
+"""Seconds between two looks for somebody who waits, then twice as long, …: what they wait for may be another process's
+to do, which wakes nobody here."""
+_LONGEST_REST: Final = 2.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +53,13 @@ class Asking:
         if await self.trainers.find(spec.provider) is None:
             raise Problem(409, "no_trainer", no_trainer(spec.provider).sentence)
         wish = await self.trigger.ask(project, model)
-        until = self.clock.monotonic() + self.settings.ask_seconds
-        while (seen := await self._seen(project, model, wish)) is None:
-            left = until - self.clock.monotonic()
-            if left <= 0:
-                return Asked(None, _DECIDING)
-            await self.triggering.decided(project, left)
-        return seen
+        seen = await self._decided(project, lambda: self._seen(project, model, wish))
+        return Asked(None, _DECIDING) if seen is None else seen
 
     async def cancel(self, record: TrainingRecord) -> TrainingRecord:
         """Cancel a training, and wait a little until its trainer has been told."""
-        until = self.clock.monotonic() + self.settings.ask_seconds
         if await self.trigger.cancel(record.project, record.model, record.number):
-            while not ((now := await self._again(record)).cancel or now.state.final):
-                left = until - self.clock.monotonic()
-                if left <= 0:
-                    break
-                await self.triggering.decided(record.project, left)
+            await self._decided(record.project, lambda: self._told(record))
         else:
             await self.trainings.cancel(record.training)  # a state that forgot it: its record is what trainers look at
         return await self._again(record)
@@ -81,6 +76,24 @@ class Asking:
             newest=True,
         )
         return [TrainingRecord.model_validate_json(one.body, context=dict(READING)) for one in found]
+
+    async def _decided(self, project: str, seen: Callable[[], Awaitable[T | None]]) -> T | None:
+        """What is seen of a decision; None: nothing in time. The project is looked at now, then ever more seldom."""
+        now = again = self.clock.monotonic()
+        until, rest = now + self.settings.ask_seconds, _REST
+        while (found := await seen()) is None and (now := self.clock.monotonic()) < until:
+            if now < again:
+                await self.triggering.moved(min(again, until) - now)
+                continue
+            await self.triggering.decided(project, until - now)
+            ended = self.clock.monotonic()
+            again, rest = ended + max(rest, ended - now), min(2 * rest, _LONGEST_REST)
+        return found
+
+    async def _told(self, record: TrainingRecord) -> TrainingRecord | None:
+        """A training whose trainer has been told to stop, or that is over; None: not yet."""
+        now = await self._again(record)
+        return now if now.cancel or now.state.final else None
 
     async def _again(self, record: TrainingRecord) -> TrainingRecord:
         return await self.trainings.get(record.project, record.model, record.number) or record

@@ -62,8 +62,16 @@ class Triggering(Part):
         """Look at a project now, and wait until some look has ended, or so many seconds."""
         async with self._moved:
             self._agenda.hurry(project, self._clock.monotonic())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), seconds)
+            await self._end_of_a_look(seconds)
+
+    async def moved(self, seconds: float) -> None:
+        """Wait until some look has ended, or so many seconds; nobody looks sooner for it."""
+        async with self._moved:
+            await self._end_of_a_look(seconds)
+
+    async def _end_of_a_look(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._moved.wait(), seconds)
 
     async def run(self) -> None:
         """Look at what is due, again and again."""

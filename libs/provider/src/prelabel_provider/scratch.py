@@ -1,7 +1,7 @@
-"""Folders for one training each: what a killed process left in one goes with the next that is made.
+"""Folders for tasks' data on this machine: what a killed process left in one goes with the next, or at the next start.
 
-They hold tasks' data, which must not outlive a training by long. Whoever uses one holds a lock on it, which the kernel
-lets go of however a process ends.
+A training has one, and a workspace's file while it is written or read: tasks' data must not outlive its use by long.
+Whoever uses a folder holds a lock on it, which the kernel lets go of however a process ends.
 """
 
 import contextlib
@@ -20,8 +20,7 @@ _LOCK = "lock"
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """An empty folder of ours alone, gone afterwards."""
-    _clear()
+    """An empty folder of ours alone, gone afterwards. Call `clear_left` before, in a thread."""
     made = Path(tempfile.mkdtemp(prefix=_NEW))
     folder = made.with_name(_PREFIX + made.name.removeprefix(_NEW))
     lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
@@ -36,6 +35,22 @@ def scratch() -> Iterator[Path]:
         os.close(lock)
 
 
+def clear_left() -> None:
+    """Remove the folders whose users are gone, and no others. Blocks, for as long as that takes."""
+    try:
+        there = tempfile.gettempdir()
+    except OSError:
+        return  # this machine has no place for them: whoever needs one says so
+    for folder in Path(there).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # somebody's, or gone meanwhile
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
 def emptied(folder: Path, kept: str) -> None:
     """Make a folder that holds nothing, except for one folder of that name if it was there."""
     folder.mkdir(exist_ok=True)
@@ -46,14 +61,3 @@ def emptied(folder: Path, kept: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
-
-
-def _clear() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # somebody's, or gone meanwhile
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
