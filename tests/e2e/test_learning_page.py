@@ -90,6 +90,11 @@ async def test_what_a_model_learned_appears_by_itself(prelabel: Prelabel, browse
     assert "1.00 after" in picture
     await page.until("document.querySelector('.learning').innerText.includes('Suggestions accepted')")
     assert await page.said("document.querySelector('.learning code').textContent.startsWith('1-')")
+    fold = "document.querySelector('.learning [data-fold=trainings]')"
+    await page.said(f"{fold}.open = true")
+    assert train(api) == httpx.codes.ACCEPTED
+    await page.until(f"{fold}.querySelectorAll('tbody tr').length == 2")
+    await page.until(f"{fold}.open && {fold}.innerText.includes('Log of training 2')")
     await page.screenshot(OUT / "learning.png")
     assert (foreign(page, prelabel), page.complaints) == ([], [])
 

@@ -1,6 +1,7 @@
 """Learning by command line: people annotate, a version is made, and what serves is looked at and changed."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,10 +60,13 @@ def test_a_model_is_trained_watched_promoted_drawn_and_rolled_back(command: Comm
     [model] = command("models", "mails", "--json").values
     assert model["serving"]["version"] == version
     assert [row[0] for row in command("models", "list", "mails").rows] == [version]
-    assert "verdict" in command("models", "show", version).out
+    shown = command("models", "show", version).out
+    assert "verdict" in shown
+    assert re.search(r"answers in\t\S+ \(after \d+\.\d s, \d+ MiB\)", shown), shown
     [curve] = command("curve", "mails", "--json").values
     assert [point["version"] for point in curve["points"]] == [version]
     assert curve["points"][0]["score"] == pytest.approx(1.0)
+    assert (curve["stopping"]["stop"], curve["stopping"]["reason"]) == (True, "nothing_left")
     assert [row[1] for row in command("curve", "mails").rows] == [version]
     assert "settings" in command("models", "rollback", "--reason", "to see").out
     assert command("models", "mails", "--json").values[0]["serving"]["version"] == "settings"
@@ -81,6 +85,23 @@ def test_the_quality_of_annotations_is_told_with_its_warnings(command: Command) 
 def test_what_makes_no_sense_is_refused_with_what_would(command: Command) -> None:
     assert "there is no model" in command("train", "mails", "--model", "none", code=5).err
     assert "MODEL/NUMBER" in command("trainings", "mails", "--log", "3", code=2).err
-    assert "there is no version" in command("models", "promote", "9-none", code=5).err
+    assert "there is no version" in command("models", "promote", "9-none", "--project", "mails", code=5).err
     command("curve", "none-such", code=5)
     command("quality", "none-such", code=5)
+
+
+def test_why_tasks_have_no_prediction_is_told_with_how_to_list_them(command: Command) -> None:
+    question = {"name": "label", "kind": "choice", "field": "text", "labels": list(LABELS), "multiple": False}
+    model = {"name": "picky", "provider": "ledger", "settings": {"choice": LABELS[0], "fail_on": "bad"}}
+    project = {"id": "notes", "label_set": {"questions": [question]}, "models": [model]}
+    (command.folder / "notes.json").write_text(json.dumps(project))
+    command("project", "set", "notes.json")
+    notes = _lines([{"id": f"n{n}", "data": {"text": f"{'bad' if n % 2 else 'good'} {n}"}} for n in range(6)])
+    watch = ("submit", "-", "--project", "notes", "--format", "jsonl", "--watch")
+    said = command(*watch, stdin=notes, code=1)
+    assert "picky failed at 3 tasks: told" in said.err
+    listing = said.err.partition("list them: prelabel ")[2].split()
+    assert sorted(one["id"] for one in command(*listing, "--json").values) == ["n1", "n3", "n5"]
+    (value,) = command(*watch, "--json", stdin=notes, code=1).values
+    (failed,) = value["failures"]
+    assert (failed["model"], failed["state"], failed["reason"], failed["tasks"]) == ("picky", "failed", "told", 3)

@@ -32,3 +32,8 @@ def test_one_point_and_equal_scores_can_be_drawn() -> None:
 def test_what_served_before_is_a_line_across() -> None:
     lines = drawn([at(10, 0.3), at(50, 0.6)], width=60, level=0.2, signs=ASCII)
     assert any(line.count("-") > 40 for line in lines[:-2])
+
+
+def test_what_found_nothing_before_is_a_line_at_the_bottom() -> None:
+    lines = drawn([at(10, 0.5), at(50, 0.8)], width=60, level=0.0, signs=ASCII)
+    assert lines[11].count("-") > 40

@@ -9,7 +9,14 @@ from itertools import pairwise
 
 import pytest
 from prelabel_projection.cards import Card, Chosen, Mark, Said
-from prelabel_projection.learning import AcceptedSeen, LabelSeen, ModelLearning, TrainingSeen, VersionSeen
+from prelabel_projection.learning import (
+    AcceptedSeen,
+    LabelSeen,
+    ModelLearning,
+    TrainingSeen,
+    TrainingTold,
+    VersionSeen,
+)
 from prelabel_projection.overview import ProjectSeen, ProviderSeen, Seen
 from prelabel_projection.page import entrance_page, overview_page, policy
 
@@ -55,7 +62,12 @@ def seen(text: str = "Ada met Grace", word: str = "PERSON", name: str = "mails",
         ),
         labels=(LabelSeen(word, name, 0.5, None),),
         training=TrainingSeen(3, name, 2, 10, 12.0),
-        acceptance=(AcceptedSeen(name, 3, 1, 0),),
+        acceptance=(AcceptedSeen(name, 3, 1, 0, name),),
+        trainings=(
+            TrainingTold(3, name, 1_700_000_000_000, 90, None, name),
+            TrainingTold(2, "trained", 1_700_000_000_000, 60, name, ""),
+        ),
+        log=(text, name),
     )
     made = Seen(
         at_ms=1_700_000_000_000,
@@ -195,7 +207,16 @@ def test_a_learning_curve_is_a_picture_that_is_also_said_in_words() -> None:
     assert page.count('<circle class="kept"') == 1
     assert "Training 3 is under way, step 2 of 10, 12 s left." in page
     assert "75% of <code>" in page
+    assert "<bdi>mails</bdi>: 25% edited, 0% refused" in page
     assert "Learning:" not in overview_page(EMPTY)
+
+
+def test_trainings_are_listed_with_what_came_of_them_and_the_last_ones_log() -> None:
+    said = _Elements(overview_page(seen(text="learned from 90"))).text
+    assert "Log of training 3:" in said
+    assert "learned from 90" in said
+    none = replace(seen().learning[0], trainings=(), log=())
+    assert "Latest trainings" not in overview_page(seen(learning=(none,)))
 
 
 def test_one_version_and_equal_scores_are_a_picture_too() -> None:

@@ -194,6 +194,8 @@ class CurvePoint(Result):
     metric: str = ""
     tasks: int = 0
     """Of the hold-out."""
+    enough: bool = True
+    """So many that the score says something."""
     state: str
     provisional: bool = False
     outcome: str = ""
@@ -240,9 +242,16 @@ class AcceptedShare(Result):
     provider: str | None = None
     version: str | None = None
     shown: int
+    """Suggestions that somebody decided about."""
     accepted: int
     corrected: int
     rejected: int
+    acceptance_rate: float | None = None
+    """Accepted as they were, of those decided about, 0 to 1. None: there were none."""
+    edit_rate: float | None = None
+    """Corrected of those."""
+    rejection_rate: float | None = None
+    """Refused of those."""
 
 
 class Acceptance(Result):
@@ -303,3 +312,5 @@ class Quality(Result):
     suggestions: dict[str, int] = {}
     blind: dict[str, Any] = {}
     warnings: tuple[Warned, ...] = ()
+    counted_ms: int | None = None
+    """When that was: of a large project it is not counted for everybody who asks."""

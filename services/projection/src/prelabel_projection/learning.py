@@ -14,6 +14,10 @@ from prelabel_runtime.store.documents import Document, Documents
 
 POINTS = 40
 """Versions of a curve: the newest."""
+TRAININGS = 5
+"""Trainings that are listed: the newest."""
+LOG_LINES = 12
+"""Of the newest training's log: the last."""
 VERDICTS = 5000
 """Verdicts on suggestions that are counted: of a project with more the first, in no order of time."""
 FRESH_SECONDS = 1.0
@@ -58,6 +62,19 @@ class TrainingSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingTold:
+    """A training, in a line."""
+
+    number: int
+    state: str
+    requested_ms: int
+    examples: int
+    version: str | None
+    why: str
+    """Why there is no version."""
+
+
+@dataclass(frozen=True, slots=True)
 class AcceptedSeen:
     """What people made of a version's suggestions."""
 
@@ -65,11 +82,27 @@ class AcceptedSeen:
     accepted: int
     corrected: int
     rejected: int
+    provider: str = ""
+
+    @property
+    def shown(self) -> int:
+        """Those that somebody decided about."""
+        return self.accepted + self.corrected + self.rejected
 
     @property
     def share(self) -> float:
         """Accepted, of those decided about."""
-        return self.accepted / (self.accepted + self.corrected + self.rejected)
+        return self.accepted / self.shown
+
+    @property
+    def edited(self) -> float:
+        """Corrected, of those."""
+        return self.corrected / self.shown
+
+    @property
+    def refused(self) -> float:
+        """Rejected, of those."""
+        return self.rejected / self.shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +119,11 @@ class ModelLearning:
     labels: tuple[LabelSeen, ...]
     training: TrainingSeen | None
     acceptance: tuple[AcceptedSeen, ...]
+    """By version and provider, the newest versions last."""
+    trainings: tuple[TrainingTold, ...] = ()
+    """The newest first."""
+    log: tuple[str, ...] = ()
+    """The last lines of the newest training's log, oldest first."""
 
 
 @dataclass(slots=True)
@@ -95,7 +133,7 @@ class _Known:
     at: float
     models: tuple[ModelLearning, ...]
     counted_at: float = float("-inf")
-    counts: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    counts: dict[tuple[str, str, str], Counter[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -124,10 +162,10 @@ class LearningSeen:
         return before.models
 
     async def _model(
-        self, project: str, model: str, counts: dict[tuple[str, str], Counter[str]]
+        self, project: str, model: str, counts: dict[tuple[str, str, str], Counter[str]]
     ) -> ModelLearning | None:
         prefix = f"{project}/{model}/"
-        trainings = _bodies(await self.documents.page("training", prefix=prefix, limit=1, newest=True))
+        trainings = _bodies(await self.documents.page("training", prefix=prefix, limit=TRAININGS, newest=True))
         if not trainings:
             return None
         pointer = await self.documents.get("serving", f"{project}/{model}")
@@ -135,6 +173,7 @@ class LearningSeen:
         served = {str(serving.get("version")), *(str(one.get("version")) for one in serving.get("changes", ()))}
         versions = _bodies(await self.documents.page("version", prefix=prefix, limit=POINTS, newest=True))[::-1]
         metric = next((_report(one).get("metric") or "" for one in reversed(versions) if _report(one)), "")
+        places = {str(one.get("version")): place for place, one in enumerate(versions)}
         return ModelLearning(
             project=project,
             model=model,
@@ -144,22 +183,26 @@ class LearningSeen:
             labels=_labels([_report(one) for one in versions if _report(one)][-2:]),
             training=_training(trainings[0]),
             acceptance=tuple(
-                AcceptedSeen(version, count["accepted"], count["corrected"], count["rejected"])
-                for (of, version), count in counts.items()
+                AcceptedSeen(version, count["accepted"], count["corrected"], count["rejected"], provider)
+                for (of, version, provider), count in sorted(counts.items(), key=lambda one: places.get(one[0][1], -1))
                 if of == model and count.total()
             ),
+            trainings=tuple(_told(one) for one in trainings),
+            log=tuple(str(line[1]) for line in trainings[0].get("log", ())[-LOG_LINES:] if len(line) > 1),
         )
 
-    async def _counts(self, project: str) -> dict[tuple[str, str], Counter[str]]:
-        """Verdicts by model and version."""
-        counts: dict[tuple[str, str], Counter[str]] = {}
+    async def _counts(self, project: str) -> dict[tuple[str, str, str], Counter[str]]:
+        """Verdicts by model, version and provider."""
+        counts: dict[tuple[str, str, str], Counter[str]] = {}
         after: str | None = None
         for _ in range(0, VERDICTS, 1000):
             page = await self.documents.page("suggestion", prefix=f"{project}/", limit=1000, after=after)
             for body in _bodies(page):
                 if (verdict := body.get("verdict")) is not None:
-                    of = (str(verdict.get("model") or ""), str(verdict.get("version") or ""))
-                    counts.setdefault(of, Counter())[str(verdict.get("became"))] += 1
+                    model, version, provider = (
+                        str(verdict.get(name) or "") for name in ("model", "version", "provider")
+                    )
+                    counts.setdefault((model, version, provider), Counter())[str(verdict.get("became"))] += 1
             if len(page) < 1000:
                 break
             after = page[-1].key
@@ -201,13 +244,30 @@ def _labels(reports: Sequence[dict[str, Any]]) -> tuple[LabelSeen, ...]:
     )
 
 
+def _state(record: dict[str, Any]) -> str:
+    stopping = record.get("cancel") and record.get("state") not in _ENDED
+    return "cancelling" if stopping else str(record.get("state"))
+
+
+def _told(record: dict[str, Any]) -> TrainingTold:
+    version = record.get("version")
+    return TrainingTold(
+        number=int(record.get("number") or 0),
+        state=_state(record),
+        requested_ms=int(record.get("requested_ms") or 0),
+        examples=int(record.get("examples") or 0),
+        version=None if version is None else str(version),
+        why=str(record.get("detail") or record.get("reason") or ""),
+    )
+
+
 def _training(record: dict[str, Any]) -> TrainingSeen | None:
     if record.get("state") in _ENDED:
         return None
     now = record.get("progress") or {}
     return TrainingSeen(
         number=int(record.get("number") or 0),
-        state="cancelling" if record.get("cancel") else str(record.get("state")),
+        state=_state(record),
         step=int(now.get("step") or 0),
         steps=int(now.get("steps") or 0),
         seconds_left=now.get("seconds_left"),

@@ -1,8 +1,9 @@
 """The part of the page that shows how models learn: the curve as a picture, what serves, labels, what people accept."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
-from .learning import LabelSeen, ModelLearning, TrainingSeen, VersionSeen
+from .learning import LabelSeen, ModelLearning, TrainingSeen, TrainingTold, VersionSeen
 
 Shown = Callable[[str | None], str]
 """Makes a stranger's text part of a page."""
@@ -20,7 +21,7 @@ def _panel(one: ModelLearning, shown: Shown) -> str:
     return (
         f'<section class="panel learning"><h2><span>Learning: {name}</span></h2>{picture(one)}'
         f"<p>Served by: {serving}.</p>{_training(one.training)}{_accepted(one, shown)}{_labels(one.labels, shown)}"
-        "</section>"
+        f"{_trainings(one, shown)}</section>"
     )
 
 
@@ -84,8 +85,16 @@ def _training(training: TrainingSeen | None) -> str:
 def _accepted(one: ModelLearning, shown: Shown) -> str:
     if not one.acceptance:
         return ""
-    said = "; ".join(f"{share.share:.0%} of <code>{shown(share.version)}</code>" for share in one.acceptance[-4:])
+    said = "; ".join(
+        f"{share.share:.0%} of <code>{shown(share.version)}</code> "
+        f"({_by(share.provider, shown)}{share.edited:.0%} edited, {share.refused:.0%} refused)"
+        for share in one.acceptance[-4:]
+    )
     return f"<p>Suggestions accepted as they were: {said}.</p>"
+
+
+def _by(provider: str, shown: Shown) -> str:
+    return f"{shown(provider)}: " if provider else ""
 
 
 def _labels(labels: Sequence[LabelSeen], shown: Shown) -> str:
@@ -97,8 +106,33 @@ def _labels(labels: Sequence[LabelSeen], shown: Shown) -> str:
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Label", "F1", "Before"))
     return (
-        f'<details><summary>{len(labels):,} label{"" if len(labels) == 1 else "s"}</summary><div class="scroll">'
+        f'<details data-fold="labels"><summary>{len(labels):,} label{"" if len(labels) == 1 else "s"}</summary>'
+        '<div class="scroll">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+def _trainings(one: ModelLearning, shown: Shown) -> str:
+    """The latest trainings, and what the last one says of itself."""
+    if not one.trainings:
+        return ""
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Training", "State", "Examples", "Came to"))
+    rows = "".join(_row(training, shown) for training in one.trainings)
+    log = "".join(f"<li>{shown(line)}</li>" for line in one.log)
+    last = f'<p>Log of training {one.trainings[0].number}:</p><ol class="log">{log}</ol>' if log else ""
+    return (
+        '<details data-fold="trainings"><summary>Latest trainings</summary><div class="scroll">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{last}</details>"
+    )
+
+
+def _row(training: TrainingTold, shown: Shown) -> str:
+    came_to = f"<code>{shown(training.version)}</code>" if training.version else shown(training.why)
+    asked = datetime.fromtimestamp(training.requested_ms / 1000, UTC)
+    time = f'<time datetime="{asked:%Y-%m-%dT%H:%M:%S}Z">{asked:%Y-%m-%d %H:%M:%S} UTC</time>'
+    return (
+        f"<tr><td>{training.number}, {time}</td><td>{shown(training.state)}</td><td>{training.examples:,}</td>"
+        f"<td>{came_to}</td></tr>"
     )
 
 

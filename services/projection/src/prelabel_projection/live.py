@@ -17,7 +17,10 @@ _log = log.get("prelabel.generation")
 
 
 class LiveGeneration(Part):
-    """Keeps this process on the live generation. Must start before anything that reads or writes the projection."""
+    """Keeps this process on the live generation. Must start before anything that reads or writes the projection.
+
+    So it comes first in its service. Services start side by side: no other one's `start` may read the projection.
+    """
 
     def __init__(self, store: Store, clock: Clock, replica: str) -> None:
         self._store = store

@@ -39,6 +39,15 @@
     }
     for (const gone of there.keys()) if (!cards(fresh).some((card) => card.dataset.card === gone)) drawn.delete(`card ${gone}`);
   }
+  // What is unfolded in another part stays so, though its nodes are new.
+  const folds = (part) => [...part.querySelectorAll("details[data-fold]")].map((one) => {
+    const heading = one.closest("section").querySelector("h2");
+    return [`${heading.textContent} ${one.dataset.fold}`, one];
+  });
+  function keepFolds(old, fresh) {
+    const open = new Set(folds(old).filter(([, one]) => one.open).map(([name]) => name));
+    for (const [name, one] of folds(fresh)) one.open = open.has(name);
+  }
   function take(page) {
     const here = new Map(parts(document).map((part) => [part.dataset.part, part]));
     for (const fresh of parts(page)) {
@@ -46,7 +55,10 @@
       if (!here.has(name) || drawn.get(name) === html) continue;
       drawn.set(name, html);
       if (name === "latest") takeCards(here.get(name), fresh);
-      else times(fresh);
+      else {
+        times(fresh);
+        keepFolds(here.get(name), fresh);
+      }
       here.get(name).replaceChildren(...fresh.childNodes);
     }
   }

@@ -4,19 +4,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .drawing import draw
 from .models import interval
 from .options import Json, Profile
-from .output import Out, speaks_unicode
-from .plot import ASCII, Point, Signs, drawn
+from .output import Out, clean
 from .session import meant, session
 from .train import Named, OfModel, the_model
 
 if TYPE_CHECKING:
     from ..client import Client
-    from ..models_learning import Acceptance, Curve, CurvePoint, LabelCurve
+    from ..models_learning import Acceptance, AcceptedShare, Curve, LabelCurve
 
-WIDEST = 100
-"""Characters of a drawing."""
+_RATES = ("suggestions", "accepted", "edited", "refused")
 
 
 def curve(
@@ -30,8 +29,8 @@ def curve(
 
     It shows the scores of its versions over the examples they learned from. A full point serves or has served, a hollow
     one was kept back; bars are 95 % intervals on the hold-out; the line across is what served before any of them. Below
-    it: how well each label is found, in the newest version and in the one before, and how often suggestions of each
-    version were accepted. In a pipe it is a table.
+    it: how well each label is found, in the newest version and in the one before, how often suggestions of each version
+    were accepted, edited and refused, and whether it is worth going on annotating. In a pipe it is a table.
 
     \b
     Example:
@@ -45,10 +44,12 @@ def curve(
         found, labels = client.curve(where, name, limit=limit), client.label_curves(where, name)
         accepted = client.acceptance(where)
         before = _before(client, where, name, found)
+        stopping = client.stopping(where, model=name) if found.points else None
     if json:
         listed = [one.json_value() for one in labels]
         shares = [one.json_value() for one in accepted.versions if one.model == name]
-        out.value({**found.json_value(), "labels": listed, "acceptance": shares, "before": before})
+        told = {"labels": listed, "acceptance": shares, "before": before}
+        out.value({**found.json_value(), **told, "stopping": None if stopping is None else stopping.json_value()})
         return
     if not found.points:
         out.note(f"no versions yet: prelabel train {where} --model {name}")
@@ -57,8 +58,10 @@ def curve(
         rows = ((p.examples, p.version, p.state, p.score, p.low, p.high) for p in found.points)
         out.rows(("examples", "version", "state", "score", "low", "high"), rows)
         return
-    _draw(out, found, before)
+    draw(out, found, before)
     _tabulate(out, labels, accepted, name)
+    if stopping is not None:
+        out.note(clean(stopping.text))
 
 
 def _before(client: "Client", project: str, model: str, curve: "Curve") -> float | None:
@@ -69,29 +72,24 @@ def _before(client: "Client", project: str, model: str, curve: "Curve") -> float
     return None if compared is None else float(compared["serving"])
 
 
-def _draw(out: Out, found: "Curve", before: float | None) -> None:
-    points = [_point(one, one.score) for one in found.points if one.score is not None and one.metric == found.metric]
-    signs = Signs() if speaks_unicode() else ASCII
-    out.line(f"{found.model}: {(found.metric or 'score').replace('_', ' ')} on the hold-out; {found.serving} serves")
-    for line in drawn(points, width=min(out.console.width - 12, WIDEST), level=before, signs=signs):
-        out.line(line)
-
-
-def _point(one: "CurvePoint", score: float) -> Point:
-    low, high = (score if end is None else end for end in (one.low, one.high))
-    return Point(one.examples, score, min(low, score), max(high, score), filled=one.served)
-
-
 def _tabulate(out: Out, labels: "tuple[LabelCurve, ...]", accepted: "Acceptance", model: str) -> None:
     if any(one.points for one in labels):
         out.line()
         rows = (row for one in labels if (row := _row(one)))
         out.rows(("label", "question", "f1", "interval", "before", "precision", "recall"), rows)
-    shares = [one for one in accepted.versions if one.model == model]
+    shares = [one for one in accepted.versions if one.model == model and one.shown]
     if shares:
         out.line()
-        said = ((s.version, s.shown, f"{s.accepted / s.shown:.0%}", s.corrected, s.rejected) for s in shares if s.shown)
-        out.rows(("version", "suggestions", "accepted", "corrected", "rejected"), said)
+        out.rows(("version", "provider", *_RATES), ((one.version, one.provider, *_rates(one)) for one in shares))
+    if len(accepted.providers) > 1:
+        out.line()
+        out.rows(
+            ("all of provider", *_RATES), ((one.provider, *_rates(one)) for one in accepted.providers if one.shown)
+        )
+
+
+def _rates(one: "AcceptedShare") -> tuple[Any, ...]:
+    return one.shown, *(f"{count / one.shown:.0%}" for count in (one.accepted, one.corrected, one.rejected))
 
 
 def _row(one: "LabelCurve") -> tuple[Any, ...] | None:

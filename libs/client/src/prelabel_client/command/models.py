@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .drawing import draw
 from .options import Json, Limit, Profile, Project
 from .output import Out, clean, moment
 from .session import meant, session
 from .train import Named, OfModel, the_model
 
 if TYPE_CHECKING:
-    from ..models_learning import Curve, CurvePoint, Figure, Model, Version
+    from ..models_learning import Curve, CurvePoint, Figure, Load, Model, Version
 
 
 class _Listing(TyperGroup):
@@ -38,7 +39,7 @@ def list_(
 ) -> None:
     """List versions: what serves, and why others do not.
 
-    Scores are of the hold-out, with 95 % intervals.
+    Scores are of the hold-out, with 95 % intervals; on a terminal the curve of each model is drawn below.
 
     \b
     Example:
@@ -58,6 +59,10 @@ def list_(
         return
     rows = (row for one in found for row in _rows(one, versions[one.name], curves[one.name]))
     out.rows(("version", "model", "state", "examples", "score", "interval", "why"), rows, nothing="no models yet")
+    if out.terminal:
+        for curve in curves.values():
+            out.line()
+            draw(out, curve)
 
 
 def _rows(model: "Model", versions: "list[Version]", curve: "Curve") -> list[tuple[Any, ...]]:
@@ -91,7 +96,7 @@ def interval(low: float | None, high: float | None) -> str:
 def show(
     version: Version_, project: Project = None, model: OfModel = None, profile: Profile = None, json: Json = False
 ) -> None:
-    """Show one version: the gate's verdict, and its scores by label.
+    """Show one version: the verdict, who has it loaded, label scores.
 
     \b
     Example:
@@ -113,7 +118,8 @@ def show(
             "training": found.training,
             "examples": found.examples,
             "judged": moment(found.judged_ms),
-            "answers in": [one.host for one in found.loads if one.state == "serving"],
+            "answers in": [_loaded(one) for one in found.loads if one.state == "serving"],
+            **{f"refused by {clean(one.host)}": one.detail for one in found.loads if one.state != "serving"},
         }
     )
     if found.report is not None and found.report.labels:
@@ -123,6 +129,14 @@ def show(
             for one in found.report.labels
         )
         out.rows(("label", "question", "precision", "recall", "f1"), rows)
+
+
+def _loaded(one: "Load") -> str:
+    """Where it answers, how long it took until it did, and what its process needs."""
+    took = "" if one.seconds is None else f"after {one.seconds:.1f} s"
+    memory = "" if one.memory_mib is None else f"{one.memory_mib:.0f} MiB"
+    told = ", ".join(word for word in (took, memory) if word)
+    return f"{one.host} ({told})" if told else one.host
 
 
 def _of(figure: "Figure") -> str:

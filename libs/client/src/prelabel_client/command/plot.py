@@ -45,7 +45,8 @@ def drawn(
     if not points:
         return []
     signs = signs or Signs()
-    values = [one for point in points for one in (point.low, point.high, point.value)] + ([level] if level else [])
+    values = [one for point in points for one in (point.low, point.high, point.value)]
+    values += [] if level is None else [level]
     bottom, top = _range(min(values), max(values))
     columns = max(10, width - AXIS - 1)
     first, last = min(point.x for point in points), max(point.x for point in points)

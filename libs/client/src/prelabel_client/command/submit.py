@@ -10,6 +10,7 @@ import typer
 from ..errors import Refused
 from ..readers import Reading, Source, source
 from .exits import DATA, Ended
+from .failures import Failures, failures, tell
 from .options import Json, Profile, Project
 from .output import Out, clean, progress
 from .session import meant, session
@@ -51,7 +52,8 @@ def submit(
     """Hand in tasks from a file or a folder, and watch them.
 
     It reads JSONL, JSON, CSV, TXT, and a folder with a file for each task. Lines that are refused are shown with their
-    reasons, the others are taken; the exit code is 1 then. Handing the same file in again adds nothing.
+    reasons, the others are taken; the exit code is 1 then. Handing the same file in again adds nothing. With --watch it
+    says too why tasks got no prediction, the commonest reasons first.
 
     \b
     Example:
@@ -82,7 +84,8 @@ def submit(
             out.note(f"it goes on without you: prelabel runs --project {where} {receipt.run}")
             raise
         wrong = list(islice(client.run_errors(where, receipt.run), SHOWN)) if seen and seen.rejected else receipt.errors
-    _tell(out, where, tasks, receipt, seen, list(wrong))
+        missing = Failures() if seen is None else failures(client, where, seen)
+    _tell(out, where, tasks, receipt, seen, list(wrong), missing)
     failed = seen is not None and (seen.state != "completed" or seen.ended > seen.outcomes.get("created", 0))
     if receipt.rejected or tasks.refused_rows or failed or (seen and seen.rejected):
         raise Ended(DATA)
@@ -153,18 +156,27 @@ def _watched(out: Out, client: "Client", project: str, receipt: "Receipt") -> "P
 
 
 def _tell(
-    out: Out, project: str, tasks: Source, receipt: "Receipt", seen: "Progress | None", wrong: "list[LineError]"
+    out: Out,
+    project: str,
+    tasks: Source,
+    receipt: "Receipt",
+    seen: "Progress | None",
+    wrong: "list[LineError]",
+    missing: Failures,
 ) -> None:
     rejected = max(receipt.rejected, seen.rejected if seen else 0) + tasks.refused_rows
     if out.json:
         here = [{"line": line, "reason": "unreadable", "errors": [{"detail": why}]} for line, why in tasks.refused]
         value = {**receipt.json_value(), "rejected": rejected, "errors": [*here, *(e.json_value() for e in wrong)]}
-        out.value({**value, "project": project, **({"progress": seen.json_value()} if seen else {})})
+        failed = [one.json_value() for one in missing.reasons]
+        watched = {} if seen is None else {"progress": seen.json_value(), "failures": failed}
+        out.value({**value, "project": project, **watched})
         return
     for line, why in [*tasks.refused, *((error.line, error.why) for error in wrong)][:SHOWN]:
         out.note(f"  line {line}: {clean(why)}")
     if rejected > SHOWN:
         out.note(f"  … and {rejected - SHOWN} more: prelabel runs --project {project} --errors {receipt.run}")
+    tell(out, project, receipt.run, missing)
     summary: dict[str, Any] = {"project": project, "run": receipt.run}
     summary |= {"accepted": seen.accepted if seen else receipt.accepted, "refused": rejected}
     if seen is not None:

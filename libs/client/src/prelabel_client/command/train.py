@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Refused
+from .drawing import draw
 from .exits import DATA, Ended
 from .following import ended, judged, later, loaded, newest, state_of
 from .options import Json, Limit, Profile
@@ -38,7 +39,7 @@ def train(
 
     Whether the version serves is decided by the gate: only if it is not worse than what serves. While another training
     of the model is under way this one starts after it, with what has come meanwhile; if nothing has, the one under way
-    is meant. The exit code is 1 if it came to no version.
+    is meant. With --watch the learning curve is drawn at the end. The exit code is 1 if it came to no version.
 
     \b
     Example:
@@ -68,12 +69,16 @@ def train(
         version, said = judged(client, over), ""
         if version is not None and version.state == "serving":
             version, said = loaded(out, client, where, version)
+        curve = client.curve(where, name) if out.terminal and not json else None
     if json:
         out.value({**over.json_value(), "judged": None if version is None else version.json_value()})
     else:
         out.fields({**_shown(over), **_decided(version)})
         if said:
             out.note(clean(said))
+        if curve is not None:
+            out.line()
+            draw(out, curve)
     if over.state != "trained":
         raise Ended(DATA)
 
