@@ -17,18 +17,18 @@ KAFKA_S: Final = 6.0
 """Until the broker is, once."""
 
 # Texts or tasks per second.
-NER: Final = 450.0
-NER_KAFKA: Final = 380.0
-LINEAR: Final = 45_000.0
-LINEAR_HOP: Final = 12_000.0
-LINEAR_PATH: Final = 2000.0
+NER: Final = 340.0
+NER_KAFKA: Final = 270.0
+LINEAR: Final = 40_000.0
+LINEAR_HOP: Final = 7300.0
+LINEAR_PATH: Final = 1000.0
 REQUESTS: Final = 8000.0
 """Put onto Kafka, for the inference hop."""
-ENCODER: Final = 30.0
-ECHO: Final = 1500.0
+ENCODER: Final = 19.0
+ECHO: Final = 1400.0
 ECHO_OF_MANY: Final = 1100.0
 """While the store's file grows to a gigabyte."""
-ECHO_KAFKA: Final = 1200.0
+ECHO_KAFKA: Final = 930.0
 ECHO_KAFKA_ON_DISK: Final = 400.0
 """With a database that holds less in memory."""
 LINES: Final = 9000.0

@@ -55,20 +55,23 @@ async def quota(folder: Path, seconds: float) -> dict[str, float]:
 
 
 async def dead(folder: Path, seconds: float) -> dict[str, float]:
-    """A target that hangs: when it is known to be dead, and what another provider beside it does meanwhile."""
+    """A target that hangs: when it is known to be dead, and what another provider does beside it and without it.
+
+    Each has a hop of its own, as new as the other's: a log that has grown would count against who comes second.
+    """
     async with Target(behave=_hangs) as target:
         models = {"dead": ("remote", {"url": target.url}), "other": ("rules", _RULES)}
-        async with remote_hop(folder, models) as hop:
-            replica = await hop.replica("remote", "rules")
-            await hop.ask(["warm"], model="other")
-            await hop.until(lambda hop: len(hop.done) == 1)
-            alone = await _batch(hop, "alone", seconds)
+        async with remote_hop(_new(folder, "alone"), models) as hop:
+            await _warm_replica(hop)
+            alone = await _batch(hop, seconds)
+        async with remote_hop(_new(folder, "beside"), models) as hop:
+            replica = await _warm_replica(hop)
             began = time.monotonic()
             await hop.ask(_tasks("d", 500), model="dead")
             await _down(replica)
             opened = time.monotonic() - began
-            beside = await _batch(hop, "beside", seconds)
-            return {"remote.breaker_s": opened, "remote.others.alone": alone, "remote.others.beside": beside}
+            beside = await _batch(hop, seconds)
+        return {"remote.breaker_s": opened, "remote.others.alone": alone, "remote.others.beside": beside}
 
 
 async def workers(folder: Path, seconds: float, kafka: str) -> dict[str, float]:
@@ -106,11 +109,19 @@ async def _rate(hop: Hop, seconds: float) -> float:
     return (len(hop.done) - before) / (time.monotonic() - began)
 
 
-async def _batch(hop: Hop, stem: str, seconds: float) -> float:
-    """Predictions per second of the other provider, for a batch that takes it about so long."""
+async def _warm_replica(hop: Hop) -> Replica:
+    """One of both providers, of which the other one has answered."""
+    replica = await hop.replica("remote", "rules")
+    await hop.ask(["warm"], model="other")
+    await hop.until(lambda hop: len(hop.done) == 1)
+    return replica
+
+
+async def _batch(hop: Hop, seconds: float) -> float:
+    """Predictions per second of the other provider, for batches that take it about half as long."""
     before, began = len(hop.done), time.monotonic()
     for number in range(1_000_000):
-        await hop.ask(_tasks(f"{stem}{number}", 2000), model="other")
+        await hop.ask(_tasks(f"b{number}-", 2000), model="other")
         wanted = before + 2000 * (number + 1)
         await hop.until(lambda hop, wanted=wanted: len(hop.done) >= wanted)  # type: ignore[misc]
         if time.monotonic() - began > seconds / 2:

@@ -185,9 +185,10 @@ class Annotators:
         """Returns when a version is to answer: its verdict is there a moment earlier."""
         self._until(f"/models/{MODEL}/serving", lambda seen: seen["version"] == version)
 
-    def roll_back(self) -> None:
-        """To the model as its settings say."""
-        self._send("POST", f"/models/{MODEL}/rollback", json={"reason": "to see", "version": "settings"})
+    def roll_back(self, **to: str) -> str:
+        """To what served before, or to the `version` that is named; the one that is to answer now."""
+        self._send("POST", f"/models/{MODEL}/rollback", json={"reason": "to see", **to})
+        return self.serving()
 
     def answered_by(self, text: str) -> str:
         """The version that answers a request now."""

@@ -1,7 +1,7 @@
 """The loop over services: whether it comes to the versions of the one in memory, and how soon it is back at another."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def _turn(stage: Stage, stack: ExitStack, side: str, amounts: Amounts) -> Turn:
         return {
             f"streamed.{side}.versions": len(reference),
             f"streamed.{side}.differences": len(found),
-            f"streamed.{side}.rollback_s": _rolled_back(annotators),
+            **{f"streamed.{side}.{name}": value for name, value in _rolled_back(annotators).items()},
         }
 
     return Turn(f"streamed.{side}", measure)
@@ -51,22 +51,33 @@ def _running(stage: Stage, stack: ExitStack, side: str, folder: Path) -> Prelabe
     )
 
 
-def _rolled_back(annotators: Annotators) -> float:
-    """Seconds from asking for the settings' model to the first request that it answers."""
+def _rolled_back(annotators: Annotators) -> Values:
+    """Seconds to what served before, and from there to the model of the settings, if that is another."""
     serving = annotators.serving()
     if serving == "settings":
         raise Lost("no version was promoted: there is nothing to go back from")
-    deadline = time.monotonic() + annotators.plan.patience
-    number = 0
-    while annotators.answered_by(f"before {number}") != serving:  # a process that predicts hears of it a moment later
-        if time.monotonic() > deadline:
-            raise Lost(f"{serving} serves and never answers")
-        number += 1
+    _asked(annotators, lambda version: version == serving)  # a process that predicts hears of it a moment later
     began = time.monotonic()
-    annotators.roll_back()
-    while annotators.answered_by(f"text {number}") == serving:
-        number += 1
-    return time.monotonic() - began
+    before = annotators.roll_back()
+    _asked(annotators, lambda version: version != serving)
+    took = {"rollback_s": time.monotonic() - began}
+    if before != "settings":
+        began = time.monotonic()
+        annotators.roll_back(version="settings")
+        _asked(annotators, lambda version: version != before)
+        took["rollback_older_s"] = time.monotonic() - began
+    return took
+
+
+def _asked(annotators: Annotators, ready: Callable[[str], bool]) -> None:
+    """Until a version answers that is as wanted; each time with a new text, which no prediction is known for.
+
+    Raises Lost.
+    """
+    deadline = time.monotonic() + annotators.plan.patience
+    while not ready(version := annotators.answered_by(f"{time.monotonic()}")):
+        if time.monotonic() > deadline:
+            raise Lost(f"{version} still answers")
 
 
 def figures(amounts: Amounts) -> tuple[Figure, ...]:
@@ -86,6 +97,12 @@ def figures(amounts: Amounts) -> tuple[Figure, ...]:
                 f"streamed.{side}.rollback_s",
                 "s",
                 f"on {side}: from the wish to go back until a request is answered by what served before",
+                at_most=5,
+            ),
+            Figure(
+                f"streamed.{side}.rollback_older_s",
+                "s",
+                f"on {side}: the same to one that served earlier, and is no longer loaded; if there is one",
                 at_most=5,
             ),
         )
