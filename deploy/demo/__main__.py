@@ -41,6 +41,8 @@ from tests.rig.client import Client, NotDone
 from tests.rig.processes import NotRunning, Prelabel
 
 OUT = Path("out")
+LEDGER = "client.jsonl"
+"""What was sent and what was answered: tasks, and what people said of them."""
 PROJECT = "stdlib"
 SEED = 1
 TRAINING_SECONDS = 15.0
@@ -123,7 +125,7 @@ async def label(
         {"id": passage.id, "data": {"text": passage.text}, "meta": {"module": passage.module}}
         for passage in corpus.tasks[:count]
     ]
-    async with Client(prelabel.address, prelabel.key, folder / "client.jsonl") as client:
+    async with Client(prelabel.address, prelabel.key, folder / LEDGER) as client:
         await client.put_project(PROJECT, project_of(folder, corpus))
         console.print(f"[bold]4[/bold]  labelling {len(tasks):,} texts with two models")
         began = time.perf_counter()
@@ -150,7 +152,7 @@ async def learn(
 ) -> tuple[Learned, list[Result]]:
     """People correct, the model learns; what came of it, and the results afterwards."""
     began = time.perf_counter()
-    async with Client(prelabel.address, prelabel.key, folder / "annotators.jsonl") as client:
+    async with Client(prelabel.address, prelabel.key, folder / LEDGER) as client:
         learned, after = await Loop(console, client, PROJECT, corpus).run(results)
     return replace(learned, seconds=time.perf_counter() - began), after
 
@@ -172,7 +174,7 @@ def judge_again(prelabel: Prelabel, folder: Path, labelled: Report) -> Report:
 
 
 def _checked(prelabel: Prelabel, folder: Path) -> Report:
-    promises = Promises.read(folder / "client.jsonl")
+    promises = Promises.read(folder / LEDGER)
     return check(read_log(prelabel.bus, prelabel.prefix), read_store(prelabel.store), promises=promises)
 
 

@@ -1,8 +1,8 @@
 """The learning loop, shown: simulated annotators correct what was pre-labelled, models learn, the gate decides.
 
 The annotators know the truth (the library says what its names are), and correct suggestions as people would: what was
-right is accepted, the rest is corrected. How much better the model has become is measured on texts that nobody has
-annotated: they are predicted once more after each promotion.
+right is accepted, the rest is corrected; texts of the hold-out they answer blind. How much better the model has become
+is measured on texts that nobody has annotated: they are predicted once more after each promotion.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ from typing import Any, Final
 import httpx
 from prelabel_all_in_one.sample.corpus import Corpus, Passage
 from prelabel_all_in_one.sample.gold import Gold
+from prelabel_contract import names
+from prelabel_training.examples.holdout import in_holdout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -100,11 +102,11 @@ class Loop:
             for label in question["labels"]
         }
         body = [
-            one for place, result in enumerate(wave) for one in _said(place, result, passages[result.id], gold, areas)
+            one
+            for place, result in enumerate(wave)
+            for one in _said(place, result.id, passages[result.id], gold, areas, suggestion(self.project, result))
         ]
-        answer = await self.client.post(f"/v1/projects/{self.project}/annotations", body)
-        if answer.status != httpx.codes.ACCEPTED:
-            raise NotDone(f"the annotations were answered {answer.status}: {answer.body.get('detail')}")
+        await self.client.annotate(self.project, body)
         self.console.print(f"   {len(wave)} texts corrected by {' and '.join(PEOPLE)}", highlight=False)
 
     # ----------------------------------------------------------------------------------------------- trainings
@@ -207,9 +209,17 @@ async def current_results(client: Client, project: str) -> list[Result]:
         cursor = f"&cursor={page['next']}"
 
 
-def _said(place: int, result: Result, passage: Passage, gold: Gold, areas: Collection[str]) -> Iterator[dict[str, Any]]:
-    """What people say of a text: the truth, beginning with what the model suggested."""
-    shown = next((one for one in result.predictions if one.model == MODEL), None)
+def suggestion(project: str, result: Result) -> str | None:
+    """What people are shown of a text: the request of the model's prediction. None: nothing; they answer it blind."""
+    if in_holdout(project, names.task_uid(project, result.id), HOLDOUT):
+        return None
+    return next((one.request for one in result.predictions if one.model == MODEL and one.request), None)
+
+
+def _said(
+    place: int, task: str, passage: Passage, gold: Gold, areas: Collection[str], shown: str | None
+) -> Iterator[dict[str, Any]]:
+    """What people say of a text: the truth, beginning with what the model suggested, where they were shown that."""
     regions: list[dict[str, Any]] = [
         {"kind": "span", "field": "text", "question": "names", "start": start, "end": end, "labels": [label]}
         for start, end, label in gold(passage)
@@ -220,11 +230,11 @@ def _said(place: int, result: Result, passage: Passage, gold: Gold, areas: Colle
     for annotator in people:
         yield {
             "id": annotator,
-            "task": result.id,
+            "task": task,
             "annotator": annotator,
             "regions": regions,
             "lead_time": 4.0,
-            **({"parent_prediction": shown.request} if shown is not None and shown.request else {}),
+            **({"parent_prediction": shown} if shown is not None else {}),
         }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from prelabel_all_in_one.settings import AllInOneSettings
+from prelabel_contract.sentences import sentences
 from prelabel_gateway.settings import GatewaySettings
 from prelabel_inference_huggingface.settings import HuggingFaceLimits
 from prelabel_inference_sklearn.settings import SklearnLimits
@@ -58,12 +59,13 @@ def _lines() -> Iterator[str]:
         yield from ("", f"## {title}", "", "| variable | default | meaning |", "| --- | --- | --- |")
         shared = {} if cls is RuntimeSettings else RuntimeSettings.model_fields
         prefix = str(cls.model_config.get("env_prefix"))
+        said = sentences(cls)
         for name, info in cls.model_fields.items():
             if name in shared and cls.__annotations__.get(name) is None:
                 continue
             default = info.get_default(call_default_factory=True) if info.default_factory is None else {}
             shown = "" if default in (None, PydanticUndefined, "") else f"`{_short(default)}`"
-            meaning = " ".join((info.description or "").split()).replace("|", "\\|")
+            meaning = " ".join(said.get(name, "").split()).replace("|", "\\|")
             yield f"| `{prefix}{name.upper()}` | {shown} | {meaning} |"
     yield ""
 

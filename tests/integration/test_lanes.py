@@ -198,6 +198,18 @@ async def test_an_older_revision_that_is_dispatched_later_does_not_win(stage: St
     assert known.revision == 1
 
 
+async def test_of_revisions_that_are_read_together_the_newest_is_remembered_whichever_comes_last(stage: Stage) -> None:
+    first, second, third = (
+        event(task("t", text, Lane.BULK), id=text, source="/door", time_ms=1)._replace(offset=offset)
+        for offset, text in enumerate(("Ada", "Grace", "Edsger"))
+    )
+    dispatch = stage.groups[BULK].on[TaskSubmitted]
+    await dispatch([first])
+    await dispatch([third, second])  # as where one is a retry
+    uid = names.task_uid(PROJECT, "t")
+    assert (await stage.runtime.store.submissions.get_many([uid]))[uid].revision == 2
+
+
 async def test_the_same_content_in_two_lanes_is_one_request_that_has_one_outcome(stage: Stage) -> None:
     await stage.submit(task("t", "Ada", Lane.BACKFILL), task("t", "Ada", Lane.INTERACTIVE))
     await stage.run(URGENT, infers(Lane.INTERACTIVE), BACKFILL, infers(Lane.BACKFILL), "projection")
