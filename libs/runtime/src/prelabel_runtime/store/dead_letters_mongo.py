@@ -118,12 +118,22 @@ class MongoDeadLetters(DeadLetters):
         return counts
 
     async def results(self, replay: str) -> ReplayResults:
-        of_replay = {"decision.replay": replay, "at_ms": _THERE}
-        # Letters leave `waiting` and never come back: counted first, none waiting means that the others are complete.
-        waiting = await self._database.count(_NAME, {**of_replay, "resolved_ms": None, "again": None})
-        again = await self._database.count(_NAME, {**of_replay, "resolved_ms": None, "again": {"$ne": None}})
-        succeeded = await self._database.count(_NAME, {**of_replay, "resolved_ms": {"$ne": None}})
-        return ReplayResults(succeeded, again, waiting)
+        # In one walk: what is resolved between two would be counted in both, or in none.
+        succeeded = {"$ne": [{"$ifNull": ["$resolved_ms", ""]}, ""]}
+        again = {"$ne": [{"$ifNull": ["$again", ""]}, ""]}
+        found = await self._database.groups(
+            _NAME,
+            [
+                {"$match": {"decision.replay": replay, "at_ms": _THERE}},
+                {"$group": {"_id": {"succeeded": succeeded, "again": again}, "n": {"$sum": 1}}},
+            ],
+        )
+        counts = {(one["_id"]["succeeded"], one["_id"]["again"]): int(one["n"]) for one in found}
+        return ReplayResults(
+            succeeded=counts.get((True, False), 0) + counts.get((True, True), 0),
+            again=counts.get((False, True), 0),
+            waiting=counts.get((False, False), 0),
+        )
 
     async def of_task(self, task: str) -> Sequence[KnownLetter]:
         sort = [("at_ms", ASCENDING), ("_id", ASCENDING)]

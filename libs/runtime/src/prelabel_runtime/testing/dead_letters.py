@@ -3,6 +3,7 @@
 Bind it as `testing.store` says, with storage of its own for each test: some of them switch the live generation.
 """
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -149,6 +150,22 @@ class DeadLettersTests:
         await store.dead_letters.resolve({names[0]: 1, names[1]: 2})
         await store.dead_letters.put([letter(group, fresh("letter"), follows=names[i]) for i in (1, 2)])
         assert await store.dead_letters.results(replay) == ReplayResults(succeeded=2, again=1, waiting=1)
+
+    async def test_each_letter_of_a_replay_counts_once_while_they_are_resolved(self, store: Store) -> None:
+        replay, group = fresh("replay"), fresh("group")
+        names = [fresh("letter") for _ in range(100)]
+        await store.dead_letters.put([letter(group, name) for name in names])
+        await store.dead_letters.decide([replayed(name, replay=replay) for name in names])
+
+        async def resolve() -> None:
+            for name in names:
+                await store.dead_letters.resolve({name: 1})
+
+        async with asyncio.TaskGroup() as both:
+            resolving = both.create_task(resolve())
+            while not resolving.done():
+                now = await store.dead_letters.results(replay)
+                assert now.succeeded + now.again + now.waiting == len(names), now
 
     async def test_letters_of_a_deleted_task_go_and_do_not_come_back(self, store: Store) -> None:
         group, gone = fresh("group"), fresh("task")
