@@ -4,11 +4,14 @@ import asyncio
 import contextlib
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import orjson
 from prelabel_contract import names
@@ -31,6 +34,9 @@ from prelabel_webhooks.subscriptions import Subscriptions, table
 from prelabel_webhooks.vault import Vault
 
 KEY = "A" * 43 + "="
+PATIENCE = 60.0
+"""Seconds until what must come has failed to come."""
+T = TypeVar("T")
 
 
 class VirtualClock:
@@ -66,7 +72,7 @@ class VirtualClock:
 
     async def pass_until(self, reached: Callable[[], bool], *, hours: float = 500.0) -> None:
         """Let time pass until something holds. Raises AssertionError after so many hours."""
-        end, patience = self._now + 3600 * hours, time.monotonic() + 60
+        end, patience = self._now + 3600 * hours, time.monotonic() + PATIENCE
         while True:
             seen = -1
             while seen != self._changes:  # whoever begins to wait anew has done something
@@ -170,17 +176,52 @@ class Scene:
             await asyncio.wait({running})
 
 
+class Asked:
+    """How often the store and the bus were asked for something that a thread of theirs does."""
+
+    def __init__(self, store: SqliteStore, bus: SqliteBus) -> None:
+        self.times = 0
+        file = store._file
+        assert file._reading is not None
+        assert bus._reading is not None
+        for of, name in ((file.writer, "write"), (file._reading, "submit"), (bus, "hand_in"), (bus._reading, "submit")):
+            setattr(of, name, self._counted(getattr(of, name)))
+
+    def _counted(self, what: Callable[..., T]) -> Callable[..., T]:
+        def counted(*values: Any, **more: Any) -> T:
+            self.times += 1
+            return what(*values, **more)
+
+        return counted
+
+
 async def settled(store: SqliteStore, bus: SqliteBus) -> None:
-    """Everybody has done what they could without time passing: what they asked of store and bus is answered, too."""
-    file = store._file
-    for _ in range(3):
+    """Everybody has done what they could without time passing: what they asked of store and bus is answered, too.
+
+    What is answered may lead to the next question, so that is when nobody has asked for a while.
+    """
+    asked, patience, quiet = _ASKED[store], time.monotonic() + PATIENCE, 0
+    while quiet < 2:
+        assert time.monotonic() < patience, "somebody asks and asks, while no time passes"
+        before = asked.times
         while bus._pending_bytes:  # noqa: ASYNC110 - the disk tells nobody but who asked
             await asyncio.sleep(0.001)
-        await file.writer.write(_nothing, [None])
-        await asyncio.gather(*(file.rows("1", "SELECT 1") for _ in range(3)))
-        await asyncio.get_running_loop().run_in_executor(bus._reading, lambda: None)
-        for _ in range(10):
+        await store._file.writer.write(_nothing, [None])
+        await _all_at_once(store._file._reading, store._file._readers)
+        await _all_at_once(bus._reading, 1)
+        for _ in range(20):
             await asyncio.sleep(0)
+        ours = 1 + store._file._readers + 1
+        quiet = quiet + 1 if asked.times == before + ours else 0
+
+
+async def _all_at_once(pool: Executor | None, threads: int) -> None:
+    """Every thread of a pool has come here: what was asked of it before is answered, also by one that stood still."""
+    meeting, loop = threading.Barrier(threads), asyncio.get_running_loop()
+    await asyncio.gather(*(loop.run_in_executor(pool, meeting.wait, PATIENCE) for _ in range(threads)))
+
+
+_ASKED: WeakKeyDictionary[SqliteStore, Asked] = WeakKeyDictionary()
 
 
 def _nothing(connection: sqlite3.Connection, items: Sequence[None]) -> None:
@@ -195,6 +236,7 @@ async def scene(folder: Path, **settings: Any) -> AsyncIterator[Scene]:
     clock = VirtualClock(lambda: settled(store, bus))
     await bus.start()
     await store.start()
+    _ASKED[store] = Asked(store, bus)
     await bus.provision([topic_spec(name, 1) for name in (*TOPICS, names.ACCESS)])
     rng = random.Random(7)
     ours = WebhooksSettings(**{"save_seconds": 7200, **settings})

@@ -1,16 +1,24 @@
 """An endpoint over days, on a virtual clock: the published schedule, holds, ends, restarts, rotations."""
 
+import asyncio
 import json
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from prelabel_contract import names
 from prelabel_contract.events import RunCreated, TaskDeleted, event
+from prelabel_runtime.egress import Answer
+from prelabel_runtime.errors import Unavailable
 from prelabel_runtime.loop import messages
-from prelabel_runtime.store.deliveries import DeliveryState
+from prelabel_runtime.store.deliveries import DeliveryState, RecoveryState, StoredDelivery, StoredRecovery
+from prelabel_webhooks import cursor
+from prelabel_webhooks.handlers import TOPICS
 from prelabel_webhooks.subscriptions import ACTIVE, DISABLED
 
 from .scene import Scene, scene, settled
 
+T = TypeVar("T")
 PUBLISHED = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]
 HOUR = 3600.0
 
@@ -127,6 +135,54 @@ async def test_what_is_owed_is_kept_over_a_restart_with_its_schedule(tmp_path: P
             assert [one["status"] for one in json.loads((await it.delivery()).body)] == [500] * 4
 
 
+async def test_all_that_is_due_is_tried_also_while_some_of_it_is_under_way(tmp_path: Path) -> None:
+    async with scene(tmp_path, retry_seconds=(3600.0,) * 3, hold_after=1000) as it:
+        async with it.endpoint():
+            it.egress.answer = lambda call: (500, {})
+            await it.happen(200)
+            await attempts(it, 200)
+        await it.clock.pass_to(2 * HOUR)
+        it.egress.answer = lambda call: (200, {})
+        async with it.endpoint():
+            await it.clock.pass_until(lambda: len(it.egress.calls) >= 400, hours=0.1)
+
+
+async def test_all_that_is_not_asked_for_any_more_is_given_up_when_it_is_due(tmp_path: Path) -> None:
+    async with scene(tmp_path, retry_seconds=(3600.0,) * 3, hold_after=1000) as it:
+        async with it.endpoint():
+            it.egress.answer = lambda call: (500, {})
+            await it.happen(100)
+            await attempts(it, 100)
+        await it.clock.pass_to(2 * HOUR)
+        await it.subscriptions.change("s", types=("run.*",))
+        async with it.endpoint():
+            async with asyncio.timeout(60):  # and no time passes on the clock
+                while await it.store.deliveries.owed():
+                    await settled(it.store, it.bus)
+        assert len(it.egress.calls) == 100
+
+
+def away_once(what: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., Coroutine[Any, Any, T]]:
+    """The same, for which something is away when it is first asked."""
+    away = [Unavailable("a dependency")]
+
+    async def asked(*values: Any, **more: Any) -> T:
+        if away:
+            raise away.pop()
+        return await what(*values, **more)
+
+    return asked
+
+
+async def test_what_is_owed_is_tried_when_the_log_that_was_away_is_back(tmp_path: Path) -> None:
+    async with scene(tmp_path, retry_seconds=(60.0,)) as it, it.endpoint():
+        it.egress.answer = lambda call: (500, {}) if call == 1 else (200, {})
+        await it.happen()
+        await attempts(it, 1)
+        it.tools.feed.find = away_once(it.tools.feed.find)  # type: ignore[method-assign]
+        await it.clock.pass_until(lambda: len(it.egress.calls) == 2, hours=0.5)
+
+
 async def test_a_place_that_was_not_written_down_is_delivered_again_and_nothing_is_lost(tmp_path: Path) -> None:
     async with scene(tmp_path) as it:
         async with it.endpoint() as endpoint:
@@ -146,6 +202,63 @@ async def test_a_place_that_was_not_written_down_is_delivered_again_and_nothing_
 
 async def _nothing() -> None:
     return
+
+
+async def test_an_older_place_is_not_written_over_a_newer_one(tmp_path: Path) -> None:
+    async with scene(tmp_path) as it, it.endpoint() as endpoint:
+        put, held, go_on = it.store.deliveries.put, asyncio.Event(), asyncio.Event()
+
+        async def slow(deliveries: Sequence[StoredDelivery]) -> None:
+            if not held.is_set():
+                held.set()
+                await go_on.wait()
+            await put(deliveries)
+
+        it.store.deliveries.put = slow  # type: ignore[method-assign]
+        await it.happen()
+        await attempts(it, 1)
+        older = asyncio.create_task(endpoint.save())
+        await held.wait()
+        await it.happen()
+        await attempts(it, 2)
+        newer = asyncio.create_task(endpoint.save())  # at a stop
+        await settled(it.store, it.bus)
+        go_on.set()
+        await asyncio.gather(older, newer)
+        assert json.loads((await it.store.endpoints.all())["s"].body)["positions"][names.TASKS] == {"0": 2}
+
+
+async def test_a_recovery_that_is_taken_up_anew_counts_each_event_once(tmp_path: Path) -> None:
+    async with scene(tmp_path, concurrency=4) as it:
+        begin = cursor.written(await it.bus.offsets(TOPICS, "end"))
+        async with it.endpoint() as endpoint:
+            await it.happen(10)
+            await attempts(it, 10)
+            end = cursor.written(await it.bus.offsets(TOPICS, "end"))
+            body = json.dumps({"deliveries": "all", "positions": begin, "until": end})
+            recovery = StoredRecovery("r", "s", 0, 1, 0, RecoveryState.RUNNING, 0, body)
+            await it.store.recoveries.put(recovery)
+            request, never = it.egress.request, asyncio.Event()
+
+            async def first_hangs(*values: Any, **more: Any) -> Answer:
+                answer = await request(*values, **more)
+                if len(it.egress.calls) == 11:
+                    await never.wait()
+                return answer
+
+            it.egress.request = first_hangs  # type: ignore[method-assign]
+            await endpoint.recover(recovery)
+            await attempts(it, 20)
+            await endpoint.save()
+            endpoint.save = _nothing  # type: ignore[method-assign]  # a kill writes nothing down
+        async with it.endpoint() as endpoint:
+            (left,) = await it.store.recoveries.running()
+            await endpoint.recover(left)
+            await attempts(it, 30)
+            await endpoint.save()
+        ended = await it.store.recoveries.get("s", "r")
+        assert ended is not None
+        assert (ended.state, ended.done) == (RecoveryState.COMPLETED, 10)
 
 
 async def test_over_a_days_overlap_both_secrets_sign_and_then_the_new_one_alone(tmp_path: Path) -> None:
@@ -211,6 +324,16 @@ async def test_in_order_an_event_that_is_given_up_lets_the_next_one_go(tmp_path:
         wanted = await ordered_ids(it, 2)
         await attempts(it, 4)
         assert [name for _, name, _ in it.egress.calls] == [wanted[0]] * 3 + [wanted[1]]
+
+
+async def test_in_order_the_next_one_goes_also_where_the_store_was_away_at_its_turn(tmp_path: Path) -> None:
+    async with scene(tmp_path, retry_seconds=(60.0,)) as it, it.endpoint(ordered=True):
+        it.egress.answer = lambda call: (500, {}) if call == 1 else (200, {})
+        wanted = await ordered_ids(it, 2)
+        await attempts(it, 1)
+        it.store.deliveries.get_many = away_once(it.store.deliveries.get_many)  # type: ignore[method-assign]
+        await it.clock.pass_until(lambda: len(it.egress.calls) == 3, hours=0.5)
+        assert [name for _, name, _ in it.egress.calls] == [wanted[0], *wanted]
 
 
 async def test_in_order_stays_in_order_over_a_kill(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest_asyncio
 from prelabel_contract import names
 from prelabel_contract.events import TaskDeleted, event
-from prelabel_runtime.bus.base import Partition
+from prelabel_runtime.bus.base import Partition, Record
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.loop import messages
@@ -81,3 +81,22 @@ async def test_what_was_kept_is_let_go_when_the_last_listener_has_gone(bus: Sqli
         found = await feed.read(PLACE, 0)
     assert [one.task for one in found.events] == ["task-0", "task-1"]
     assert found.old
+
+
+async def test_what_comes_while_the_log_is_asked_in_vain_is_not_passed_over(bus: SqliteBus) -> None:
+    async with following(bus) as feed:
+        await happen(bus, feed, 0)
+        unlisten, fetch = feed.listen(lambda: None), bus.fetch
+
+        async def gone(partition: Partition, offset: int, limit: int) -> Sequence[Record]:
+            """What was there is there no more, and more comes just then."""
+            bus.fetch = fetch  # type: ignore[method-assign]
+            await happen(bus, feed, 1)
+            return ()
+
+        bus.fetch = gone  # type: ignore[method-assign]
+        nothing = await feed.read(PLACE, 0)
+        after = await feed.read(PLACE, nothing.next)
+        unlisten()
+    assert not nothing.events
+    assert [one.task for one in after.events] == ["task-1"]

@@ -94,6 +94,9 @@ class _Lane:
     ahead: deque[Outgoing] | None = None
     """Events of one partition that were read and not handed out yet."""
     done: int = 0
+    """Events before the place that a new process begins at."""
+    beyond: set[tuple[Partition, int]] = field(default_factory=set)
+    """Events of a recovery that are done, while one before them is under way: a new process does them once more."""
 
     order: deque[Partition] = field(default_factory=deque)
 
@@ -107,6 +110,19 @@ class _Lane:
         for _ in range(len(self.order)):
             self.order.rotate(-1)
             yield self.order[-1]
+
+    def ended(self, event: Outgoing) -> None:
+        """An event is done."""
+        self.cursor.end(event.place, event.offset)
+        if self.recovery is not None:
+            self.beyond.add((event.place, event.offset))
+
+    def counted(self, safe: Mapping[Partition, int]) -> int:
+        """How many events are done of those before a place: whoever goes on from there counts the others."""
+        before = {(place, offset) for place, offset in self.beyond if offset < safe[place]}
+        self.beyond -= before
+        self.done += len(before)
+        return self.done
 
     @property
     def over(self) -> bool:
@@ -152,6 +168,7 @@ class Endpoint:
         self._order = Order()
         self._log: dict[str, StoredDelivery] = {}
         self._written = ""
+        self._saving = asyncio.Lock()
         self._failure: BaseException | None = None
         self._stopping = False
 
@@ -280,7 +297,8 @@ class Endpoint:
             self._begin(job)
             begun = True
             self._refresh()
-        return begun
+        # Where more may be due than was looked at, and nothing is under way that wakes us when it ends: look again now.
+        return begun or not (self._owed_ms or self._owed or self._under_way)
 
     def _may_begin(self) -> bool:
         active = self._row.state == ACTIVE and not self._stopping
@@ -295,16 +313,10 @@ class Endpoint:
     async def _next(self) -> _Job | None:
         """The next delivery: what is owed first, then the lanes in turn."""
         while self._owed:
-            stored = self._owed.popleft()
-            if stored.id in self._under_way:
-                continue
-            event = await self._tools.feed.find(Partition(stored.topic, stored.partition), stored.offset)
-            told = await still_told([event], self._store.submissions) if event is not None else ()
-            if event is not None and told and wants(self._row, event):
-                return _Job(event, stored.id, None, stored)
-            why = ledger.NOT_WANTED if told else ledger.GONE
-            await self._store.deliveries.put([ledger.given_up(stored, self._clock.now_ms(), why)])
-            await self._over(stored)
+            job = await self._next_owed(self._owed[0])
+            self._owed.popleft()  # not before: where the bus or the store is away, this is asked once more
+            if job is not None:
+                return job
         if self.standing.held(self._settings.hold_after) and self._clock.now_ms() < self.standing.next_try_ms:
             return None
         while (found := await self._next_event()) is not None:
@@ -318,6 +330,19 @@ class Endpoint:
                 lane.cursor.end(event.place, event.offset)
                 continue
             return _Job(event, delivery, lane, await self._known(delivery) if lane.recovery else None)
+        return None
+
+    async def _next_owed(self, stored: StoredDelivery) -> _Job | None:
+        """An owed delivery; None for one that is under way, or given up here. Raises `Unavailable`."""
+        if stored.id in self._under_way:
+            return None
+        event = await self._tools.feed.find(Partition(stored.topic, stored.partition), stored.offset)
+        told = await still_told([event], self._store.submissions) if event is not None else ()
+        if event is not None and told and wants(self._row, event):
+            return _Job(event, stored.id, None, stored)
+        why = ledger.NOT_WANTED if told else ledger.GONE
+        await self._store.deliveries.put([ledger.given_up(stored, self._clock.now_ms(), why)])
+        await self._over(stored)
         return None
 
     async def _next_event(self) -> tuple[_Lane, Outgoing] | None:
@@ -345,8 +370,8 @@ class Endpoint:
     async def _over(self, stored: StoredDelivery) -> None:
         """A delivery is done, or given up: whatever waited for it has its turn."""
         following = self._order.remove(_key(stored), stored.id) if stored.id in self._order else None
-        if following is not None:
-            await self._release([following])
+        if following is not None:  # it is the first from here on: nobody else would let it go
+            await self._patiently(lambda: self._release([following]))
 
     async def _release(self, deliveries: list[str]) -> None:
         now_ms = self._clock.now_ms()
@@ -401,14 +426,15 @@ class Endpoint:
     async def _take_owed(self) -> None:
         now_ms = self._clock.now_ms()
         self._owed_ms = now_ms + round(1000 * _IDLE_SECONDS)
-        due = await self._store.deliveries.due(self.subscription, self._owed_ms, limit=_DUE)
+        limit = _DUE + len(self._under_way)  # what is under way is due as well, until it has ended
+        due = await self._store.deliveries.due(self.subscription, self._owed_ms, limit=limit)
         ready = [one for one in due if one.next_ms <= now_ms and one.id not in self._under_way]
         later = [one.next_ms for one in due if one.next_ms > now_ms]
         self._owed.extend(ready)
-        if len(ready) == _DUE:
-            self._owed_ms = 0
-        elif later:
+        if later:
             self._owed_ms = min(self._owed_ms, *later)
+        elif len(due) == limit:  # there may be more
+            self._owed_ms = 0
 
     async def _until_woken(self) -> None:
         """Wait for room, something new, or the next moment at which something may be due."""
@@ -467,10 +493,9 @@ class Endpoint:
             if attempt.retry_after:
                 self._paused_ms = max(self._paused_ms, now_ms + round(1000 * attempt.retry_after))
         if stored.state is not DeliveryState.PENDING:
-            await self._patiently(lambda: self._over(stored))
+            await self._over(stored)
         if job.lane is not None:
-            job.lane.cursor.end(job.event.place, job.event.offset)
-            job.lane.done += 1
+            job.lane.ended(job.event)
         await self._judge(attempt, now_ms)
 
     def _after(self, job: _Job, attempt: Attempt, now_ms: int) -> StoredDelivery:
@@ -517,6 +542,10 @@ class Endpoint:
 
     async def save(self) -> None:
         """Write where it stands, and what succeeded lately. Raises `Unavailable`, `LeaseLost`."""
+        async with self._saving:  # or an older place could be written over a newer one, at a stop
+            await self._save()
+
+    async def _save(self) -> None:
         state = {
             "positions": cursor.written(self._live.cursor.safe()),
             "failing_since_ms": self.standing.failing_since_ms,
@@ -542,16 +571,18 @@ class Endpoint:
             if recovery is None or lane.until is None:
                 continue
             over = lane.over
-            places = {"positions": cursor.written(lane.cursor.safe()), "until": cursor.written(lane.until)}
+            safe = lane.cursor.safe()
+            done = lane.counted(safe)
+            places = {"positions": cursor.written(safe), "until": cursor.written(lane.until)}
             body = {"deliveries": "all", **places}
             state = RecoveryState.COMPLETED if over else RecoveryState.RUNNING
-            changed = replace(recovery, state=state, done=lane.done, body=orjson.dumps(body).decode())
+            changed = replace(recovery, state=state, done=done, body=orjson.dumps(body).decode())
             if changed != recovery:
                 await self._store.recoveries.put(changed)
                 lane.recovery = changed
             if over:
                 self._recoveries.remove(lane)
-                _log.info("recovery completed", subscription=self.subscription, recovery=recovery.id, count=lane.done)
+                _log.info("recovery completed", subscription=self.subscription, recovery=recovery.id, count=done)
 
     async def trim(self) -> None:
         """Forget what the delivery log has too much of."""

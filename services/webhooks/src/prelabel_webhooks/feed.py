@@ -130,10 +130,11 @@ class Feed(Part):
         return _told(records[0]) if records and records[0].offset == offset else None
 
     async def _read_back(self, place: Partition, offset: int) -> Stretch:
+        end = self._windows[place].end  # what comes while the log is asked was not looked for
         async with self._back:
             records = await self._bus.fetch(place, offset, _BACK_RECORDS)
         if not records:
-            return Stretch((), self._windows[place].end)
+            return Stretch((), end)
         if records[0].offset > offset:
             lost = records[0].offset - offset
             _log.warning("events had gone from the log before they were delivered", topic=place.topic, count=lost)
