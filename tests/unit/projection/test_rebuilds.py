@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.settings import RuntimeSettings
-from prelabel_runtime.store.base import Projected
+from prelabel_runtime.store.base import Projected, StoredOutcome
 from prelabel_runtime.store.generations import UNKNOWN, Replica
 from prelabel_runtime.store.jobs import JobState, StoredJob
 from prelabel_runtime.store.sqlite import SqliteStore
@@ -137,6 +137,24 @@ async def test_what_a_process_writes_that_has_not_moved_is_in_the_new_generation
         assert job.state is JobState.COMPLETED
         await store.use(number)
         assert set(await store.tasks.get_many(["before", "meanwhile"])) == {"meanwhile"}
+
+
+async def test_a_line_is_written_where_the_requests_are_that_its_run_waits_for(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        store = scene.runtime.store
+        old, new = store.projected, await store.generation(1)
+        put = old.outcomes.put
+
+        async def then_moves(outcomes: Sequence[StoredOutcome]) -> None:
+            await put(outcomes)
+            await store.use(1)
+
+        old.outcomes.put = then_moves  # type: ignore[method-assign]
+        told = accepted("a")
+        of_run = told._replace(data=told.data.model_copy(update={"run": "r", "line": 1}))
+        await Projection(store).on()[TaskAccepted]([of_run])
+        assert store.projected.generation == 1
+        assert [(await one.lines.counts("r")).accepted for one in (old, new)] == [1, 0]
 
 
 async def test_a_letter_that_is_replayed_meanwhile_is_in_the_new_generation(tmp_path: Path) -> None:

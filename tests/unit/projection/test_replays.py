@@ -1,7 +1,7 @@
 """Replays on a virtual clock: their rate, and what a process leaves behind that dies between two steps."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class Scene:
     """When letters were given back, and how many."""
     failing: list[Exception]
     """Raised by the next publish, after it has published."""
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """Done before the next publish."""
 
     def replays(self) -> Replays:
         """A process's."""
@@ -68,6 +70,9 @@ class _Bus(WatchedBus):
     scene: Scene
 
     async def publish(self, messages: Sequence[Message]) -> None:
+        meanwhile, self.scene.meanwhile = self.scene.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
         await super().publish(messages)
         given_back = sum(message.topic == RETRY for message in messages)
         self.scene.published.append((self.scene.clock.monotonic(), given_back))
@@ -151,6 +156,32 @@ async def test_two_replays_of_the_same_letters_give_each_back_once(tmp_path: Pat
         known = await scene.runtime.store.dead_letters.get_many(letters)
         decisions = [known[name].decision for name in letters]
         assert [one.replay for one in decisions if one is not None] == ["first"] * 15 + ["second"] * 5
+
+
+async def test_a_letter_that_somebody_waits_for_is_given_back_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        (name,) = await scene.bury(1)
+        known = await scene.runtime.store.dead_letters.get(name)
+        assert known is not None
+        replays = scene.replays()
+        scene.meanwhile = replays.work  # as every half a second
+        assert (await replays.replay(known, "ada")).state is LetterState.REPLAYED
+        assert len(await scene.records(RETRY)) == 1
+
+
+async def test_a_replay_that_nobody_waits_for_any_more_is_taken_up(tmp_path: Path) -> None:
+    async with opened(tmp_path) as scene:
+        (name,) = await scene.bury(1)
+        known = await scene.runtime.store.dead_letters.get(name)
+        assert known is not None
+        replays = scene.replays()
+        scene.failing = [Unavailable("the log")]
+        with pytest.raises(Unavailable):
+            await replays.replay(known, "ada")
+        await replays.work()
+        now = await scene.runtime.store.dead_letters.get(name)
+        assert now is not None
+        assert now.state is LetterState.REPLAYED
 
 
 async def test_a_letter_of_a_group_that_is_gone_cannot_be_given_back(tmp_path: Path) -> None:

@@ -76,11 +76,13 @@ class Projection:
 
     async def tasks_accepted(self, batch: Sequence[Event[TaskAccepted]]) -> Sequence[Reply]:
         """Tasks, the outcomes they wait for, and the lines they came on."""
+        # Lines last: whoever counts them to the end of a run finds what they wait for, in the same generation.
+        into = self.store.lines
         await asyncio.gather(
-            self.store.tasks.put([_task(e.data) for e in batch]),
+            # In this order: who finds a new revision, finds what it waits for (in one file, which takes one by one).
             self.store.outcomes.put([pending for e in batch for pending in _pending(e.data)]),
+            self.store.tasks.put([_task(e.data) for e in batch]),
         )
-        # Lines last: whoever counts them to the end of a run finds what they wait for.
         lines = [
             StoredLine(
                 key=f"{e.data.run}:{e.data.line}",
@@ -94,7 +96,7 @@ class Projection:
             if e.data.run is not None and e.data.line is not None
         ]
         if lines:
-            await self.store.lines.put(lines)
+            await into.put(lines)
         return [DONE] * len(batch)
 
     async def tasks_rejected(self, batch: Sequence[Event[TaskRejected]]) -> Sequence[Reply]:

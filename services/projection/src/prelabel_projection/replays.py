@@ -127,6 +127,8 @@ class Replays(Part):
         self._holder = runtime.new_id()
         self._rng: random.Random = runtime.rng
         self._counted = float("-inf")
+        self._awaited: set[str] = set()
+        """Replays that somebody waits for, who does them."""
 
     async def start(self) -> None:
         """Nothing to get ready."""
@@ -163,7 +165,8 @@ class Replays(Part):
 
     async def _take(self) -> StoredJob | None:
         now = self._clock.now_ms()
-        return await self._store.jobs.take(KIND, self._holder, now_ms=now, until_ms=self._until(now))
+        job = await self._store.jobs.take(KIND, self._holder, now_ms=now, until_ms=self._until(now))
+        return None if job is None or job.job in self._awaited else job
 
     async def _count(self) -> None:
         if self._clock.monotonic() - self._counted < _COUNT_SECONDS:
@@ -197,8 +200,12 @@ class Replays(Part):
             self._runtime.new_id(), KIND, now, Wanted(actor, rate=1000.0, ids=(name,)).json(), total=1,
             progress=Progress().json(), holder=self._holder, until_ms=self._until(now),
         )  # fmt: skip
-        await self._store.jobs.create(job)
-        ended = Progress.read((await self._do(job)).progress)
+        self._awaited.add(job.job)  # it is ours: `work` would take it, too, and give the letter back once more
+        try:
+            await self._store.jobs.create(job)
+            ended = Progress.read((await self._do(job)).progress)
+        finally:
+            self._awaited.discard(job.job)
         again = await self._store.dead_letters.get(name) or known
         if ended.replayed:
             return again

@@ -92,7 +92,8 @@ class Looks:
 
     async def _lines(self, run: StoredRun) -> LineCounts:
         place = (self._store.projected.generation, run.run)
-        if (known := self._whole.get(place)) is not None:
+        known = self._whole.get(place)
+        if known is not None and _all(known) >= (run.total or 0):  # an upload that was sent again may have more lines
             return known
         lines = await self._store.lines.counts(run.run)
         if run.total is not None and _all(lines) >= run.total:
@@ -162,9 +163,11 @@ class RunWatcher(Part):
             self._aged_at = self._clock.monotonic()
 
     async def _end(self, run: StoredRun, state: RunState, reason: str = "") -> None:
-        await self._store.runs.finish(run.run, state, self._clock.now_ms(), reason)
+        now = self._clock.now_ms()
+        await self._store.runs.finish(run.run, state, now, reason)
         ended = await self._store.runs.get(run.project, run.run)
-        if ended is not None and not ended.announced:
+        # Told by another meanwhile, with a later moment: the earlier one holds, and is told as well.
+        if ended is not None and (not ended.announced or (ended.state is state and ended.ended_ms == now)):
             await self._announce(ended)
 
     async def _announce(self, run: StoredRun) -> None:

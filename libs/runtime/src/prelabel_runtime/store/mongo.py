@@ -615,7 +615,8 @@ class _MongoExamples(Examples):
             last = found[-1]["best"]["task"]
             found = [one for one in found if one["best"]["task"] != last]
             found += await self._database.find("examples", {**kept, "best.task": last}, sort=self._BY_OFFSET)
-        return [_annotation(one) for one in found]
+        newest = {one["_id"]: one for one in found}  # what was updated while the others were read has come twice
+        return [_annotation(one) for one in found if newest[one["_id"]] is one]
 
 
 def _usable(project: str) -> Document:
