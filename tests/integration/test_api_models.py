@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -110,18 +110,32 @@ async def tell(runtime: Runtime, *data: Any) -> None:
     await runtime.bus.publish(messages(told))
 
 
+T = TypeVar("T", ModelServing, ModelPromoted, ModelRolledBack)
+
+
+async def told(here: Here, topic: str, kind: type[T], project: str) -> list[T]:
+    """What was told of the changes of a project's model, in order; what was told twice is one event.
+
+    Whoever looks while a change is being told tells it, too: the same, under the same id.
+    """
+    by_epoch: dict[int, T] = {}
+    for one in await here.events(topic, kind, project=project):
+        assert by_epoch.setdefault(one.epoch, one) == one
+    return list(by_epoch.values())
+
+
 async def test_a_version_that_was_refused_can_be_promoted_by_hand_and_everybody_hears_of_it(here: Here) -> None:
     project = await here.project()
     one = await version(here, project, 1)
     answer = await post(here, f"{project}/models/finder/versions/{one.version}/promote", {"reason": "it is fine"})
     assert answer.status_code == 200, answer.text
     assert answer.headers["ETag"] == '"1"'
-    told = answer.json()
-    assert (told["version"], told["epoch"], told["artifact"]) == (one.version, 1, one.artifact)
-    assert told == await here.get(f"{project}/models/finder/serving")
-    (serving,) = await here.events(names.MODELS, ModelServing, project=project)
+    said = answer.json()
+    assert (said["version"], said["epoch"], said["artifact"]) == (one.version, 1, one.artifact)
+    assert said == await here.get(f"{project}/models/finder/serving")
+    (serving,) = await told(here, names.MODELS, ModelServing, project)
     assert (serving.version, serving.artifact, serving.previous_version) == (one.version, one.artifact, "settings")
-    (promoted,) = await here.events(names.LEARNING, ModelPromoted, project=project)
+    (promoted,) = await told(here, names.LEARNING, ModelPromoted, project)
     assert (promoted.version, promoted.epoch, promoted.detail) == (one.version, 1, "it is fine")
     found = await rows(here, 2, project=project)
     assert (found[-1]["action"], found[-1]["detail"]["version"]) == ("version.promote", one.version)
@@ -146,8 +160,8 @@ async def test_a_rollback_goes_to_what_served_before_or_to_what_is_named(here: H
     problem(again, "changed_meanwhile", 412)
     settings = await post(here, f"{project}/models/finder/rollback", {"version": "settings"})
     assert (settings.json()["version"], settings.json()["artifact"], settings.json()["epoch"]) == ("settings", "", 4)
-    rolled = await here.events(names.LEARNING, ModelRolledBack, project=project)
-    assert [(told.version, told.epoch, told.reason) for told in rolled] == [
+    rolled = await told(here, names.LEARNING, ModelRolledBack, project)
+    assert [(each.version, each.epoch, each.reason) for each in rolled] == [
         (one.version, 3, "recall"),
         ("settings", 4, ""),
     ]
@@ -165,16 +179,43 @@ async def test_what_cannot_be_loaded_is_not_promoted(here: Here) -> None:
     gone = await version(here, project, 1, there=False)
     answer = await post(here, f"{project}/models/finder/versions/{gone.version}/promote")
     problem(answer, "artifact_gone", 409)
-    refused = await version(here, project, 2)
-    said = {"project": project, "model": "finder", "provider": "rules", "version": refused.version, "epoch": 1}
-    await tell(here.runtime, ModelLoaded.model_validate({**said, "host": "h", "state": "refused", "detail": "pickle"}))
-    seen = await here.until(
-        f"{project}/models/finder/versions/{refused.version}", lambda seen: seen["refused"] == "pickle"
-    )
-    assert [(one["host"], one["state"], one["epoch"]) for one in seen["loads"]] == [("h", "refused", 1)]
-    answer = await post(here, f"{project}/models/finder/versions/{refused.version}/promote")
-    problem(answer, "artifact_refused", 409)
     assert (await here.get(f"{project}/models/finder/serving"))["epoch"] == 0
+
+
+async def test_what_was_refused_is_tried_again_by_hand_and_only_the_new_try_counts(here: Here) -> None:
+    project = await here.project()
+    one = await version(here, project, 1)
+    at = f"{project}/models/finder/versions/{one.version}"
+    said = {"project": project, "model": "finder", "provider": "rules", "version": one.version}
+    refused = {**said, "host": "h", "state": "refused"}
+    assert (await post(here, f"{at}/promote")).json()["epoch"] == 1
+    await tell(here.runtime, ModelLoaded.model_validate({**refused, "epoch": 1, "detail": "its process ended"}))
+    seen = await here.until(at, lambda seen: seen["refused"] == "its process ended")
+    assert (seen["state"], [one["epoch"] for one in seen["loads"]]) == ("refused", [1])
+    for _ in range(2):  # sent again, before anybody has said what came of it, it is one try
+        again = (await post(here, f"{at}/promote")).json()
+        assert (again["version"], again["epoch"], again["previous_version"]) == (one.version, 2, "settings")
+    seen = await here.get(at)
+    assert (seen["state"], seen["refused"]) == ("serving", None)
+    served = await told(here, names.MODELS, ModelServing, project)
+    assert [(each.version, each.epoch) for each in served] == [(one.version, 1), (one.version, 2)]
+    await tell(here.runtime, ModelLoaded.model_validate({**refused, "epoch": 2, "detail": "no memory"}))
+    assert (await here.until(at, lambda seen: seen["refused"] == "no memory"))["state"] == "refused"
+
+
+async def test_a_rollback_to_what_was_refused_asks_for_a_new_try(here: Here) -> None:
+    project = await here.project()
+    one, two = await version(here, project, 1), await version(here, project, 2)
+    said = {"project": project, "model": "finder", "provider": "rules", "version": one.version, "epoch": 1}
+    refused = ModelLoaded.model_validate({**said, "host": "h", "state": "refused", "detail": "its process ended"})
+    await post(here, f"{project}/models/finder/versions/{one.version}/promote")
+    await tell(here.runtime, refused)
+    at = f"{project}/models/finder/versions/{one.version}"
+    await here.until(at, lambda seen: seen["state"] == "refused")
+    await post(here, f"{project}/models/finder/versions/{two.version}/promote")
+    back = await post(here, f"{project}/models/finder/rollback")
+    assert (back.status_code, back.json()["version"], back.json()["epoch"]) == (200, one.version, 3)
+    assert (await here.get(at))["refused"] is None
 
 
 async def test_what_could_not_be_loaded_for_a_while_can_be_promoted(here: Here) -> None:
@@ -186,18 +227,6 @@ async def test_what_could_not_be_loaded_for_a_while_can_be_promoted(here: Here) 
     await here.until(f"{project}/models/finder/versions/{one.version}", lambda seen: seen["refused"] is not None)
     answer = await post(here, f"{project}/models/finder/versions/{one.version}/promote")
     assert answer.status_code == 200, answer.text
-
-
-async def test_a_word_for_good_is_not_outlived_by_an_older_one_of_a_host_that_is_gone(here: Here) -> None:
-    project = await here.project()
-    one = await version(here, project, 1)
-    said = {"project": project, "model": "finder", "provider": "rules", "version": one.version, "epoch": 1}
-    for host, why in (("gone", f"its process ended; {TRIED_AGAIN}"), ("h", "its process ended")):
-        await tell(here.runtime, ModelLoaded.model_validate({**said, "host": host, "state": "refused", "detail": why}))
-        at = f"{project}/models/finder/versions/{one.version}"
-        await here.until(at, partial(_said_last, host, "refused"))
-    answer = await post(here, f"{project}/models/finder/versions/{one.version}/promote")
-    problem(answer, "artifact_refused", 409)
 
 
 async def test_who_has_loaded_a_version_is_told_by_the_newest_word_of_each(here: Here) -> None:

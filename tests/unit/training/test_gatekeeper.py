@@ -7,7 +7,14 @@ import pytest
 import pytest_asyncio
 from prelabel_contract import cloudevents, names
 from prelabel_contract.errors import InvalidEvent
-from prelabel_contract.events import ModelPromoted, ModelRejected, TrainingFailed, TrainingRequested, event
+from prelabel_contract.events import (
+    ModelPromoted,
+    ModelRejected,
+    ModelTrained,
+    TrainingFailed,
+    TrainingRequested,
+    event,
+)
 from prelabel_contract.regions import Region
 from prelabel_provider.models.workspace import SERVING, AnswerLine, Workspaces
 from prelabel_provider.training.trainings import Trainings, TrainingState
@@ -261,8 +268,27 @@ async def test_a_version_that_nobody_judged_is_told_of_again_a_few_times(here: S
         here.clock.advance(seconds)
         await overlooked.look()
         assert await heard() == times
+    late = await here.project()
+    trained = await here.trained(late, right=30)
+    here.clock.advance(1_000_000)
+    for seconds, times in ((0, 1), (15, 1), (15, 1), (29, 1), (1, 2), (60, 2), (60, 3)):  # as after a long outage
+        here.clock.advance(seconds)
+        await overlooked.look()
+        assert await heard() == times
     other = await here.project()
     await here.deliver(await here.trained(other, right=30))
     here.clock.advance(1_000)
     await overlooked.look()
     assert await here.store.documents.get("overlooked", f"{other}/{MODEL}/00000001") is None
+
+
+async def test_what_was_overlooked_is_told_of_in_the_order_in_which_it_was_trained(here: Scene) -> None:
+    project = await here.project()
+    for right in (20, 25, 30):
+        await here.trained(project, right=right)
+    here.clock.advance(61)
+    await Overlooked(here.store.documents, here.bus, here.projects, here.clock, patience=60.0).look()
+    records = await here.bus.fetch(Partition(names.LEARNING, 0), 0, 100)
+    told = [cloudevents.decode(one.headers, one.value, topic=one.topic, key=one.key) for one in records]
+    mine = [one.data for one in told if one is not None and isinstance(one.data, ModelTrained)]
+    assert [one.version.split("-")[0] for one in mine if one.project == project] == ["1", "2", "3"]

@@ -9,9 +9,9 @@ from prelabel_contract import names
 from prelabel_contract.events import ModelServing
 from prelabel_provider.models.settings import ModelsSettings
 from prelabel_provider.models.workspace import EXAMPLES, ExampleLine
-from prelabel_provider.training.trainings import Trainings, TrainingState
+from prelabel_provider.training.trainings import Trainings, TrainingState, training_id
 from prelabel_runtime.tables import Table
-from prelabel_training.registry.leftovers import Leftovers
+from prelabel_training.registry.leftovers import UNDER_WAY, Leftovers
 from prelabel_training.registry.retention import Retention
 from prelabel_training.registry.serving import wired
 from prelabel_training.registry.versions import Judgement, VersionRecord, Versions
@@ -20,6 +20,7 @@ from prelabel_training.settings import TrainingSettings
 from .scene import MODEL, PROJECT, PROVIDER, Scene, scene
 
 FAR = 2**50
+MODELS = {(PROJECT, MODEL)}
 
 
 @pytest_asyncio.fixture
@@ -41,10 +42,31 @@ def leftovers(here: Scene) -> Leftovers:
 
 async def test_what_a_training_needs_stays(here: Scene) -> None:
     await trained(here)
-    assert await leftovers(here).remove(FAR) == 0
+    assert await leftovers(here).remove(FAR, MODELS) == 0
     await here.end(1, TrainingState.TRAINED)
-    assert await leftovers(here).remove(FAR) == 0  # nobody has judged it
+    assert await leftovers(here).remove(FAR, MODELS) == 0  # nobody has judged it
     assert await here.given(1)
+
+
+async def test_what_nobody_will_judge_any_more_goes(here: Scene) -> None:
+    await trained(here)
+    await here.end(1, TrainingState.TRAINED)
+    first = await Trainings(here.documents, here.clock).get(PROJECT, MODEL, 1)
+    assert first is not None
+    for number in range(2, UNDER_WAY + 1):
+        newer = first.but(number=number, training=training_id(PROJECT, MODEL, number))
+        await Trainings(here.documents, here.clock).request(newer)
+    assert await leftovers(here).remove(FAR, MODELS) == 0  # it is one of the newest
+    last = first.but(number=UNDER_WAY + 1, training=training_id(PROJECT, MODEL, UNDER_WAY + 1))
+    await Trainings(here.documents, here.clock).request(last)
+    assert await leftovers(here).remove(FAR, MODELS) == 1
+    assert await here.workspaces.written() == []
+
+
+async def test_what_a_model_left_that_is_gone_goes_though_its_version_was_never_judged(here: Scene) -> None:
+    await trained(here)
+    await here.end(1, TrainingState.TRAINED)
+    assert await leftovers(here).remove(FAR, frozenset()) == 1
 
 
 async def test_what_a_verdict_left_goes(here: Scene) -> None:
@@ -63,14 +85,14 @@ async def test_what_a_verdict_left_goes(here: Scene) -> None:
             judged_ms=0,
         )
     )
-    assert await leftovers(here).remove(FAR) == 1
+    assert await leftovers(here).remove(FAR, MODELS) == 1
     assert await here.workspaces.written() == []
 
 
 async def test_what_a_cancelled_training_left_goes_though_nobody_tells_its_end(here: Scene) -> None:
     await trained(here)
     await here.end(1, TrainingState.CANCELLED)
-    assert await leftovers(here).remove(FAR) == 1
+    assert await leftovers(here).remove(FAR, MODELS) == 1
     assert await here.workspaces.written() == []
 
 
@@ -79,8 +101,8 @@ async def test_what_a_process_left_that_died_before_it_asked_goes_when_it_is_old
     await here.workspaces.of(PROJECT, "gone", 7).write(EXAMPLES, [line])
     (written,) = await here.workspaces.written()
     assert (written.project, written.model, written.number) == (PROJECT, "gone", 7)
-    assert await leftovers(here).remove(written.at_ms) == 0
-    assert await leftovers(here).remove(written.at_ms + 1) == 1
+    assert await leftovers(here).remove(written.at_ms, MODELS) == 0
+    assert await leftovers(here).remove(written.at_ms + 1, MODELS) == 1
     assert await here.workspaces.written() == []
 
 

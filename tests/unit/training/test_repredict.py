@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from prelabel_contract import cloudevents, names
 from prelabel_contract.events import ModelLoaded, PredictionRequested, event
@@ -23,6 +24,7 @@ from tests.rig.judged import MODEL, PROVIDER, Killed, Scene, SeamedDocuments, ki
 
 TOPIC = names.requests(PROVIDER, Lane.BULK)
 PACE = Pace(queue=8, batch=4)
+VERSION = "1-abc"
 
 
 @pytest_asyncio.fixture
@@ -39,13 +41,13 @@ def asker(here: Scene) -> Repredicting:
     return Repredicting(runtime, here.registry(), here.projects, PACE)
 
 
-async def promoted(here: Scene, project: str, name: str = "1-abc") -> None:
+async def promoted(here: Scene, project: str, name: str = VERSION) -> None:
     """A version serves, and has been loaded somewhere."""
     await here.registry().move(project, MODEL, Target(name, "a" * 64, PROVIDER, "", "promoted", "key-1"))
     await loaded(here, project)
 
 
-async def loaded(here: Scene, project: str, state: str = "serving") -> None:
+async def loaded(here: Scene, project: str, state: str = "serving", host: str = "h") -> None:
     """A process that predicts says what it has loaded."""
     pointer = await here.pointer(project)
     assert pointer is not None
@@ -55,7 +57,7 @@ async def loaded(here: Scene, project: str, state: str = "serving") -> None:
         provider=PROVIDER,
         version=pointer.version,
         epoch=pointer.epoch,
-        host="h",
+        host=host,
         state=state,
     )
     wanting = Wanting(here.store.documents, here.registry(), here.projects)
@@ -251,6 +253,59 @@ async def test_a_second_process_that_loads_the_version_begins_nothing_anew(here:
     await loaded(here, project)
     await process.look()
     assert await work(here, project) == before
+
+
+async def said_by(here: Scene, project: str, versions: dict[int, str | None]) -> None:
+    """The versions that answered what was asked again about tasks; None: not yet."""
+    requests = {one.task: one.request for one in await asked(here)}
+    await here.store.outcomes.put(
+        [
+            outcome(
+                project,
+                here.task(project, one),
+                requests[here.task(project, one)],
+                model=MODEL,
+                state=State.PENDING if version is None else State.CREATED,
+                offset=100 + one,
+                version=version,
+            )
+            for one, version in versions.items()
+        ]
+    )
+
+
+@pytest.mark.parametrize("looks", [2, 4], ids=["meanwhile", "afterwards"])
+async def test_what_a_process_answered_before_it_had_the_version_is_asked_once_more(here: Scene, looks: int) -> None:
+    project = await here.project(tasks=5)
+    await promoted(here, project)
+    process = asker(here)
+    for _ in range(looks):
+        await process.look()
+    first = len(await asked(here))
+    assert ((await work(here, project)).state, first) == (("asking", 4) if looks == 2 else ("done", 5))
+    await said_by(here, project, {0: VERSION, 1: "0-old", 2: None, 3: VERSION})
+    for _ in range(2):  # told twice, it is one more round
+        await loaded(here, project, host="late")
+    await answered(here, first)
+    for _ in range(4):
+        await process.look()
+    again = (await asked(here))[first:]
+    assert sorted((one.task, one.generation) for one in again) == [
+        (here.task(project, one), f"{MODEL}/1/1") for one in (1, 2, 4)
+    ]
+    assert (await work(here, project)).state == "done"
+
+
+async def test_where_the_settings_serve_nobody_is_asked_once_more(here: Scene) -> None:
+    project = await here.project(tasks=2)
+    await here.registry().move(project, MODEL, Target("settings", "", PROVIDER, "", "rolled_back", "key-1"))
+    await loaded(here, project)
+    process = asker(here)
+    for _ in range(3):
+        await process.look()
+    await loaded(here, project, host="late")
+    await process.look()
+    assert ((await work(here, project)).state, len(await asked(here))) == ("done", 2)
 
 
 async def test_a_deleted_task_is_not_asked(here: Scene) -> None:

@@ -1,6 +1,7 @@
 """Whoever is told to stop is told why, and is not told so by noise, nor by a model that is too sure of itself."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -79,6 +80,14 @@ def test_the_signal_names_its_reason(
     assert (found.stop, found.reason) == (stop, reason)
     assert found.text.startswith("Stop: " if stop else "Go on: ")
     assert found.text.endswith(".")
+
+
+@pytest.mark.parametrize("scores", [(0.6, 0.7, 0.8), (0.8, 0.81, 0.8)], ids=["learning", "flat"])
+def test_scores_of_other_hold_outs_are_told_as_such(scores: tuple[float, ...]) -> None:
+    first, *others = curve(*scores)
+    said = "(1 of them on earlier hold-outs, whose tasks may differ)"
+    assert said in signal([replace(first, alike=False), *others], DOUBTFUL, RULES).text
+    assert "hold-outs" not in signal([first, *others], DOUBTFUL, RULES).text
 
 
 points = st.lists(st.floats(0, 1), max_size=5).map(lambda scores: curve(*scores))

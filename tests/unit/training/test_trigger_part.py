@@ -303,6 +303,18 @@ async def test_who_asks_while_one_trains_gets_that_one_unless_something_has_come
     assert len(await here.records()) == 2, "each wish once"
 
 
+async def test_who_asks_when_one_has_ended_gets_another_though_nobody_has_noticed_its_end(here: Scene) -> None:
+    await here.annotate("a", "b", "c")
+    await here.service.trigger.ask(PROJECT, MODEL)
+    await here.look()
+    await here.end(1)
+    await here.service.trigger.ask(PROJECT, MODEL)
+    await here.look()
+    assert [one.number for one in await here.records()] == [1, 2]
+    ended = {"provider": "ledger", "end": "trained"}
+    assert here.runtime.metrics.registry.get_sample_value("prelabel_trainings_ended_total", ended) == 1
+
+
 async def test_of_a_model_that_trains_by_hand_only_a_wish_while_one_trains_is_answered_as_well(here: Scene) -> None:
     here.change(project(models=[{"name": MODEL, "provider": "ledger", "questions": ["topic"]}]))
     await here.annotate(*(f"t{number}" for number in range(20)))

@@ -187,7 +187,7 @@ def _curve(router: APIRouter, desk: Desk, curves: Curves) -> None:
         await desk.known(project, model)
         pointer, newest = await desk.newest(project, model, limit)
         found = newest[::-1]
-        refused = await desk.loads.refusals(project, model, [one.version for one in found])
+        refused = await desk.loads.refusals(project, model, [one.version for one in found], pointer)
         points = [_point(one, state_of(one, pointer, refused.get(one.version))) for one in found]
         return answer(
             {

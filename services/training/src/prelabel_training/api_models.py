@@ -1,6 +1,7 @@
 """Routes of models and their versions: which serves, what is known of the others, promote, roll back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -95,16 +96,20 @@ class Desk:
         return pointer, await self.versions.page(project, model, limit=limit, before=before)
 
     async def loadable(self, record: VersionRecord, spec: ModelSpec) -> None:
-        """Raises a 409 for a version that could not be loaded if it were to serve."""
+        """Raises a 409 for a version that cannot be loaded. What was said of it before does not count: it is tried."""
         if record.provider != spec.provider:
             detail = f"{record.version} is of {record.provider}, and the model is of {spec.provider} now"
             raise Problem(409, "other_provider", detail)
-        if (why := await self.loads.refused_for_good(record.project, record.model, record.version)) is not None:
-            raise Problem(409, "artifact_refused", f"{record.version} was refused where it was loaded: {why}")
         try:
             await self._models.manifest(record.artifact)
         except ArtifactRefused as error:
             raise Problem(409, "artifact_gone", f"{record.version} cannot be loaded: {error}") from None
+
+    async def tried_again(self, project: str, model: str, target: Target) -> Target:
+        """The same, to begin to serve once more where it serves already and was refused: that asks for a new try."""
+        pointer = await self.registry.pointer(project, model)
+        refused = pointer is not None and pointer.artifact != "" and await self.loads.refused_at(pointer)
+        return replace(target, refused_epoch=pointer.epoch) if refused and pointer is not None else target
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -159,7 +164,7 @@ def _versions(router: APIRouter, desk: Desk) -> None:
         after = key_of(cursor)
         pointer, found = await desk.newest(project, model, limit + 1, before=None if after is None else after.ms)
         there = found[:limit]
-        refused = await desk.loads.refusals(project, model, [one.version for one in there])
+        refused = await desk.loads.refusals(project, model, [one.version for one in there], pointer)
         listed = [shown.shown_version(one, pointer, refused.get(one.version)) for one in there]
         last = PageKey(there[-1].number, "") if len(found) > limit else None
         return answer({"versions": listed, "next": cursor_of(last)})
@@ -171,7 +176,7 @@ def _versions(router: APIRouter, desk: Desk) -> None:
         await desk.known(project, model)
         record = await desk.version(project, model, version)
         pointer = await desk.registry.pointer(project, model)
-        refused = await desk.loads.refused(project, model, version)
+        refused = (await desk.loads.refusals(project, model, [version], pointer)).get(version)
         more = record.model_dump(mode="json", include={"settings", "report"})
         loads = await desk.loads.of(project, model, version)
         return answer({**shown.shown_version(record, pointer, refused), **more, "loads": loads})
@@ -195,7 +200,10 @@ def _changing(router: APIRouter, desk: Desk) -> None:
     )
     @gives(shown.ShownServing, headers=("ETag",))
     async def promote(project: str, model: str, version: str, request: Request, if_match: IfMatch = None) -> Response:
-        """Let a version serve, whatever the gate decided. One that serves already goes on."""
+        """Let a version serve, whatever the gate decided. One that serves already goes on.
+
+        Where it was refused as it was loaded it is tried anew; what comes of it is in the version's `loads`.
+        """
         wanted = await _wanted(request, PromoteWanted)
         spec = await desk.model(project, model)
         record = await desk.version(project, model, version)
@@ -236,8 +244,9 @@ async def _older(desk: Desk, request: Request, project: str, spec: ModelSpec, ve
 async def _moved(
     desk: Desk, request: Request, project: str, spec: ModelSpec, target: Target, if_match: str | None
 ) -> Response:
+    wanted = await desk.tried_again(project, spec.name, target)
     try:
-        pointer = await desk.registry.move(project, spec.name, target, epoch=_epoch(if_match))
+        pointer = await desk.registry.move(project, spec.name, wanted, epoch=_epoch(if_match))
     except Moved:
         raise Problem(412, "changed_meanwhile", "what serves has changed since; read it again") from None
     note(request, version=pointer.version, epoch=pointer.epoch, reason=target.detail)

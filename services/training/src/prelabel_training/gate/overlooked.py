@@ -16,14 +16,13 @@ from prelabel_runtime.loop import messages
 from prelabel_runtime.store.documents import Documents
 from prelabel_runtime.tables import Table
 
+from ..registry.leftovers import UNDER_WAY
 from ..registry.registry import SOURCE
 from ..registry.versions import Versions
 
 KIND: Final = "overlooked"
-"""The kind of the document that counts how often a training was told of again."""
+"""The kind of the document that counts how often a training was told of again, and says when it was last."""
 MOST: Final = 3
-_NEWEST: Final = 5
-"""Trainings of a model that are looked at."""
 _log = log.get("prelabel.gate")
 
 
@@ -33,7 +32,10 @@ class Overlooked:
     def __init__(
         self, documents: Documents, bus: Bus, projects: Table[ProjectChanged], clock: Clock, *, patience: float
     ) -> None:
-        """`patience`: seconds from the end of a training until it counts as overlooked; doubled each time."""
+        """`patience`: seconds from a training's end, or from being told of again, until it counts as overlooked.
+
+        Doubled from the third time on.
+        """
         self._documents = documents
         self._bus = bus
         self._projects = projects
@@ -54,7 +56,8 @@ class Overlooked:
         """Look at the newest trainings of every model."""
         for row in list(self._projects.rows().values()):
             for spec in () if row.deleted else row.project.models:
-                for record in await self._trainings.of(row.project.id, spec.name, limit=_NEWEST):
+                newest_first = await self._trainings.of(row.project.id, spec.name, limit=UNDER_WAY)
+                for record in reversed(newest_first):  # judged in the order in which they were trained
                     if await self._is(record):
                         _log.warning("a version that nobody judged is told of again", training=record.training)
                         await self._bus.publish(messages([_again(record)]))
@@ -66,12 +69,19 @@ class Overlooked:
             return False
         key = key_of(record.project, record.model, record.number)
         found = await self._documents.get(KIND, key)
-        times = 0 if found is None else int(orjson.loads(found.body))
-        due = record.ended_ms + round(self._patience * 1000) * 2**times
-        if times >= MOST or self._clock.now_ms() < due:
+        times, since_ms = (0, record.ended_ms) if found is None else _told(found.body)
+        now_ms = self._clock.now_ms()
+        # Whoever judges may be slow after an outage that was longer than all of these waits.
+        if times >= MOST or now_ms < since_ms + round(self._patience * 1000) * 2 ** max(0, times - 1):
             return False
-        body = orjson.dumps(times + 1).decode()
+        body = orjson.dumps([times + 1, now_ms]).decode()
         return await self._documents.put(KIND, key, body, expected=found.revision if found else 0) is not None
+
+
+def _told(body: str) -> tuple[int, int]:
+    """How often, and when last: 0 where an older version wrote it, which did not say."""
+    said = orjson.loads(body)
+    return (said[0], said[1]) if isinstance(said, list) else (said, 0)
 
 
 def _again(record: TrainingRecord) -> AnyEvent:

@@ -35,10 +35,12 @@ class Point:
     examples: int
     """It learned from so many."""
     score: float
-    """On the hold-out, 0 to 1, by the project's metric; of all points on the same tasks."""
+    """On the hold-out, 0 to 1, by the project's metric."""
     lower: float
     upper: float
     """The ends of its interval."""
+    alike: bool = True
+    """Scored on the newest one's hold-out; False: on that of its own day, whose tasks may be others."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.lower <= self.score <= self.upper <= 1 or self.examples < 0:
@@ -82,9 +84,9 @@ class Signal:
 def signal(curve: Sequence[Point], open_tasks: Sequence[float | None], rules: StopRules) -> Signal:
     """Whether it is worth going on.
 
-    `curve`: the versions in the order in which they were trained; the newest scores on today's hold-out, and so do the
-    others of the last `rules.versions`. `open_tasks`: the uncertainty of each task that can still be asked, in any
-    order (None: not known). Raises ValueError for an uncertainty out of range.
+    `curve`: the versions in the order in which they were trained; the sentence says which of the last `rules.versions`
+    were scored on other hold-outs than the newest. `open_tasks`: the uncertainty of each task that can still be asked,
+    in any order (None: not known). Raises ValueError for an uncertainty out of range.
     """
     if not all(one is None or 0 <= one <= 1 for one in open_tasks):
         raise ValueError("uncertainty lies between 0 and 1")
@@ -114,6 +116,8 @@ def _shown(curve: Sequence[Point], rules: StopRules) -> Signal:
     newest, first = last[-1], last[0]
     over = f"from {first.examples} to {newest.examples} examples"
     scored = f"the last {rules.versions} versions score {first.score:.3f} to {newest.score:.3f} {over}"
+    if apart := sum(not point.alike for point in last):
+        scored = f"{scored} ({apart} of them on earlier hold-outs, whose tasks may differ)"
     interval = f"the interval is {newest.lower:.3f} to {newest.upper:.3f}"
     if not all(newest.lower <= point.score <= newest.upper for point in last):
         return Signal(False, Reason.LEARNING, f"Go on: {scored}, and {interval}.")

@@ -10,6 +10,8 @@ from prelabel_contract.events import AnyEvent, Event, ModelLoaded
 from prelabel_provider.serving.pointers import TRIED_AGAIN
 from prelabel_runtime.store.documents import Documents
 
+from .registry import Pointer
+
 KIND: Final = "load"
 """The kind of the document of a version that was loaded or refused; its key is <project>/<model>/<version>."""
 _ATTEMPTS: Final = 20
@@ -56,17 +58,15 @@ class Loads:
         said: list[dict[str, Any]] = [{"host": host, **one} for host, one in hosts.items()]
         return sorted(said, key=lambda one: -int(one["at_ms"]))
 
-    async def refused(self, project: str, model: str, version: str) -> str | None:
-        """Why a version could be loaded nowhere; None where it could, or nobody has tried."""
-        return (await self.refusals(project, model, [version])).get(version)
+    async def refused_at(self, pointer: Pointer) -> bool:
+        """Whether some process said last that it refused what serves, of the change that made it serve."""
+        said = await self.of(pointer.project, pointer.model, pointer.version)
+        return any(one["epoch"] == pointer.epoch and one["state"] == "refused" for one in said)
 
-    async def refused_for_good(self, project: str, model: str, version: str) -> str | None:
-        """Why it will be loaded nowhere; None also where it may be right later: a store that was away, say."""
-        why = await self.refused(project, model, version)  # as it was told last
-        return None if why is None or why.endswith(TRIED_AGAIN) else why
-
-    async def refusals(self, project: str, model: str, versions: Sequence[str]) -> dict[str, str]:
-        """The same for some versions at once: those that were refused."""
+    async def refusals(
+        self, project: str, model: str, versions: Sequence[str], pointer: Pointer | None
+    ) -> dict[str, str]:
+        """Of some versions those that could be loaded nowhere, and why. Of what serves only what is said of it now."""
         prefix = names.model_key(project, model)
         found = await self.documents.get_many(KIND, [f"{prefix}/{version}" for version in versions])
         told: dict[str, str] = {}
@@ -74,7 +74,8 @@ class Loads:
             document = found.get(f"{prefix}/{version}")
             if document is None:
                 continue
-            hosts = list(orjson.loads(document.body).values())
+            since = pointer.epoch if pointer is not None and pointer.version == version else 0
+            hosts = [one for one in orjson.loads(document.body).values() if one["epoch"] >= since]
             if hosts and all(one["state"] == "refused" for one in hosts):
                 told[version] = max(hosts, key=lambda one: one["at_ms"])["detail"] or "it could not be loaded"
         return told

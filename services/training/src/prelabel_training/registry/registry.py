@@ -116,6 +116,8 @@ class Target:
     by: str
     provisional: bool = False
     detail: str = ""
+    refused_epoch: int | None = None
+    """It serves with this epoch, and was refused where it was loaded: it begins anew, so that it is tried again."""
 
 
 def promoted(record: VersionRecord, by: str, detail: str) -> Target:
@@ -164,7 +166,7 @@ class Registry:
         return [read(one) for one in await self.documents.page(KIND, prefix=f"{project}/", limit=1000)]
 
     async def move(self, project: str, model: str, target: Target, *, epoch: int | None = None) -> Pointer:
-        """Let a version serve, and tell everybody. What serves already goes on, unchanged.
+        """Let a version serve, and tell everybody. What serves already goes on, unchanged, unless it was refused.
 
         `epoch`: only in the place of this epoch's version. Raises `Moved` where that has changed.
         """
@@ -173,7 +175,7 @@ class Registry:
             before = None if found is None else read(found)
             if epoch is not None and epoch != (before.epoch if before else 0):
                 raise Moved
-            if found is not None and before is not None and _same(before, target):
+            if found is not None and before is not None and _goes_on(before, target):
                 return before if before.announced else await self.announce(found)
             if before is not None and not before.announced:
                 await self.publish(told(before))  # or its news would be lost: the record is about to be another's
@@ -214,6 +216,10 @@ class Registry:
 
     def _next(self, project: str, model: str, before: Pointer | None, target: Target) -> Pointer:
         now = self.clock.now_ms()
+        past = SETTINGS, ""
+        if before is not None:  # begun anew, it does not come before itself
+            stays = _same(before, target)
+            past = (before.previous_version, before.previous_artifact) if stays else (before.version, before.artifact)
         change = Change(
             epoch=(before.epoch if before else 0) + 1,
             version=target.version,
@@ -233,8 +239,8 @@ class Registry:
             artifact=change.artifact,
             provider=change.provider,
             epoch=change.epoch,
-            previous_version=before.version if before else SETTINGS,
-            previous_artifact=before.artifact if before else "",
+            previous_version=past[0],
+            previous_artifact=past[1],
             by=change.by,
             at_ms=now,
             changes=(*(before.changes if before else ()), change)[-PAST:],
@@ -286,6 +292,10 @@ def change_event(project: str, model: str, change: Change) -> AnyEvent:
 
 def _event(data: EventData, project: str, model: str, epoch: int, at_ms: int) -> AnyEvent:
     return event(data, id=names.derived(data.TYPE, project, model, epoch), source=SOURCE, time_ms=at_ms)
+
+
+def _goes_on(pointer: Pointer, target: Target) -> bool:
+    return _same(pointer, target) and pointer.epoch != target.refused_epoch
 
 
 def _same(pointer: Pointer, target: Target) -> bool:

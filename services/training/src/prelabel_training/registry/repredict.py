@@ -6,6 +6,10 @@ process that takes over goes on where the last one was. Whatever is asked twice 
 
 Requests go into the bulk lane, under a generation of their own (<model>/<epoch>), and only while few wait there:
 whatever people submit meanwhile waits behind no more than that.
+
+It begins when the first of those who predict has loaded the version; the others answer by what they have until they
+have loaded it, too. So where one says so later, what is open is listed once more, and of that is asked what the version
+itself has not answered by then (<model>/<epoch>/<round>).
 """
 
 import contextlib
@@ -34,13 +38,14 @@ from prelabel_runtime.loop import messages
 from prelabel_runtime.retry import backoff
 from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
-from prelabel_runtime.store.base import Store, StoredTask
+from prelabel_runtime.store.base import State, Store, StoredOutcome, StoredTask
 from prelabel_runtime.store.documents import Document, Documents
 from prelabel_runtime.tables import Table
 
 from ..examples.live import live
 from .listing import Listing
 from .registry import Registry
+from .versions import SETTINGS
 
 KIND: Final = "repredict"
 """The kind of the record; its key is <project>/<model>."""
@@ -48,6 +53,7 @@ SOURCE: Final = "/training/repredict"
 NOBODY: Final = 1 << 31
 """More than any lane may hold."""
 _PAGE: Final = 500
+_HOSTS: Final = 50
 _log = log.get("prelabel.repredict")
 
 
@@ -66,7 +72,11 @@ class Work(Model):
     place: Count = 0
     """So many of them were looked at."""
     asked: Count = 0
-    """So many of those were asked; the others were annotated or deleted meanwhile."""
+    """So many of those were asked, in all rounds; the others were annotated or deleted meanwhile, or answered."""
+    round: Count = 0
+    """So many times it was begun anew, since others loaded the version later."""
+    hosts: tuple[str, ...] = ()
+    """Who has loaded it; of very many the last ones."""
     holder: str = ""
     until_ms: Milliseconds = 0
     began_ms: Milliseconds = 0
@@ -79,8 +89,13 @@ class Work(Model):
 
     @property
     def generation(self) -> str:
-        """What tells its requests from those that asked the same before."""
+        """What its list is called."""
         return f"{self.model}/{self.epoch}"
+
+    @property
+    def asking(self) -> str:
+        """The generation of its requests: what tells them from those that asked the same before."""
+        return f"{self.generation}/{self.round}" if self.round else self.generation
 
     @property
     def over(self) -> bool:
@@ -139,12 +154,14 @@ class Wanting:
             epoch=data.epoch,
             version=data.version,
             began_ms=told.time_ms,
+            hosts=(data.host,),
         )
         while True:
             found = await self._documents.get(KIND, work.key)
-            if found is not None and read(found).epoch >= work.epoch:
+            wanted = work if found is None else _after(read(found), work)
+            if wanted is None:
                 return []
-            body = work.model_dump_json()
+            body = wanted.model_dump_json()
             if await self._documents.put(KIND, work.key, body, expected=found.revision if found else 0) is not None:
                 _log.info("asking again", project=work.project, model=work.model, epoch=work.epoch)
                 return []
@@ -246,8 +263,10 @@ class Repredicting(Part):
             await self._end(held, "done")
             return
         tasks = await still_open(self._runtime.store, work.project, uids)
+        if work.round:
+            tasks = await unanswered(self._runtime.store, work, tasks)
         now = self._runtime.clock.now_ms()
-        asked = [made for one in tasks if (made := _fitting(request(one, row, spec, work.generation, now))) is not None]
+        asked = [made for one in tasks if (made := _fitting(request(one, row, spec, work.asking, now))) is not None]
         if asked:
             await self._runtime.bus.publish(asked)
             self._runtime.metrics.asked_again.labels(work.provider).inc(len(asked))
@@ -266,6 +285,19 @@ class Repredicting(Part):
         if written is None:
             raise Lost
         return written
+
+
+def _after(known: Work, told: Work) -> Work | None:
+    """What is to be done where a version was loaded somewhere; None: nothing else than what is known."""
+    if known.epoch != told.epoch:
+        return told if known.epoch < told.epoch else None
+    if not set(told.hosts) - set(known.hosts):
+        return None
+    hosts = (*known.hosts, *told.hosts)[-_HOSTS:]
+    # What the settings say has another name in predictions: who has answered by it cannot be told.
+    if told.version == SETTINGS or known.state not in ("asking", "done"):
+        return known.but(hosts=hosts)
+    return known.but(hosts=hosts, state="listing", place=0, round=known.round + 1, ended_ms=None)
 
 
 def _fitting(asked: AnyEvent) -> Message | None:
@@ -305,6 +337,18 @@ async def still_open(store: Store, project: str, uids: Sequence[str]) -> list[St
         for uid in uids
         if (task := tasks.get(uid)) is not None and task.project == project and not annotated.get(uid)
     ]
+
+
+async def unanswered(store: Store, work: Work, tasks: Sequence[StoredTask]) -> list[StoredTask]:
+    """Those of the tasks whose newest answer is not of the version, and those that have none yet."""
+    said = await (await live(store)).outcomes.of_tasks([one.uid for one in tasks])
+    return [one for one in tasks if _newest(said.get(one.uid, ()), work.model) != work.version]
+
+
+def _newest(said: Sequence[StoredOutcome], model: str) -> str | None:
+    """The version whose answer, of those of a model about a task, stands last in the log."""
+    own = [one for one in said if one.model == model and one.state is not State.PENDING]
+    return max(own, key=lambda one: (one.revision, one.offset)).version if own else None
 
 
 def request(task: StoredTask, row: ProjectChanged, spec: ModelSpec, generation: str, now_ms: int) -> AnyEvent:

@@ -6,8 +6,6 @@ went stays on record, with its figures and its verdict; it cannot be promoted an
 Files of trainings that were left go at the same time.
 """
 
-from typing import Final
-
 from prelabel_contract.events import ProjectChanged
 from prelabel_provider.models.store import Line, Models, kept
 from prelabel_provider.training.trainings import Trainings
@@ -18,12 +16,10 @@ from prelabel_runtime.run import Runtime
 from prelabel_runtime.service import Part
 from prelabel_runtime.tables import Table
 
-from .leftovers import Leftovers
+from .leftovers import UNDER_WAY, Leftovers
 from .registry import Registry
 from .versions import Versions
 
-_UNDER_WAY: Final = 5
-"""A model's newest trainings that are looked at for what they need."""
 _log = log.get("prelabel.retention")
 
 
@@ -78,15 +74,16 @@ class Retention(Part):
     async def look(self) -> list[str]:
         """Remove what is not to be kept; the artifacts that went."""
         before_ms = self._runtime.clock.now_ms() - round(self._grace * 1000)
-        if left := await self._leftovers.remove(before_ms):
-            _log.info("files of trainings removed", count=left)
         await self._projects.catch_up()
-        lines = [
-            await self._line(row.project.id, spec.name)
-            for row in list(self._projects.rows().values())
+        models = {
+            (row.project.id, spec.name): None
+            for row in self._projects.rows().values()
             if not row.deleted
             for spec in row.project.models
-        ]
+        }
+        if left := await self._leftovers.remove(before_ms, models.keys()):
+            _log.info("files of trainings removed", count=left)
+        lines = [await self._line(*model) for model in models]
         gone = await self._models.retain(kept(lines, self._keep), before_ms)
         if gone:
             _log.info("artifacts removed", count=len(gone))
@@ -95,7 +92,7 @@ class Retention(Part):
     async def _line(self, project: str, model: str) -> Line:
         pointer = await self._registry.pointer(project, model)
         needed = set() if pointer is None else {pointer.artifact, pointer.previous_artifact}
-        for record in await self._trainings.of(project, model, limit=_UNDER_WAY):
+        for record in await self._trainings.of(project, model, limit=UNDER_WAY):
             if not record.state.final or await self._versions.get(project, model, record.number) is None:
                 needed |= {record.artifact or "", record.base or "", record.serving_artifact}
         newest = await self._versions.page(project, model, limit=self._keep)

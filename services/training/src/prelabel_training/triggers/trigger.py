@@ -130,12 +130,19 @@ class Trigger:
     # ------------------------------------------------------------------------------------------------- what is told
 
     async def ask(self, project: str, model: str) -> int:
-        """Somebody wants a training: the number of their wish. The next look decides about it."""
+        """Somebody wants a training: the number of their wish. The next look decides about it.
+
+        A training that has ended by its record is over, whether or not a look has noticed: it is no answer to them.
+        """
         for _ in range(_ROUNDS):
-            kept = await self._kept(project, model)
+            stored = await self._kept(project, model)
+            end = await self._end_of(project, model, stored)
+            kept = self._with_end(stored, end)
             wish = kept.remembered.state.asked + 1
             wanted = kept.remembered.model_copy(update={"state": asked(kept.remembered.state, wish)})
             if await self.states.put(project, model, kept, wanted) is not None:
+                if end is not None:
+                    self._tell_end(project, model, end)
                 return wish
         raise Unavailable("the trigger's state")
 
