@@ -130,7 +130,8 @@ def _learned(learned: Learned) -> str:
         serving=learned.serving,
         metric=learned.metric,
         versions=tuple(
-            VersionSeen(one.version, one.examples, one.score, one.low, one.high, one.served) for one in learned.points
+            VersionSeen(one.version, one.examples, one.score, one.low, one.high, one.served, one.tasks)
+            for one in learned.points
         ),
         labels=(),
         training=None,

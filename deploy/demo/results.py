@@ -83,6 +83,8 @@ class VersionPoint:
     high: float | None
     served: bool
     reason: str
+    tasks: int
+    """Of the hold-out, that it was scored on."""
 
     @classmethod
     def from_json(cls, point: Mapping[str, Any]) -> "VersionPoint":
@@ -95,6 +97,7 @@ class VersionPoint:
             high=point["high"],
             served=point["state"] in ("serving", "served"),
             reason=str(point["reason"]),
+            tasks=int(point["tasks"]),
         )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from prelabel_client.command.drawing import draw
+from prelabel_client.command.models import few
 from prelabel_client.command.output import Out
 from prelabel_client.models_learning import Curve
 
@@ -37,4 +38,11 @@ def test_nothing_is_drawn_of_versions_that_were_not_scored(capsys: pytest.Captur
 
 def test_scores_that_say_little_are_told_from_others(capsys: pytest.CaptureFixture[str]) -> None:
     draw(Out(), curve({"score": 1.0, "tasks": 3, "enough": False}, {"score": 0.6, "tasks": 30, "enough": True}))
-    assert capsys.readouterr().out.splitlines()[-1].startswith("1 of them: scored on so few held-out tasks")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1][1:] == " few: scored on so few held-out tasks that it says little (3)"
+    assert [sum("".join(lines[1:-1]).count(sign) for sign in signs) for signs in ("◌?", "○o")] == [1, 1]
+
+
+def test_in_tables_a_score_that_says_little_stands_beside_the_word_few_and_the_number_of_tasks() -> None:
+    little = curve({"score": 1.0, "tasks": 3, "enough": False}, {"score": 0.6, "tasks": 30, "enough": True}, {})
+    assert [few(one) for one in little.points] == ["few (3)", "", ""]

@@ -220,8 +220,8 @@ def test_what_was_learned_is_shown_before_and_after() -> None:
         serving="1-abc",
         metric="micro_f1",
         points=(
-            VersionPoint("1-abc", 190, 0.61, 0.5, 0.7, served=True, reason="better"),
-            VersionPoint("2-def", 380, 0.58, 0.5, 0.65, served=False, reason="worse"),
+            VersionPoint("1-abc", 190, 0.61, 0.5, 0.7, served=True, reason="better", tasks=90),
+            VersionPoint("2-def", 380, 0.58, 0.5, 0.65, served=False, reason="worse", tasks=90),
         ),
         annotated=480,
         untouched=2520,

@@ -27,7 +27,7 @@ async def put(documents: Documents, kind: str, key: str, **body: Any) -> None:
 def report(value: float) -> dict[str, Any]:
     label = {"question": "q", "label": "a", "f1": {"value": value}}
     overall = {"value": value, "low": value - 0.1, "high": value + 0.1}
-    return {"metric": "micro_f1", "overall": overall, "labels": [label]}
+    return {"metric": "micro_f1", "overall": overall, "labels": [label], "tasks": round(100 * value)}
 
 
 async def test_a_project_that_has_never_trained_is_looked_at_seldom(documents: Documents) -> None:
@@ -57,10 +57,10 @@ async def test_the_curve_labels_and_acceptance_are_of_the_model(documents: Docum
         await put(documents, "suggestion", f"mails/u/{number}", verdict=verdict)
     await put(documents, "suggestion", "mails/t/gone", verdict=None)
     [learning] = await LearningSeen(documents, ManualClock()).of("mails", ["ner", "other"])
-    assert [(one.version, one.score, one.served) for one in learning.versions] == [
-        ("1-a", 0.4, False),
-        ("2-b", 0.6, True),
-        ("3-c", None, False),
+    assert [(one.version, one.score, one.served, one.tasks) for one in learning.versions] == [
+        ("1-a", 0.4, False, 40),
+        ("2-b", 0.6, True, 60),
+        ("3-c", None, False, 0),
     ]
     assert [(one.label, one.f1, one.before) for one in learning.labels] == [("a", 0.6, 0.4)]
     assert [(one.version, one.accepted, one.corrected, one.rejected) for one in learning.acceptance] == [

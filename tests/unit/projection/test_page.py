@@ -56,8 +56,8 @@ def seen(text: str = "Ada met Grace", word: str = "PERSON", name: str = "mails",
         serving=name,
         metric=name,
         versions=(
-            VersionSeen(name, 20, 0.4, 0.3, 0.5, served=False),
-            VersionSeen(name, 60, 0.6, 0.5, 0.7, served=True),
+            VersionSeen(name, 20, 0.4, 0.3, 0.5, served=False, tasks=40),
+            VersionSeen(name, 60, 0.6, 0.5, 0.7, served=True, tasks=10),
             VersionSeen(name, 90, None, None, None, served=False),
         ),
         labels=(LabelSeen(word, name, 0.5, None),),
@@ -209,6 +209,17 @@ def test_a_learning_curve_is_a_picture_that_is_also_said_in_words() -> None:
     assert "75% of <code>" in page
     assert "<bdi>mails</bdi>: 25% edited, 0% refused" in page
     assert "Learning:" not in overview_page(EMPTY)
+
+
+def test_a_version_that_few_tasks_scored_is_drawn_otherwise_with_their_number() -> None:
+    learning, enough = seen().learning[0], overview_page(seen())
+    few = VersionSeen("1-a", 5, 1.0, 0.9, 1.0, served=True, tasks=9)
+    page = overview_page(seen(learning=(replace(learning, versions=(few, *learning.versions)),)))
+    assert re.findall('<circle class="([a-z ]+)"', page) == ["served few", "kept", "served"]
+    assert "<title>few: scored on 9 held-out tasks</title>" in page
+    assert "1.00 after 5 (few tasks), 0.40 after 20," in page
+    legend = "Dotted points: scored on fewer than 10 held-out tasks"
+    assert (legend in page, legend in enough) == (True, False)
 
 
 def test_trainings_are_listed_with_what_came_of_them_and_the_last_ones_log() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from prelabel_contract.limits import SCORED_TASKS
 from prelabel_runtime.clock import Clock
 from prelabel_runtime.store.documents import Document, Documents
 
@@ -37,6 +38,13 @@ class VersionSeen:
     high: float | None
     served: bool
     """It serves, or has served."""
+    tasks: int = 0
+    """Of the hold-out."""
+
+    @property
+    def few(self) -> bool:
+        """Its score says little."""
+        return self.tasks < SCORED_TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +235,7 @@ def _version(one: dict[str, Any], served: set[str]) -> VersionSeen:
         low=overall.get("low"),
         high=overall.get("high"),
         served=one.get("version") in served,
+        tasks=int(_report(one).get("tasks") or 0),
     )
 
 

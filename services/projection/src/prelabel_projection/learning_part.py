@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from prelabel_contract.limits import SCORED_TASKS
+
 from .learning import LabelSeen, ModelLearning, TrainingSeen, TrainingTold, VersionSeen
 
 Shown = Callable[[str | None], str]
@@ -50,10 +52,7 @@ def picture(one: ModelLearning) -> str:
         if v.low is not None and v.high is not None
     )
     way = " ".join(f"{x(v):.1f},{y(score):.1f}" for v, score in points if v.served)
-    dots = "".join(
-        f'<circle class="{"served" if v.served else "kept"}" cx="{x(v):.1f}" cy="{y(score):.1f}" r="4"/>'
-        for v, score in points
-    )
+    dots = "".join(_dot(v, x(v), y(score)) for v, score in points)
     return (
         f'<svg viewBox="0 0 350 130" role="img" aria-label="{_said(one, points)}">'
         f'<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{_BOTTOM}" y2="{_BOTTOM}"/>'
@@ -61,13 +60,32 @@ def picture(one: ModelLearning) -> str:
         f'<text class="quiet" x="0" y="{_TOP + 6}">{top:.2f}</text>'
         f'<text class="quiet" x="0" y="{_BOTTOM}">{bottom:.2f}</text>'
         f'<text class="quiet" x="{_LEFT}" y="126">{first:,}</text>'
-        f'<text class="quiet" x="{_RIGHT}" y="126" text-anchor="end">{last:,} examples</text></svg>'
+        f'<text class="quiet" x="{_RIGHT}" y="126" text-anchor="end">{last:,} examples</text></svg>{_few(points)}'
     )
+
+
+def _dot(version: VersionSeen, x: float, y: float) -> str:
+    """Full: it serves or has served; dotted: so few tasks scored it that it says little."""
+    kind = "served" if version.served else "kept"
+    if not version.few:
+        return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+    title = f"<title>few: scored on {version.tasks} held-out tasks</title>"
+    return f'<circle class="{kind} few" cx="{x:.1f}" cy="{y:.1f}" r="4">{title}</circle>'
+
+
+def _few(points: Sequence[tuple[VersionSeen, float]]) -> str:
+    """What dotted points are, where there are any."""
+    if not any(version.few for version, _ in points):
+        return ""
+    return f"<p>Dotted points: scored on fewer than {SCORED_TASKS} held-out tasks, which says little.</p>"
 
 
 def _said(one: ModelLearning, points: Sequence[tuple[VersionSeen, float]]) -> str:
     """The picture in words; no word of a stranger's is in it."""
-    told = ", ".join(f"{score:.2f} after {version.examples:,}" for version, score in points[-6:])
+    told = ", ".join(
+        f"{score:.2f} after {version.examples:,}{' (few tasks)' if version.few else ''}"
+        for version, score in points[-6:]
+    )
     return f"Score on the hold-out by examples learned from: {told}"
 
 

@@ -63,6 +63,7 @@
     }
   }
 
+  const paused = () => button.getAttribute("aria-pressed") === "true";
   async function ask() {
     if (asking) { again = true; return; }
     asking = true;
@@ -71,8 +72,9 @@
         again = false;
         const answer = await fetch("/", { cache: "no-store", headers: { Accept: "text/html" } });
         if (answer.status === 401) return location.reload();
-        if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      } while (again);
+        const text = await answer.text();
+        if (answer.ok && !paused()) take(new DOMParser().parseFromString(text, "text/html"));
+      } while (again && !paused());
     } catch {
       say("Not reached, trying again", "off");
     } finally {
@@ -88,12 +90,12 @@
       say("Not reached, trying again", "off");
       if (events && events.readyState === EventSource.CLOSED) {  // refused: it does not come back by itself
         events = null;
-        setTimeout(() => { if (!events && button.getAttribute("aria-pressed") === "false") { ask(); listen(); } }, 5000);
+        setTimeout(() => { if (!events && !paused()) { ask(); listen(); } }, 5000);
       }
     });
   }
   button.addEventListener("click", () => {
-    const pause = button.getAttribute("aria-pressed") === "false";
+    const pause = !paused();
     button.setAttribute("aria-pressed", String(pause));
     if (pause) {
       if (events) events.close();

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .drawing import draw
-from .models import interval
+from .models import few, interval
 from .options import Json, Profile
 from .output import Out, clean
 from .session import meant, session
@@ -28,9 +28,10 @@ def curve(
     """Draw a model's learning curve.
 
     It shows the scores of its versions over the examples they learned from. A full point serves or has served, a hollow
-    one was kept back; bars are 95 % intervals on the hold-out; the line across is what served before any of them. Below
-    it: how well each label is found, in the newest version and in the one before, how often suggestions of each version
-    were accepted, edited and refused, and whether it is worth going on annotating. In a pipe it is a table.
+    one was kept back, a dotted one was scored on fewer than 10 held-out tasks, which says little; bars are 95 %
+    intervals on the hold-out; the line across is what served before any of them. Below it: how well each label is
+    found, in the newest version and in the one before, how often suggestions of each version were accepted, edited and
+    refused, and whether it is worth going on annotating. In a pipe it is a table.
 
     \b
     Example:
@@ -55,8 +56,8 @@ def curve(
         out.note(f"no versions yet: prelabel train {where} --model {name}")
         return
     if not out.terminal:
-        rows = ((p.examples, p.version, p.state, p.score, p.low, p.high) for p in found.points)
-        out.rows(("examples", "version", "state", "score", "low", "high"), rows)
+        rows = ((p.examples, p.version, p.state, p.score, p.low, p.high, p.tasks, few(p)) for p in found.points)
+        out.rows(("examples", "version", "state", "score", "low", "high", "tasks", "few"), rows)
         return
     draw(out, found, before)
     _tabulate(out, labels, accepted, name)

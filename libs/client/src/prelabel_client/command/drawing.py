@@ -23,10 +23,10 @@ def draw(out: Out, curve: "Curve", before: float | None = None) -> None:
     out.line(f"{curve.model}: {metric} on the hold-out; {curve.serving} serves")
     for line in drawn(points, width=min(out.console.width - 12, WIDEST), level=before, signs=signs):
         out.line(line)
-    if few := sum(not one.enough for one in shown):
-        out.line(f"{few} of them: scored on so few held-out tasks that it says little")
+    if few := [str(one.tasks) for one in shown if not one.enough]:
+        out.line(f"{signs.few} few: scored on so few held-out tasks that it says little ({', '.join(few)})")
 
 
 def _point(one: "CurvePoint", score: float) -> Point:
     low, high = (score if end is None else end for end in (one.low, one.high))
-    return Point(one.examples, score, min(low, score), max(high, score), filled=one.served)
+    return Point(one.examples, score, min(low, score), max(high, score), filled=one.served, few=not one.enough)

@@ -39,7 +39,8 @@ def list_(
 ) -> None:
     """List versions: what serves, and why others do not.
 
-    Scores are of the hold-out, with 95 % intervals; on a terminal the curve of each model is drawn below.
+    Scores are of the hold-out, with 95 % intervals; "few" and their number stand where fewer than 10 tasks were there
+    to score it, which says little. On a terminal the curve of each model is drawn below.
 
     \b
     Example:
@@ -79,7 +80,12 @@ def _rows(model: "Model", versions: "list[Version]", curve: "Curve") -> list[tup
 def _score(version: "Version", point: "CurvePoint | None") -> tuple[float | None, str]:
     if point is None or point.score is None:
         return version.verdict.score, ""
-    return point.score, interval(point.low, point.high)
+    return point.score, " ".join(word for word in (interval(point.low, point.high), few(point)) if word)
+
+
+def few(point: "CurvePoint") -> str:
+    """A word where a version's score says little."""
+    return "" if point.score is None or point.enough else f"few ({point.tasks})"
 
 
 def why(version: "Version") -> str:
@@ -198,3 +204,5 @@ def _told(out: Out, serving: Any) -> None:
         out.value(serving)
         return
     out.line(f"{clean(serving.model)} is served by {clean(serving.version)} now (epoch {serving.epoch})")
+    if serving.version != "settings":
+        out.note(f"whether it could be loaded: prelabel models show {clean(serving.version)}")

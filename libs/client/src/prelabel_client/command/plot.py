@@ -17,6 +17,8 @@ class Point:
     high: float
     filled: bool = False
     """Drawn as one that serves or has served."""
+    few: bool = False
+    """Drawn as one that says little, whatever became of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Signs:
 
     filled: str = "●"
     hollow: str = "○"
+    few: str = "◌"
     bar: str = "│"
     level: str = "╌"
     axis: str = "┤"
@@ -32,7 +35,7 @@ class Signs:
     floor: str = "─"
 
 
-ASCII = Signs("@", "o", "|", "-", "|", "+", "-")
+ASCII = Signs("@", "o", "?", "|", "-", "|", "+", "-")
 
 
 def drawn(
@@ -64,8 +67,14 @@ def drawn(
         for place in range(row(point.high), row(point.low) + 1):
             canvas[place][column(point.x)] = signs.bar
     for point in points:
-        canvas[row(point.value)][column(point.x)] = signs.filled if point.filled else signs.hollow
+        canvas[row(point.value)][column(point.x)] = _sign(point, signs)
     return [*_sided(canvas, bottom, top, signs), *_floor(first, last, columns, signs)]
+
+
+def _sign(point: Point, signs: Signs) -> str:
+    if point.few:
+        return signs.few
+    return signs.filled if point.filled else signs.hollow
 
 
 def _range(low: float, high: float) -> tuple[float, float]:
