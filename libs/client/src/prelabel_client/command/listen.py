@@ -16,6 +16,9 @@ from .session import session
 if TYPE_CHECKING:
     from .receiver import Received
 
+LOOK_EVERY = 0.5
+"""Seconds from Ctrl-C until it is noticed, at most."""
+
 
 def listen(
     forward: Annotated[
@@ -58,7 +61,7 @@ def listen(
             sys.stdout.flush()
         try:
             while True:
-                _print(out, printed.get())
+                _print(out, next_of(printed))
         except KeyboardInterrupt:
             return
         finally:
@@ -66,6 +69,18 @@ def listen(
                 client.delete_subscription(made.id)
             except PrelabelError as error:
                 say(f"the subscription {made.id} could not be removed ({error}): prelabel webhook remove {made.id}")
+
+
+def next_of(printed: "queue.SimpleQueue[Received]") -> "Received":
+    """What came in next. Raises KeyboardInterrupt when it is to end.
+
+    A wait without an end may outlast a signal: one that comes as it begins, or in another thread, does not wake it.
+    """
+    while True:
+        try:
+            return printed.get(timeout=LOOK_EVERY)
+        except queue.Empty:
+            continue
 
 
 def _print(out: Out, received: "Received") -> None:

@@ -1,6 +1,6 @@
 """`prelabel trace TASK`: where a task has been, and what it waits for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +12,10 @@ from .session import meant, session
 
 if TYPE_CHECKING:
     from ..client import Client
-    from ..models_operations import Hop, Trace, Waiting
+    from ..models_operations import DeadLetter, Hop, Trace, Waiting
 
+Step = tuple[int, str, str]
+"""When, in ms since 1970; what; about it."""
 SEARCHED = 500
 """Dead letters among which those of the task are looked for."""
 
@@ -39,14 +41,19 @@ def trace(
         more = {"dead_letters": [one.json_value() for one in letters], "deliveries": delivered}
         out.value({**found.json_value(), **more})
         return
-    hops = [(hop.at_ms, hop.hop, _about(hop)) for hop in found.hops]
-    hops += [(one.at_ms or 0, "dead letter", f"{one.group}: {one.reason} ({one.state}), {one.id}") for one in letters]
-    hops += [(int(one["at_ms"] or 0), f"webhook {one['state']}", f"{one['type']} to {one['url']}") for one in delivered]
-    out.rows(("at", "after", "hop", "about"), _timed(sorted(hops)))
+    out.rows(("at", "after", "hop", "about"), _timed(steps(found, letters, delivered)))
     for one in found.waiting:
         out.line(clean(_waits(found, one)))
     if found.hops and found.hops[0].hop != "submitted":
         out.note("when it was handed in is not known: the log no longer holds it, or may not be read")
+
+
+def steps(found: "Trace", letters: "Sequence[DeadLetter]", delivered: Sequence[dict[str, Any]]) -> list[Step]:
+    """All that happened, by time alone: what was in the same millisecond stays in the order in which it is told."""
+    hops = [(hop.at_ms, hop.hop, _about(hop)) for hop in found.hops]
+    hops += [(one.at_ms or 0, "dead letter", f"{one.group}: {one.reason} ({one.state}), {one.id}") for one in letters]
+    hops += [(int(one["at_ms"] or 0), f"webhook {one['state']}", f"{one['type']} to {one['url']}") for one in delivered]
+    return sorted(hops, key=lambda hop: hop[0])
 
 
 def _allowed(items: Iterator[Any]) -> Iterator[Any]:
@@ -63,7 +70,7 @@ def _deliveries(client: "Client", task: str) -> Iterator[dict[str, Any]]:
             yield {**one.json_value(), "url": subscription.url}
 
 
-def _timed(hops: list[tuple[int, str, str]]) -> Iterator[tuple[str, str, str, str]]:
+def _timed(hops: list[Step]) -> Iterator[tuple[str, str, str, str]]:
     before: int | None = None
     for at_ms, hop, about in hops:
         yield _precisely(at_ms), "" if before is None else took(at_ms - before), hop, about

@@ -61,9 +61,10 @@ def up(
         out.note(f"it runs already at {running.address}")
         return
     environment = _environment(data, port, health_port, sample)
-    written = _written(data / ADDRESS_FILE)
+    address = data / ADDRESS_FILE
+    before = written(address)
     with _started(data, environment, detach=detach) as process:
-        _until_ready(process, lambda: _written(data / ADDRESS_FILE) != written, data / LOG_FILE if detach else None)
+        _until_ready(process, lambda: written(address) not in (None, before), data / LOG_FILE if detach else None)
         _keep(out, name, _connection(data, environment), sample)
         if detach:
             (data / PID_FILE).write_text(str(process.pid))
@@ -134,12 +135,13 @@ def _started(data: Path, environment: dict[str, str], *, detach: bool) -> Iterat
             raise
 
 
-def _written(file: Path) -> int | None:
-    """When a file was written; None if there is none."""
+def written(file: Path) -> int | None:
+    """When a file was written; None if there is none, or nothing in it yet."""
     try:
-        return file.stat().st_mtime_ns
+        found = file.stat()
     except OSError:
         return None
+    return found.st_mtime_ns if found.st_size else None
 
 
 def _until_ready(process: "subprocess.Popen[bytes]", ready: Callable[[], bool], log: Path | None) -> None:
