@@ -29,6 +29,7 @@ from rich.console import Console
 
 from deploy.demo import show
 from deploy.demo.loop import HOLDOUT, MODEL, TRAINING, Loop
+from deploy.demo.patient import PatientClient
 from deploy.demo.results import Learned, Result
 from deploy.local.errors import ServerError
 from deploy.local.kafka.server import KafkaServer
@@ -48,7 +49,7 @@ SEED = 1
 TRAINING_SECONDS = 15.0
 BEGINNER_SECONDS = 60.0
 """At most: it ends with its examples."""
-ENDS_SECONDS = 60.0
+ENDS_SECONDS = 240.0
 """So long the checker waits for outcomes of what a promotion asked again."""
 BEGINNER_EXAMPLES = 500
 """What a model is shown that goes on learning from people: enough to be corrected, not enough to be good."""
@@ -125,13 +126,11 @@ async def label(
         {"id": passage.id, "data": {"text": passage.text}, "meta": {"module": passage.module}}
         for passage in corpus.tasks[:count]
     ]
-    async with Client(prelabel.address, prelabel.key, folder / LEDGER) as client:
+    async with PatientClient(prelabel.address, prelabel.key, folder / LEDGER) as client:
         await client.put_project(PROJECT, project_of(folder, corpus))
         console.print(f"[bold]4[/bold]  labelling {len(tasks):,} texts with two models")
         began = time.perf_counter()
-        answer = await client.upload(PROJECT, tasks)
-        if not answer.acknowledged:
-            raise NotDone(f"the upload was answered {answer.status}: {answer.body.get('detail')}")
+        answer = await client.uploaded(PROJECT, tasks, key="demo")
         await show.follow(console, client, f"/v1/projects/{PROJECT}/runs/{answer.body['run']}")
         seconds = time.perf_counter() - began
         return await read_results(client, str(answer.body["run"])), seconds
@@ -152,7 +151,7 @@ async def learn(
 ) -> tuple[Learned, list[Result]]:
     """People correct, the model learns; what came of it, and the results afterwards."""
     began = time.perf_counter()
-    async with Client(prelabel.address, prelabel.key, folder / LEDGER) as client:
+    async with PatientClient(prelabel.address, prelabel.key, folder / LEDGER) as client:
         learned, after = await Loop(console, client, PROJECT, corpus).run(results)
     return replace(learned, seconds=time.perf_counter() - began), after
 
@@ -165,17 +164,19 @@ def judge(prelabel: Prelabel, folder: Path, seconds: float) -> Report:
 def judge_again(prelabel: Prelabel, folder: Path, labelled: Report) -> Report:
     """The same after the loop, whose promotions asked again: what is wrong is of all, outcomes and seconds as before.
 
-    What is still asked again gets some time to end.
+    What is still asked again gets some time to end. While something does, log and store are not of one moment: what is
+    in one of them only may be lost or doubled, until nothing comes any more.
     """
     deadline = time.monotonic() + ENDS_SECONDS
-    while (checked := _checked(prelabel, folder)).lost and time.monotonic() < deadline:
+    while not (checked := _checked(prelabel, folder)).clean and time.monotonic() < deadline:
         time.sleep(1.0)
     return _written(replace(checked, outcomes=labelled.outcomes, seconds=labelled.seconds))
 
 
 def _checked(prelabel: Prelabel, folder: Path) -> Report:
     promises = Promises.read(folder / LEDGER)
-    return check(read_log(prelabel.bus, prelabel.prefix), read_store(prelabel.store), promises=promises)
+    store = read_store(prelabel.store)  # before the log: all that is stored was in that before
+    return check(read_log(prelabel.bus, prelabel.prefix), store, promises=promises)
 
 
 def _written(checked: Report) -> Report:

@@ -40,6 +40,8 @@ TRAINING: Final[Mapping[str, Any]] = {
     "settings": {"learn_rate": 0.002, "epochs": 10, "patience": 3},  # a beginner has little to forget
 }
 LOOK_SECONDS: Final = 0.3
+AGAIN_SECONDS: Final = 1.0
+"""Between two looks at all results."""
 PATIENCE: Final = 240.0
 """Seconds without news after which the demo gives up."""
 
@@ -140,8 +142,9 @@ class Loop:
                 if training["state"] == "trained" and _is_all(model, annotated):
                     break
             version: Any = None
-            while version is None:
-                self._check(since, f"no verdict on {training['version']}")
+            # Its verdict is there a moment before it serves: what is looked at next stands on that.
+            while version is None or version["state"] == "kept":
+                self._check(since, f"no end of the verdict on {training['version']}")
                 await asyncio.sleep(LOOK_SECONDS)
                 version = await self._found(f"{where}/models/{MODEL}/versions/{training['version']}")
         self.console.print(
@@ -156,23 +159,27 @@ class Loop:
     # -------------------------------------------------------------------------------------------------- after
 
     async def _predicted_again(self, wanted: set[str], serving: str) -> list[Result]:
-        """The results, once the texts that nobody annotated are predicted by what serves."""
-        since = time.monotonic()
+        """The results, once what serves was asked about all that is open, and has predicted what nobody annotated."""
         if serving == "settings":
             return await current_results(self.client, self.project)
+        seen: Any = None
+        since = time.monotonic()
         with _bar(self.console) as progress:
             bar = progress.add_task("predicting others again", total=len(wanted))
             while True:
+                work = await self._found(f"/v1/projects/{self.project}/models/{MODEL}/repredicting")
                 results = await current_results(self.client, self.project)
                 done = sum(
                     one.id in wanted and any(p.model == MODEL and p.version.endswith(serving) for p in one.predictions)
                     for one in results
                 )
                 progress.update(bar, completed=done)
-                if done >= len(wanted):
+                if done >= len(wanted) and _is_over(work, serving):
                     return results
-                self._check(since, f"{done} of {len(wanted)} texts were predicted again")
-                await asyncio.sleep(1.0)
+                since = since if (work, done) == seen else time.monotonic()
+                seen = work, done
+                self._check(since, f"{done} of {len(wanted)} texts were predicted again: {work}")
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def _found(self, path: str) -> Any:
         """An answer; None where there is nothing yet."""
@@ -192,6 +199,11 @@ def _is_all(model: Mapping[str, Any], annotated: int) -> bool:
     """Whether so many texts are stored with what was said of them, and the last training was given all of it."""
     stored = model["examples"] + model["held_out"] + sum(model["left_out"].values())
     return bool(stored >= annotated and model["new"] == 0 and model["training"] is None)
+
+
+def _is_over(work: Mapping[str, Any] | None, serving: str) -> bool:
+    """Whether a version has been asked about everything that is open."""
+    return work is not None and work["version"] == serving and work["state"] not in ("listing", "asking")
 
 
 async def current_results(client: Client, project: str) -> list[Result]:
