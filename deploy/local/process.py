@@ -1,5 +1,6 @@
 """A server's operating-system process: started tied to us or free, found again, signalled, waited for."""
 
+import contextlib
 import ctypes
 import os
 import queue
@@ -57,7 +58,8 @@ class ServerProcess:
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal; an ended process is left in peace."""
         if self.alive:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended after we looked
+                os.kill(self.pid, number)
 
     def wait(self, timeout: float) -> bool:
         """True when the process ended within `timeout` seconds."""

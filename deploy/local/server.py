@@ -95,7 +95,8 @@ class Server(ABC):
     @property
     def running(self) -> bool:
         """True while the process lives; says nothing about its health."""
-        return self.process is not None and self.process.alive
+        process = self.process  # another thread may be ending it
+        return process is not None and process.alive
 
     def hints(self) -> list[str]:
         """What somebody who has started it by hand should know, line by line."""

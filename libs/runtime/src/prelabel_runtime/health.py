@@ -5,7 +5,7 @@ none waits for a dependency.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -54,8 +54,8 @@ class Health:
 def probes(health: Health, metrics: Metrics) -> Starlette:
     """The application that answers /livez, /readyz and /metrics."""
 
-    def answer(look: Callable[[], Mapping[str, str]]) -> Callable[[Request], Response]:
-        def probe(_: Request) -> Response:
+    def answer(look: Callable[[], Mapping[str, str]]) -> Callable[[Request], Awaitable[Response]]:
+        async def probe(_: Request) -> Response:  # not in a thread, which would look while something changes
             missing = look()
             body = orjson.dumps({"status": "unavailable" if missing else "ok", "missing": missing})
             return Response(body, status_code=503 if missing else 200, media_type="application/json")

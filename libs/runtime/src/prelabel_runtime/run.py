@@ -241,6 +241,7 @@ async def _run_services(
             ]
             if server is not None and api_socket is not None:
                 group.create_task(server.serve([api_socket]))
+            await asyncio.sleep(0)  # each loop is among those that have to join, before anybody hears that all have
             health.started = True
             _log.info(
                 "started", services=",".join(s.name for s in services), port=runtime.settings.port if api else None
