@@ -96,7 +96,7 @@ QUICK = Sizes(
     workers=(1, 8),
     skipped=(
         *("echo", "fairness", "hops", "ingest.sqlite", "interactive.sqlite"),
-        *("memory", "remote.others", "remote.untold", "workers"),
+        *("memory", "ner.beside", "remote.others", "remote.untold", "workers"),
     ),
 )
 """Under 5 minutes: what the main figures need, once."""

@@ -86,6 +86,7 @@ def _workers(count: int) -> Estimate:
 
 ESTIMATES: Final[Mapping[str, Estimate]] = {
     "ner.bare": lambda sizes: Takes(4 + 10 * 256 / NER, sizes.texts / NER),
+    "ner.beside": lambda sizes: Takes(0, 1.3 * sizes.texts / NER),
     "ner.sqlite": lambda sizes: Takes(ALL_IN_ONE_S, 1 + sizes.texts / NER),
     "ner.kafka": lambda sizes: Takes(KAFKA_S + SERVICES_S, 1.5 + sizes.texts / NER_KAFKA),
     "linear.bare": lambda sizes: Takes(4, sizes.many / LINEAR),
