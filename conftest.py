@@ -1,5 +1,7 @@
 """How every test runs: what Hypothesis makes up is judged by what comes of it, never by how long it took."""
 
+import signal
+
 import structlog
 from hypothesis import HealthCheck, settings
 
@@ -18,3 +20,7 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+# A script's background job ignores Ctrl-C, and so would every program that a test starts, and ends that way.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,6 +10,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from tests.rig.in_process import spec, task
 from tests.rig.processes import Prelabel
 
 OUT = Path("out/overview")
+PATIENCE = 180.0
 HOSTILE = "<script>document.title='broken'</script> Ada \u202e& <img src=https://example.org/x> Grace, now"
 TEXTS = (
     "Ada Lovelace wrote the first program for a machine that was never built, and Grace wrote the first compiler.",
@@ -81,8 +83,15 @@ def submit(api: httpx.Client, *texts: str, project: str = "mails") -> None:
     """Texts as tasks, predicted."""
     answer = api.post(f"/v1/projects/{project}/tasks", json=[task(text) for text in texts])
     assert answer.status_code == 202, answer.text
-    with api.stream("GET", answer.json()["links"]["events"]) as progress:
-        assert '"completed"' in progress.read().decode()
+    until_completed(api, answer.json()["links"]["events"])
+
+
+def until_completed(api: httpx.Client, events: str) -> None:
+    """Follow a run to its end. An upload is answered before the projection has heard of it."""
+    deadline = time.monotonic() + PATIENCE
+    while (progress := api.get(events)).status_code == httpx.codes.NOT_FOUND:
+        assert time.monotonic() < deadline, progress.text
+    assert '"completed"' in progress.text, progress.text
 
 
 def foreign(page: Page, prelabel: Prelabel) -> list[str]:
@@ -110,7 +119,7 @@ def terminal(tmp_path: Path) -> Iterator[Callable[[], str]]:
     def seen() -> str:
         with contextlib.suppress(BlockingIOError):
             written.extend(os.read(ours, 65536))
-        return written.decode()
+        return written.decode(errors="replace")  # the last character may be on its way
 
     with subprocess.Popen(command, env=os.environ | variables, stdout=theirs, stderr=subprocess.DEVNULL) as process:
         os.close(theirs)
@@ -121,7 +130,7 @@ def terminal(tmp_path: Path) -> Iterator[Callable[[], str]]:
 
 async def test_the_printed_address_opens_the_page_once(terminal: Callable[[], str], browser: Browser) -> None:
     found: re.Match[str] | None = None
-    async with asyncio.timeout(180):
+    async with asyncio.timeout(PATIENCE):
         while not (found := re.search(r"^page +(http://\S+/enter\?token=\S+)\r?$", terminal(), re.M)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     address = found[1]

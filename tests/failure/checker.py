@@ -59,6 +59,8 @@ _TOLD = (
     *("most_calls", "asked_again", "answered_across", "annotations"),
 )
 """Counts of a report, beside those that its file begins with."""
+_UID = 36
+"""Characters of a task's uid."""
 _MOMENTS = {"accepted_ms", "correlation", "lane", "run"}
 """Fields of an outcome that belong to the delivery of its request, not to what the model said."""
 
@@ -434,11 +436,13 @@ class _Judge:
         asked: Counter[tuple[str, ...]] = Counter()
         for request, (uid, model) in again.items():
             data = self._topics.requested[request][0].data
-            named, _, epoch = str(data["generation"]).rpartition("/")
+            generation = str(data["generation"])
+            named, _, rest = generation.partition("/")
+            epoch = rest.partition("/")[0]  # behind it, in which round: once more for who loaded the version later
             changes = self._topics.served.get((str(data.get("project")), model), {})
             if named != model or not epoch.isdecimal() or int(epoch) not in changes:
-                self._doubled("asked again, and nothing had changed", uid, f"{model}: {data['generation']}")
-            asked[uid, model, epoch, str(data.get("input_hash")), str(data.get("config"))] += 1
+                self._doubled("asked again, and nothing had changed", uid, f"{model}: {generation}")
+            asked[uid, model, generation, str(data.get("input_hash")), str(data.get("config"))] += 1
         for (uid, model, *_), times in asked.items():
             if times > 1:
                 self._doubled("asked again several times", uid, model)
@@ -571,7 +575,8 @@ def _dead_letter(record: LogRecord) -> DeadLetter:
 
 def read_calls(path: Path) -> Sequence[str]:
     """A model's own ledger: a task's uid per line. A line cut off by a kill is no call that was answered."""
-    return path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line[-_UID:] for line in lines if len(line) >= _UID]  # the next process goes on behind what was cut off
 
 
 # ------------------------------------------------------------------------------------------------- command line

@@ -62,7 +62,7 @@ def seeds(otherwise: str = "1,2") -> Sequence[int]:
     return [int(seed) for seed in os.environ.get("PRELABEL_SEEDS", otherwise).split(",")]
 
 
-async def until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
+async def until(condition: Callable[[], bool], what: str, timeout: float = 120.0) -> None:
     """Return when the condition holds. Raises TimeoutError that says what was waited for."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -111,15 +111,14 @@ class Run:
 
     def check(self) -> Report:
         """The checker's verdict on what is there now."""
-        return check(
-            read_log(self.prelabel.bus, self.prelabel.prefix),
-            read_store(self.prelabel.store),
-            promises=Promises.read(self.client_file),
-            calls={MODEL: read_calls(self.calls_file)},
-            crashes=self.crashes,
-        )
+        # The log last: whatever the others tell was in it before, and what moves meanwhile is not found doubled.
+        store = read_store(self.prelabel.store)
+        promises = Promises.read(self.client_file)
+        calls = {MODEL: read_calls(self.calls_file)}
+        log = read_log(self.prelabel.bus, self.prelabel.prefix)
+        return check(log, store, promises=promises, calls=calls, crashes=self.crashes)
 
-    async def verdict(self, *, patience: float = 30.0) -> Report:
+    async def verdict(self, *, patience: float = 120.0) -> Report:
         """The checker's verdict, once nothing is lost any more, or after `patience` seconds."""
         deadline = time.monotonic() + patience
         while True:
@@ -128,12 +127,15 @@ class Run:
                 return report
             await asyncio.sleep(0.2)
 
-    async def until_set_aside(self, count: int, *, timeout: float = 60.0) -> None:
-        """Return once so many records are dead letters. Raises TimeoutError."""
+    async def until_set_aside(self, count: int, *, rejected: int = 0, timeout: float = 120.0) -> None:
+        """Return once so many records are dead letters, and so many tasks rejected. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
-        while len((await asyncio.to_thread(self.check)).dead_letters) < count:
+        while True:
+            now = await asyncio.to_thread(self.check)
+            if len(now.dead_letters) >= count and now.rejected >= rejected:
+                return
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{count} dead letters: not within {timeout:g} s")
+                raise TimeoutError(f"{count} dead letters, {rejected} rejected: not within {timeout:g} s")
             await asyncio.sleep(0.2)
 
     def say(self, report: Report) -> str:
@@ -155,18 +157,21 @@ def variables(folder: Path, more: Mapping[str, str] | None = None) -> Mapping[st
 
 
 async def kill_and_restart(run: Run, name: str) -> None:
-    """SIGKILL a process and start it again; its model workers must be gone within 5 s."""
+    """SIGKILL a process and start it again; its model workers must be gone before."""
     workers = run.prelabel.process(name).workers()
     await asyncio.to_thread(run.prelabel.kill, name)
     run.crashes += 1
     run.tell(f"{name} killed at {run.calls()} calls")
-    await until(lambda: not any(worker_lives(pid) for pid in workers), f"no orphan worker of {name}", 5.0)
+    await until(lambda: not any(worker_lives(pid) for pid in workers), f"no orphan worker of {name}")
     await asyncio.to_thread(run.prelabel.restart, name)
     run.tell(f"{name} ready")
 
 
-async def kill_worker(run: Run, name: str) -> None:
-    """SIGKILL the model worker of a process; another must take its place."""
+async def kill_worker(run: Run, name: str, go_on: Callable[[], None]) -> None:
+    """SIGKILL the model worker of a process; another must take its place.
+
+    `go_on` sees to it that there is work: nobody starts a worker for nothing, and all may have been done when it died.
+    """
     workers = run.prelabel.process(name).workers()
     if not workers:
         raise VoidRun(f"{name} has no worker to kill")
@@ -174,6 +179,7 @@ async def kill_worker(run: Run, name: str) -> None:
         os.kill(pid, signal.SIGKILL)
     run.crashes += 1
     run.tell(f"worker of {name} killed at {run.calls()} calls")
+    go_on()
     await until(lambda: bool(set(run.prelabel.process(name).workers()) - set(workers)), f"a new worker of {name}")
     run.tell(f"worker of {name} is back")
 
@@ -212,7 +218,7 @@ async def run_with_kills(run: Run, faults: Sequence[str], *, total: int, unresol
                 annotating = asyncio.create_task(_annotate(client, annotated))
                 worker_of = fault.removeprefix("worker of ")
                 if worker_of != fault:
-                    await kill_worker(run, worker_of)
+                    await kill_worker(run, worker_of, feed.open)
                 else:
                     await kill_and_restart(run, fault)
                 await annotating
@@ -232,6 +238,8 @@ class _Feed:
         self._stage = stage
         self._unresolved = unresolved
         self._opened = 0
+        self._given_up = 0
+        """Tasks of batches without an answer that were not repeated: the model may see them, or not."""
         self.acknowledged: list[str] = []
         self.ends = False
         """No further stage comes."""
@@ -254,14 +262,19 @@ class _Feed:
             if 400 <= sent.status < 500:
                 raise AssertionError(f"refused: {sent}")
             if not resolved:
+                self._given_up += len(batch)
                 return
             await asyncio.sleep(0.05)
+
+    def open(self) -> None:
+        """One stage more may be sent."""
+        self._opened += self._stage
 
     async def until_amid(self, feeding: asyncio.Task[None]) -> None:
         """Open a stage and return at a random moment of it. Raises VoidRun, and whatever ended the sending."""
         for _ in range(_TRIES):
             moment = self._opened + self._run.rng.randrange(self._stage // 10, self._stage * 3 // 4)
-            self._opened += self._stage
+            self.open()
             await until(partial(self._reached, moment, feeding), "a fault's moment", 240)
             if feeding.done():
                 feeding.result()
@@ -270,7 +283,7 @@ class _Feed:
         raise VoidRun(f"{_TRIES} stages had been predicted before the moments of their faults were seen")
 
     def _reached(self, moment: int, feeding: asyncio.Task[None]) -> bool:
-        return feeding.done() or self._run.predicted() >= moment
+        return feeding.done() or self._run.predicted() + self._given_up >= moment
 
 
 async def _annotate(client: Client, ids: Sequence[str]) -> None:

@@ -58,8 +58,9 @@ def read_log(bus: str, prefix: str = "") -> Sequence[LogRecord]:
 
 
 def _sqlite(path: Path) -> Iterator[LogRecord]:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)
     try:
+        connection.execute("BEGIN")  # all topics at one moment
         for number, topic in connection.execute("SELECT id, name FROM topics ORDER BY id").fetchall():
             chunks = connection.execute(f"SELECT base, count, body FROM log_{int(number)} ORDER BY base")  # noqa: S608
             for base, count, body in chunks:

@@ -48,7 +48,7 @@ def read_store(store: str) -> StoreDump:
 
 
 def _sqlite(path: Path) -> StoreDump:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)
     try:
         tasks = connection.execute("SELECT uid, project, id, revision FROM tasks").fetchall()
         outcomes = connection.execute("SELECT request, project, task, model, state, version FROM outcomes").fetchall()

@@ -23,7 +23,7 @@ async def test_a_kill_between_blob_and_publish_costs_the_sender_a_repetition(tmp
             send = client.submit if way == "submit" else client.upload
             tasks = [task("Grace", id="small"), task(TEXT, id="large")]
             assert not (await send("mails", tasks, key="k")).acknowledged
-            assert prelabel.process(ALL_IN_ONE).wait(10) == -9
+            assert prelabel.process(ALL_IN_ONE).wait(60) == -9
             must_have_fired(tmp_path, "die_after_blob")
             folder = tmp_path / "data" / "blobs" / "mails" / names.task_uid("mails", "large")
             [orphan] = folder.iterdir()

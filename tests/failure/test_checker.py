@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from prelabel_contract.names import task_uid
 
-from tests.failure.checker import Report
+from tests.failure.checker import Report, read_calls
 from tests.failure.damage import broken, must_have_fired
 from tests.failure.load import (
     PROJECT,
@@ -98,6 +99,12 @@ async def test_a_build_that_drops_a_task_is_caught(tmp_path: Path) -> None:
     assert [finding.what for finding in report.lost] == [
         "submitted, and neither accepted nor rejected",
     ], run.say(report)
+
+
+def test_a_line_of_the_models_ledger_that_a_kill_cut_off_is_no_call(tmp_path: Path) -> None:
+    uid = task_uid(PROJECT, "t1")
+    (tmp_path / "calls").write_text(f"{uid}\n{uid[:7]}{uid}\n{uid[:20]}")
+    assert read_calls(tmp_path / "calls") == [uid, uid]
 
 
 async def test_a_fault_that_comes_when_all_is_done_voids_its_run(tmp_path: Path) -> None:

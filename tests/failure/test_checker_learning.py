@@ -78,6 +78,14 @@ def test_asking_twice_for_one_change_is_caught() -> None:
     assert _doubled(log, *stored) == ["asked again several times"]
 
 
+def test_asking_once_more_for_who_loaded_the_version_later_is_no_fault() -> None:
+    log = [*_learned(), _outcome(AGAIN, AFTER), _again("request-3", "names/1/1"), _outcome("request-3", AFTER)]
+    stored = (_stored(FIRST, BEFORE), _stored(AGAIN, AFTER), _stored("request-3", AFTER))
+    report = _checked(log, *stored)
+    assert report.clean, report.json()
+    assert report.asked_again == 2
+
+
 def test_asking_again_about_a_task_that_was_never_accepted_is_caught() -> None:
     log = [*_learned(), _outcome(AGAIN, AFTER), _again("request-3", "names/1", task="nobody")]
     found = _doubled(log, _stored(FIRST, BEFORE), _stored(AGAIN, AFTER))

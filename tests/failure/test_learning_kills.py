@@ -96,7 +96,8 @@ def _judged(prelabel: Prelabel, crashes: int) -> Report:
     """The checker's verdict, once nothing is lost any more or patience is: what serves is still asking again."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        report = check(read_log(prelabel.bus, prelabel.prefix), read_store(prelabel.store), crashes=crashes)
+        store = read_store(prelabel.store)  # before the log: all that is stored was in that before
+        report = check(read_log(prelabel.bus, prelabel.prefix), store, crashes=crashes)
         if not report.lost or time.monotonic() > deadline:
             return report
         time.sleep(1.0)

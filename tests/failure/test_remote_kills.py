@@ -31,10 +31,10 @@ async def test_kills_repeat_no_more_calls_than_were_under_way(tmp_path: Path) ->
                 kind = {"Content-Type": "application/x-ndjson"}
                 (await http.post("/v1/projects/words/tasks", content=lines, headers=kind)).raise_for_status()
                 for calls in KILLS:
-                    await until(lambda calls=calls: target.calls >= calls, "calls to be killed amid of")  # type: ignore[misc]
+                    await until(lambda calls=calls: target.calls >= calls, "calls to be killed amid of", 180)  # type: ignore[misc]
                     await asyncio.to_thread(prelabel.kill, ALL_IN_ONE)
                     await asyncio.to_thread(prelabel.restart, ALL_IN_ONE)
-                await until(lambda: len(target.tasks) == TASKS, "every task to be asked about")
+                await until(lambda: len(target.tasks) == TASKS, "every task to be asked about", 180)
                 async with asyncio.timeout(180):
                     while await _created(http) < TASKS:  # noqa: ASYNC110 - another process writes them
                         await asyncio.sleep(0.2)

@@ -20,8 +20,8 @@ from tests.rig.processes import PrelabelProcess
 from tests.rig.swapping import LANES, decoded, pointers, read
 from tests.unit.provider.serving_rig import pointer, project, published
 
-SOME = 60
-"""Requests of all lanes between two moments."""
+SOME = 30
+"""Requests of each lane between two moments."""
 VERSIONS = ("settings", "1-one", "2-two", "3-three")
 LOAD_SECONDS = 0.5
 
@@ -47,33 +47,45 @@ class Swapping:
         )
 
     async def prepare(self) -> list[str]:
-        """A project, and versions of its model that nothing points to yet; their artifacts."""
+        """A project, and versions of its model that nothing points to yet, and that wait to load; their artifacts."""
         config = project(seconds_per_task=0.002)
         (self.folder / "project.json").write_text(config.model_dump_json())
         models = Models(str(self.folder / "models"), self.folder / "made-cache")
         made = [
-            await published(models, self.folder / "made", label=name, load_seconds=LOAD_SECONDS)
+            await published(
+                models,
+                self.folder / "made",
+                label=name,
+                load_seconds=LOAD_SECONDS,
+                load_after=str(self.folder / f"load-{name}"),
+            )
             for name in VERSIONS[1:]
         ]
         models.stop()
         return made
 
-    async def amid_a_swap(self) -> None:
-        """Return while a version is being loaded beside what serves."""
-        await until(lambda: len(self.process.workers()) > 1, "a second worker")
+    async def amid_a_swap(self, version: str) -> None:
+        """Return while a version is being loaded beside what serves: it waits for this."""
+        await until(lambda: len(self.process.workers()) > 1, "a second worker", 120.0)
+        self.may_load(version)
+
+    def may_load(self, version: str) -> None:
+        """From now on a version loads to its end."""
+        (self.folder / f"load-{version}").touch()
 
     async def some_work(self) -> None:
-        """Return when some more requests have been given to the model."""
+        """Return when some more requests of each lane have been given to the model."""
         before = self._calls()
-        await until(lambda: self._calls() > before + SOME, "work", 120.0)
+        await until(lambda: all(now > before[lane] + SOME for lane, now in self._calls().items()), "work", 120.0)
 
     async def served(self, epoch: int) -> None:
         """Return when a version serves."""
         await until((self.folder / f"served-{epoch}").exists, f"epoch {epoch}", 120.0)
 
-    def _calls(self) -> int:
+    def _calls(self) -> dict[str, int]:
         calls = self.folder / "calls"
-        return len(calls.read_bytes().splitlines()) if calls.exists() else 0
+        tasks = calls.read_text().splitlines() if calls.exists() else []
+        return {lane: sum(task.startswith(f"{lane}-") for task in tasks) for lane in LANES}
 
     async def end(self) -> None:
         """Wait for all outcomes, then let the process end."""
@@ -125,6 +137,7 @@ async def test_versions_that_change_under_load_lose_and_fail_nothing_and_never_g
     try:
         for epoch, (version, artifact) in enumerate(zip(VERSIONS[1:], artifacts, strict=True), 1):
             await swapping.some_work()
+            swapping.may_load(version)
             pointers(tmp_path, pointer(artifact, version, epoch))
             await swapping.served(epoch)
         await swapping.some_work()
@@ -150,7 +163,7 @@ async def test_a_kill_amid_a_swap_loses_and_fails_nothing_and_what_is_pointed_to
             await swapping.some_work()
             pointers(tmp_path, pointer(artifact, version, epoch, previous=before[0], previous_version=before[1]))
             before = artifact, version
-            await swapping.amid_a_swap()
+            await swapping.amid_a_swap(version)
             await asyncio.sleep(rng.random() * 2 * LOAD_SECONDS)
             await asyncio.to_thread(_kill, swapping.process)
             swapping.process.start()

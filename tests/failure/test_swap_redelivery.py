@@ -9,7 +9,7 @@ import contextlib
 import random
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,14 +122,18 @@ def current(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [one for one in task["predictions"] if one["superseded_by"] is None]
 
 
-async def at_rest(run: Run, client: Client, repredict: str) -> list[dict[str, Any]]:
-    """The tasks, once all that was asked has been answered, and replaced what was asked again; else as they are."""
+async def at_rest(run: Run, client: Client, repredict: str, twice: Collection[str]) -> list[dict[str, Any]]:
+    """The tasks, once all that was asked has been answered, and replaced what was asked again; else as they are.
+
+    `twice`: requests that are to be answered once more, for their own end was told before.
+    """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         report, log = await asyncio.to_thread(run.check), await asyncio.to_thread(told, run)
         found = await shown(client)
         again = TOTAL if repredict == "open" else 0
         answered = report.tasks == len(found) == TOTAL and not report.lost and len(log.asked_again) == again
+        answered = answered and all(len(log.versions[request]) > 1 for request in twice)
         # What is shown comes after what was told: one may still stand that the log says is replaced.
         stand = {one["request"] for task in found for one in current(task)}
         if answered and len(stand) == TOTAL and stand >= set(log.asked_again.values()):
@@ -144,7 +148,7 @@ async def one_outcome_each(run: Run, name: str, repredict: str) -> None:
     with run.prelabel:
         async with run.client() as client:
             before = await killed_across_a_promotion(run, name, client, repredict)
-            found = await at_rest(run, client, repredict)
+            found = await at_rest(run, client, repredict, before)
             changes = (await client.get(f"/v1/projects/{PROJECT}/models/{MODEL}/changes"))["changes"]
         log, report = await asyncio.to_thread(told, run), await asyncio.to_thread(run.check)
     print(f"{len(before)} requests were answered before and after", report.json())

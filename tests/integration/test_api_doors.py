@@ -2,13 +2,14 @@
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 from prelabel_contract.limits import MAX_BODY_BYTES
 
-from tests.rig.in_process import KEY, Here, spec, task
+from tests.rig.in_process import KEY, Here, eventually, spec, task
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -51,8 +52,9 @@ async def test_probes_are_open_and_on_a_port_of_their_own(here: Here) -> None:
     async with httpx.AsyncClient(timeout=60, trust_env=False) as stranger:
         base = f"http://127.0.0.1:{here.runtime.settings.health_port}"
         for probe in ("/livez", "/readyz"):
-            answer = await stranger.get(base + probe)
-            assert (answer.status_code, answer.json()) == (200, {"status": "ok", "missing": {}})
+            # What somebody waits for at this moment is told there: it is ready again when that has come.
+            answer = await eventually(partial(stranger.get, base + probe), lambda seen: seen.status_code == 200)
+            assert answer.json() == {"status": "ok", "missing": {}}
         metrics = (await stranger.get(f"{base}/metrics")).text
     assert 'prelabel_lag_records{group="dispatcher",topic="prelabel.submitted"}' in metrics
     assert (await here.client.get("/metrics")).status_code == 404

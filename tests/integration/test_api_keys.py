@@ -47,11 +47,12 @@ async def test_a_key_works_at_once_and_says_who_it_is(here: Here) -> None:
     for number in range(5):
         key = await made(here, name=f"at once {number}", role="reviewer", projects=["b", "a"], expires_in_seconds=3600)
         async with using(here, key["key"]) as client:
+            before_ms = here.runtime.clock.now_ms()
             me = (await client.get("/v1/me")).json()
         assert (me["id"], me["kind"], me["name"], me["role"]) == (key["id"], "key", f"at once {number}", "reviewer")
         assert me["projects"] == ["a", "b"]
         assert me["expires_ms"] == key["expires_ms"]
-        assert abs(me["now_ms"] - here.runtime.clock.now_ms()) < 10_000
+        assert before_ms - 10_000 < me["now_ms"] < here.runtime.clock.now_ms() + 10_000
 
 
 async def test_a_key_made_elsewhere_works_at_once(here: Here) -> None:
@@ -104,7 +105,9 @@ async def test_a_stream_tells_nothing_more_once_its_key_is_revoked(here: Here) -
 async def test_a_key_ends_when_it_was_said_to(here: Here) -> None:
     key = await made(here, expires_in_seconds=5)
     async with using(here, key["key"]) as client:
-        assert (await client.get("/v1/projects")).status_code == 200
+        answer = await client.get("/v1/projects")
+        # A machine that is slow enough may be past that already.
+        assert answer.status_code == 200 or here.runtime.clock.now_ms() >= key["expires_ms"]
         await eventually(lambda: client.get("/v1/projects"), lambda answer: answer.status_code == 401)
 
 
@@ -165,13 +168,14 @@ async def test_pages_of_keys_come_one_after_the_other_and_leave_none_out(here: H
 async def test_the_use_of_a_key_is_told_once_however_often_it_is_used(here: Here) -> None:
     key = await made(here)
     assert key["last_used_ms"] is None
+    before_ms = here.runtime.clock.now_ms()
     async with using(here, key["key"]) as client:
         for _ in range(20):
             await client.get("/v1/projects")
     shown = await eventually(
         lambda: here.client.get(f"/v1/keys/{key['id']}"), lambda answer: answer.json()["last_used_ms"] is not None
     )
-    assert abs(shown.json()["last_used_ms"] - here.runtime.clock.now_ms()) < 30_000
+    assert before_ms - 30_000 < shown.json()["last_used_ms"] < here.runtime.clock.now_ms() + 30_000
     assert len(await here.events(names.ACCESS, KeyUsed, id=key["id"])) == 1
 
 

@@ -155,7 +155,8 @@ async def test_predictions_of_models_that_the_project_dropped_are_no_suggestions
     project = await filled(here, 1, learning={"holdout": 0})
     changed = spec(models=spec()["models"][:1], learning={"holdout": 0})
     assert (await here.client.put(f"/v1/projects/{project}", json=changed)).status_code == 200
-    await here.until(project, lambda p: len(p["models"]) == 1)
+    # Who lends follows the projects by themselves: what they know is told by their own route.
+    await here.until(f"{project}/models", lambda known: len(known["models"]) == 1)
     [held] = (await lent(here, project))["leases"]
     assert [one["model"] for one in held["suggestions"]] == ["finder"]
 

@@ -8,7 +8,7 @@ from prelabel_contract import names
 from prelabel_contract.events import PredictionRequested, RunCompleted, TaskAccepted
 from prelabel_contract.limits import MAX_BLOB_BYTES, MAX_LINE_BYTES, MAX_META_BYTES
 
-from tests.rig.in_process import Here, spec, task
+from tests.rig.in_process import Here, eventually, spec, task
 
 from .test_api_doors import problem
 
@@ -45,6 +45,12 @@ async def test_an_array_is_a_run_and_tells_the_uid_of_every_task(here: Here) -> 
     assert (run["total"], run["accepted"], run["outcomes"]) == (7, 7, {"created": 14})
 
 
+async def ended(here: Here, run: str) -> list[RunCompleted]:
+    """What is told of a run's end, once it is: the end is stored first, and published after that."""
+    told: list[RunCompleted] = await eventually(lambda: here.events(names.RUNS, RunCompleted, run=run), bool)
+    return told
+
+
 async def test_bad_lines_are_told_with_their_numbers_and_the_others_are_taken(here: Here) -> None:
     project = await here.project()
     lines: list[Any] = [task(f"text {n}", id=f"t{n}") for n in range(300)]
@@ -71,7 +77,7 @@ async def test_bad_lines_are_told_with_their_numbers_and_the_others_are_taken(he
     assert answer.headers["location"] == receipt["links"]["run"]
     run = await here.until(f"{project}/runs/{receipt['run']}", lambda r: r["state"] == "completed")
     assert (run["total"], run["accepted"], run["rejected"]) == (299, 291, 8)
-    [completed] = await here.events(names.RUNS, RunCompleted, run=receipt["run"])
+    [completed] = await ended(here, receipt["run"])
     assert (completed.accepted, completed.rejected, completed.outcomes) == (291, 8, {"created": 582})
 
 
@@ -107,8 +113,7 @@ async def test_sending_again_adds_nothing(here: Here, by: str) -> None:
     assert len(await here.events(REQUESTS, PredictionRequested, project=project)) == 20
     accepted = await here.events(names.TASKS, TaskAccepted, project=project)
     assert len({a.task for a in accepted}) == 20
-    run_completed = await here.events(names.RUNS, RunCompleted, run=first["run"])
-    assert len(run_completed) == 1
+    assert len(await ended(here, first["run"])) == 1
 
 
 async def test_the_same_id_with_other_content_is_a_new_revision_that_supersedes(here: Here) -> None:

@@ -75,7 +75,8 @@ async def test_a_training_is_asked_for_followed_and_cancelled(here: Here) -> Non
         f"asked for (asked): 4 examples up to annotation {training['cut']}",
         "held out: 0; left out: none",
     ]
-    (told,) = await here.events(names.training("rules"), TrainingRequested, project=project)
+    # It is on record before it is told, and who waits may see the record when any other look has ended.
+    (told,) = await eventually(lambda: here.events(names.training("rules"), TrainingRequested, project=project), bool)
     assert (told.training, told.cut, told.config) == (training["training"], training["cut"], training["config"])
     cancelled = await here.client.delete(f"/v1/projects/{project}/{address}")
     assert (cancelled.status_code, cancelled.json()["state"]) == (202, "cancelled")

@@ -297,11 +297,17 @@ async def test_a_file_that_was_replaced_is_noticed(path: Path, clock: ShiftedClo
 
 
 async def test_a_disk_that_hangs_makes_publishing_unavailable_in_time(path: Path, clock: ShiftedClock) -> None:
+    await made(path, clock, TopicSpec("t"))
     async with running(SqliteBus(path, clock=clock, delivery_seconds=0.2)) as bus:
-        await bus.provision([TopicSpec("t")])
         with hanging(path), pytest.raises(Unavailable, match="in time"):
             await bus.publish([message("t", "k", "unknown")])
         await drain_one_more(bus)
+
+
+async def made(path: Path, clock: ShiftedClock, *topics: TopicSpec) -> None:
+    """The file with its topics, by a bus that has more patience with the disk than those that are tested on it."""
+    async with opened(path, clock, *topics):
+        pass
 
 
 async def drain_one_more(bus: Bus) -> None:
@@ -313,13 +319,15 @@ async def drain_one_more(bus: Bus) -> None:
             except Unavailable:
                 continue
             break
-    assert set(values(await stored(bus, "t"))) == {"unknown", "new"}
+    in_order = list(dict.fromkeys(values(await stored(bus, "t"))))
+    assert in_order in (["unknown", "new"], ["new"])
 
 
 async def test_publishers_wait_while_too_much_waits_for_the_disk(path: Path, clock: ShiftedClock) -> None:
-    bus = SqliteBus(path, clock=clock, max_pending_bytes=100_000, delivery_seconds=2.0)
+    await made(path, clock, TopicSpec("t"))
+    # Well below the time for which the writer waits for the file: while it hangs, nobody hears that it was locked.
+    bus = SqliteBus(path, clock=clock, max_pending_bytes=100_000, delivery_seconds=0.5)
     async with running(bus):
-        await bus.provision([TopicSpec("t")])
 
         async def outcome(number: int) -> str:
             try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_command import Command
+from tests.integration.test_command import Command, until
 from tests.rig.processes import ALL_IN_ONE, Prelabel
 
 LABELS = ("urgent", "later")
@@ -42,6 +42,8 @@ def command(prelabel: Prelabel, tmp_path_factory: pytest.TempPathFactory) -> Com
         for who in (("ada", "eve") if n < 12 else ("ada",))
     ]
     made("annotate", "--project", "mails", "--file", "-", stdin=_lines(said))
+    # Taken is not learned from yet.
+    until(lambda: made("quality", "mails", "--json").values[0]["examples"] == TASKS)
     return made
 
 

@@ -730,7 +730,7 @@ async def test_any_of_several_gateways_answers_for_any_of_several_replicas(
             callers = []
             for one in gateways:
                 stack.enter_context(_started(one))
-                client = httpx.AsyncClient(base_url=one.address, timeout=60, trust_env=False)
+                client = httpx.AsyncClient(base_url=one.address, timeout=2 * PATIENCE, trust_env=False)
                 client.headers["Authorization"] = f"Bearer {prelabel.key}"
                 callers.append(await stack.enter_async_context(client))
             assert (await callers[0].put("/v1/projects/mails", json=_urgent())).status_code == 201
@@ -739,7 +739,7 @@ async def test_any_of_several_gateways_answers_for_any_of_several_replicas(
                 callers[n % 2].post(
                     "/v1/projects/mails/predictions",
                     json={"id": f"t{n}", "data": {"text": f"now {n}"}},
-                    headers={"Prefer": "wait=30"},
+                    headers={"Prefer": "wait=60"},
                 )
                 for n in range(24)
             ]

@@ -36,8 +36,8 @@ async def two(here: Here) -> Any:
         (await here.upload(project, lines, **{"Idempotency-Key": "monday"})).json() for project in (mine, theirs)
     ]
     for project in (mine, theirs):
-        await here.predicted(project, "t-0")
-        await here.predicted(project, "t-2")
+        for number in range(3):
+            await here.predicted(project, f"t-{number}")
     their_task = (await here.get(f"{theirs}/tasks/t-0"))["task"]
     body = {"task": "t-0", "annotator": "grace", "id": "a-1", "regions": []}
     annotation = (await here.post(f"{theirs}/annotations", body)).json()["annotation"]

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -140,4 +141,4 @@ def _until_alive(process: PrelabelProcess) -> None:
         except HTTPError:
             return
         except OSError:
-            continue
+            time.sleep(0.02)

@@ -22,6 +22,9 @@ from tests.rig.servers import ServerHandle
 from .test_api_dead_letters import buried, letter, look
 from .test_api_doors import problem
 
+AHEAD = 200
+"""Tasks that are submitted before others have ended: a load, but no backlog that grows while a rebuild runs."""
+
 
 @pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
 def kafka(request: pytest.FixtureRequest) -> str:
@@ -39,7 +42,7 @@ async def filled(folder: Path, kafka: str) -> AsyncIterator[tuple[Here, str]]:
         project = await here.project()
         run = (await here.upload(project, [task(f"Ada {n} now", id=f"t{n}") for n in range(60)])).json()["run"]
         await here.until(f"{project}/runs/{run}", lambda seen: seen["state"] == "completed")
-        await here.upload(project, [task("Grace", id="t1"), b"{not json"])
+        more = (await here.upload(project, [task("Grace", id="t1"), b"{not json"])).json()["run"]
         await here.post(f"{project}/tasks", task("gone", id="gone"))
         await here.predicted(project, "gone")
         await here.client.delete(f"/v1/projects/{project}/tasks/gone")
@@ -55,6 +58,7 @@ async def filled(folder: Path, kafka: str) -> AsyncIterator[tuple[Here, str]]:
         await here.client.post(f"/v1/deadletters/{dead['id']}/replay")
         again = await eventually(lambda: look(here, dead["id"]), lambda seen: seen["again"] is not None)
         await here.client.post(f"/v1/deadletters/{again['again']}/discard", json={"reason": "a test"})
+        await here.until(f"{project}/runs/{more}", lambda seen: seen["state"] == "completed")
         yield here, project
 
 
@@ -117,6 +121,7 @@ async def test_a_rebuild_under_load_loses_nothing(tmp_path: Path, kafka: str) ->
                 answer = await here.upload(project, [task("Ada now", id=name) for name in some])
                 assert answer.status_code == 202, answer.text
                 sent.extend(some)
+                await here.until(f"{project}/counts", lambda now: _created(now) >= len(sent) - AHEAD)
 
         feeding = asyncio.create_task(feed())
         await eventually(lambda: asyncio.sleep(0, len(sent)), lambda count: count >= 100)
@@ -140,6 +145,11 @@ async def test_a_rebuild_under_load_loses_nothing(tmp_path: Path, kafka: str) ->
         await eventually(waiting, lambda left: left == 0)
         last = await rebuilt(here, mode="compare")
         assert last["equal"] is True, json.dumps(last["differences"])
+
+
+def _created(counts: Json) -> int:
+    """Tasks that every model has predicted."""
+    return min(int(states.get("created", 0)) for states in counts["models"].values())
 
 
 async def test_a_damaged_projection_is_compared_and_mended(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ CASES: Mapping[str, tuple[Behave, Mapping[str, Any], str | Mapping[str, int]]] =
     "finds-nothing": (well, {"response": "body.nothing"}, "unavailable"),
     "asks-nothing": (well, {"request": "task.data.nothing"}, "input"),
     "misfit": (well, {"response": "sort(body)"}, "unavailable"),
+    "doubles": (well, {"response": " | ".join(["[@, @][]"] * 60)}, "input"),
+    "doubles-itself": (well, {"request": " | ".join(["[@, @]"] * 60)}, "input"),
     "number": (_raw(b'{"n": "%b"}' % (b"9" * 400)), {"response": _NUMBER}, "output"),
     "doubt": (_raw(b'{"n": "%b"}' % (b"9" * 400)), {"response": _DOUBT}, {}),
     "address": (well, {"url": "http://[::1/predict", "rate": {"calls_per_second": 5}}, "settings"),

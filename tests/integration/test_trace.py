@@ -58,7 +58,10 @@ async def test_a_trace_says_what_a_task_waits_for(here: Here) -> None:
         state=State.PENDING,
     )
     await here.runtime.store.outcomes.put([asked])
-    trace = await here.get(f"{project}/tasks/mail-3/trace")
+    # What other tests asked may still be under way.
+    trace = await here.until(
+        f"{project}/tasks/mail-3/trace", lambda seen: all(one["behind"] == 0 for one in seen["waiting"])
+    )
     (waiting,) = trace["waiting"]
     assert waiting | {"model": "slow", "lane": "bulk", "group": "inference-rules-bulk", "behind": 0} == waiting
     assert waiting["since_ms"] == shown["accepted_ms"]

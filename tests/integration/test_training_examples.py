@@ -8,7 +8,7 @@ nothing of the store, must find the set that the training was given.
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -69,7 +69,7 @@ async def test_each_training_is_given_what_the_log_says_up_to_its_cut(
     async with prelabel_here(tmp_path, inbound={}, before=dying, kafka=kafka) as here:
         project, tasks = await _project(here)
         async with _trainer(here, project):
-            await _annotate(here, project, tasks, random.Random(7))
+            await _annotate(here, project, tasks, random.Random(7), lambda: dying.deaths > 2)
             await here.until(f"{project}/examples", _all_is_learned)
         records = await _records(here, project)
         assert len(records) > 2
@@ -123,17 +123,22 @@ async def _publish(here: Here, *said: EventData) -> None:
     await here.runtime.bus.publish(messages(told))
 
 
-async def _annotate(here: Here, project: str, tasks: list[str], rng: random.Random) -> None:
-    """What some people do in a few seconds: a few at once, and on when those have been heard of."""
+async def _annotate(
+    here: Here, project: str, tasks: list[str], rng: random.Random, disturbed: Callable[[], bool]
+) -> None:
+    """What some people do in a few seconds, or until there were some trainings, and the listener was disturbed: a few
+    at once, and on when all of those have been heard of.
+    """
     hearing = Hearing(here.runtime.store.documents)
-    for _ in range(SAID // 20):
-        heard = (await hearing.position(project)).done
+    for said in range(20, 20 * SAID, 20):
         await _publish(here, *(_said(project, rng.choice(tasks), rng) for _ in range(20)))
-        await _heard_more(hearing, project, heard)
+        await _heard(hearing, project, max((await here.runtime.bus.offsets([names.ANNOTATIONS], "end")).values()))
+        if said >= SAID and disturbed() and len(await _records(here, project)) > 2:
+            return
 
 
-async def _heard_more(hearing: Hearing, project: str, than: int) -> None:
-    await eventually(lambda: hearing.position(project), lambda now: now.done > than)
+async def _heard(hearing: Hearing, project: str, end: int) -> None:
+    await eventually(lambda: hearing.position(project), lambda now: now.done >= end - 1)
 
 
 def _said(project: str, uid: str, rng: random.Random) -> EventData:

@@ -44,8 +44,8 @@ class Plan:
     epochs: int = 4
     spare: int = 0
     """Tasks that nobody annotates: they are predicted again after each promotion."""
-    patience: float = 240.0
-    """Seconds until something must have come."""
+    patience: float = 400.0
+    """Seconds until something must have come: a training stands back where processors are short."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -120,7 +120,6 @@ class Annotators:
             self.disturb(self, number)
             # What was said last is counted last: then all is heard. Each look stands on the one before.
             self._until("/examples", lambda seen: _usable(seen) == len(self._uids) and _learned(seen))
-            self._until(f"/trainings?model={MODEL}", _settled)
             self._until(f"/trainings?model={MODEL}", self._judged)
         return sorted(self._versions(), key=lambda one: int(one["number"]))
 
@@ -169,9 +168,15 @@ class Annotators:
         }
 
     def _judged(self, seen: Any) -> bool:
-        """Whether all that was trained is a version."""
+        """Whether none is under way, all that was trained is a version, and what may serve does.
+
+        One that was trained may be judged again, and its verdict is there before it serves.
+        """
+        if not _settled(seen):
+            return False
         done = {one["version"] for one in seen["trainings"] if one["state"] == "trained"}
-        return done <= {one["version"] for one in self._versions()}
+        states = {one["version"]: one["state"] for one in self._versions()}
+        return done <= states.keys() and "kept" not in states.values()
 
     def _versions(self) -> Sequence[Mapping[str, Any]]:
         found: Sequence[Mapping[str, Any]] = self._get(f"/models/{MODEL}/versions")["versions"]

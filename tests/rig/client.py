@@ -92,7 +92,9 @@ class Client:
         headers = {"Authorization": f"Bearer {key}"}
         self._ledger = ClientLedger(ledger)
         # Straight to loopback, whatever proxy the environment names.
-        self._http = httpx.AsyncClient(base_url=address, headers=headers, timeout=60.0, trust_env=False)
+        # Kept for less than the 5 seconds after which servers close: no request goes into one that is being closed.
+        limits = httpx.Limits(keepalive_expiry=2.0)
+        self._http = httpx.AsyncClient(base_url=address, headers=headers, timeout=60.0, trust_env=False, limits=limits)
 
     async def __aenter__(self) -> Self:
         return self

@@ -238,7 +238,12 @@ async def prelabel_here(
     try:
         hooks = {"response": [as_documented]}
         async with httpx.AsyncClient(
-            base_url=address, headers=headers, timeout=60, trust_env=False, event_hooks=hooks
+            base_url=address,
+            headers=headers,
+            timeout=60,
+            trust_env=False,
+            event_hooks=hooks,
+            limits=httpx.Limits(keepalive_expiry=2.0),  # the server closes after 5: no request into a closed one
         ) as client:
             yield Here(runtime, client)
     finally:

@@ -30,7 +30,7 @@ from prelabel_runtime.topics.spec import topic_spec
 from deploy.local.ports import free_port
 from deploy.local.process import ServerProcess
 
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds until what must come has failed to come."""
 QUICK: dict[str, Any] = {"lease_seconds": 3.0, "renew_seconds": 0.2, "look_seconds": 0.2}
 WORDS = {"ada": "person", "bug": "thing", "cat": "animal"}

@@ -2,8 +2,10 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,9 +56,25 @@ def test_the_example_has_forty_lines() -> None:
 def port() -> Iterator[int]:
     port = free_port()
     server = subprocess.Popen([sys.executable, str(DOCS / "samples" / "remote_server.py"), str(port)])
-    yield port
-    server.kill()
-    server.wait()
+    try:
+        _wait_for(server, port)
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_for(server: "subprocess.Popen[bytes]", port: int) -> None:
+    """Until it listens: who calls a target that is away for some seconds is told so."""
+    patience = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            assert server.poll() is None, "it has ended"
+            assert time.monotonic() < patience, "it does not listen"
+            time.sleep(0.02)
 
 
 @pytest.mark.parametrize("per_call", [1, 16])

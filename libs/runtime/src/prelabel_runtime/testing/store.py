@@ -41,6 +41,7 @@ from prelabel_runtime.store.paging import PageKey
 __all__ = ["StoreFactory", "StoreTests", "annotation", "fresh", "outcome", "pages", "running", "task"]
 
 AnyStore = TypeVar("AnyStore", bound=Store)
+Key = TypeVar("Key", bound=str)
 StoreFactory = Callable[[], Store]
 """A new store, not started, on the same storage each time."""
 
@@ -244,12 +245,17 @@ _WRITERS: Mapping[str, Callable[[Store, Names, Sequence[dict[str, Any]]], Awaita
 }
 
 
+def _in_order(found: Mapping[Key, Any]) -> dict[Key, Any]:
+    """By key: no store promises an order of what is found by key."""
+    return {key: found[key] for key in sorted(found)}
+
+
 async def everything(store: Store, names: Names) -> dict[str, Any]:
     """What the store says of the names, in words that two examples can be compared by."""
     outcomes = await store.outcomes.of_tasks(names.tasks)
     annotations = await store.annotations.of_tasks(names.tasks)
     found: dict[str, Any] = {
-        "tasks": dict(await store.tasks.get_many(names.tasks)),
+        "tasks": _in_order(await store.tasks.get_many(names.tasks)),
         "count": await store.tasks.count(names.project),
         "listing": await store.tasks.page(names.project, limit=10),
         "of run": [await store.tasks.page(names.project, limit=10, run=run) for run in names.runs],
@@ -259,8 +265,8 @@ async def everything(store: Store, names: Names) -> dict[str, Any]:
         "outcomes": {one: list(outcomes[one]) for one in sorted(outcomes)},
         "open": await store.tasks.unannotated(names.project, scan=10),
         "doubts": [(await store.outcomes.doubts(names.tasks)).get(one, ()) for one in names.tasks],
-        "counts": {model: dict(of) for model, of in (await store.outcomes.counts(names.project)).items()},
-        "counts of runs": [dict(await store.outcomes.counts_of_run(run)) for run in names.runs],
+        "counts": {model: _in_order(of) for model, of in _in_order(await store.outcomes.counts(names.project)).items()},
+        "counts of runs": [_in_order(await store.outcomes.counts_of_run(run)) for run in names.runs],
         "annotations": {one: list(annotations[one]) for one in sorted(annotations)},
         "examples": await store.examples.page(names.project, limit=10),
         "all annotations": await store.examples.annotations(names.project, limit=10),
@@ -268,7 +274,7 @@ async def everything(store: Store, names: Names) -> dict[str, Any]:
         "current": [await store.examples.current(names.project, one) for one in names.tasks],
         "lines": [await store.lines.counts(run) for run in names.runs],
         "rejected": [await store.lines.rejected(run, limit=10) for run in names.runs],
-        "submissions": dict(await store.submissions.get_many(names.tasks)),
+        "submissions": _in_order(await store.submissions.get_many(names.tasks)),
         "runs": [await store.runs.get(names.project, run) for run in names.runs],
     }
     text = repr(found)
