@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import functools
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 import httpcore
 import httpx
@@ -111,6 +112,14 @@ async def server(connected: Connected, **options: object) -> AsyncIterator[int]:
         for task in list(alive):
             task.cancel()
         await asyncio.gather(*alive, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[int]:
+    """A port where nobody listens, nor comes to listen meanwhile: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def says(answer: bytes) -> Connected:

@@ -23,7 +23,7 @@ from prelabel_runtime.egress import (
 from prelabel_runtime.errors import Refused
 from prelabel_runtime.metrics import Metrics
 
-from .egress_scene import Connected, Dialler, Names, egress, ok, says, server
+from .egress_scene import Connected, Dialler, Names, egress, nobody, ok, says, server
 
 LOCAL = EgressPolicy.of(EgressSettings(http=True), loopback=True)
 MIB = 1 << 20
@@ -330,10 +330,8 @@ async def test_what_is_no_http_that_we_take_is_a_bad_answer(said: bytes) -> None
 
 
 async def test_a_port_where_nobody_listens_is_unreachable() -> None:
-    async with server(says(ok())) as port:
-        pass
     async with egress(LOCAL, ["127.0.0.1"], dialler=real()) as (guarded, _):
-        with pytest.raises(Unreachable):
+        with nobody() as port, pytest.raises(Unreachable):
             await guarded.request("GET", f"http://target.example:{port}/")
 
 

@@ -245,6 +245,16 @@ def check_url(url: str, policy: EgressPolicy) -> Target:
 
     Raises `Forbidden`, whose detail says what is wrong with the URL; it holds nothing that its author does not know.
     """
+    target = read_url(url)
+    policy.check_port(target.port)
+    policy.check_host(target.host)
+    if target.scheme == "http" and not policy.http and not _private(policy, target.host):
+        raise Forbidden("the URL begins with http://, not https://", setting="PRELABEL_EGRESS_HTTP")
+    return target
+
+
+def read_url(url: str) -> Target:
+    """A URL that could be called, if a policy allows it: to be called where none is known. Raises `Forbidden`."""
     if len(url) > MAX_URL:
         raise Forbidden(f"the URL is longer than {MAX_URL} characters")
     if _UNSAFE.search(url) or any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in url):
@@ -265,11 +275,9 @@ def check_url(url: str, policy: EgressPolicy) -> Target:
         raise Forbidden("the URL has a fragment (#), which is never sent")
     if not _NETLOC.fullmatch(parts.netloc):
         raise Forbidden("the URL's host or port cannot be read")
+    if port == 0:
+        raise Forbidden("port 0 is no port that anybody answers on")
     host = _host(written)
-    policy.check_port(port)
-    policy.check_host(host)
-    if scheme == "http" and not policy.http and not _private(policy, host):
-        raise Forbidden("the URL begins with http://, not https://", setting="PRELABEL_EGRESS_HTTP")
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     query = "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]") if parts.query else ""
     return Target(scheme, host, port, path + query)

@@ -15,7 +15,7 @@ from prelabel_provider.remote.secrets import Secret
 
 from .bodies import answers_of, batch_body, json_of, single_body, tasks_of
 from .settings import RestSettings
-from .templates import Unfit, compiled, filled
+from .templates import Filling, TooMuch, Unfit
 
 
 class RestProvider(RemoteProvider[RestSettings]):
@@ -27,8 +27,8 @@ class RestProvider(RemoteProvider[RestSettings]):
 
     def __init__(self, settings: RestSettings) -> None:
         self._settings = settings
-        self._request = compiled(settings.request) if settings.request is not None else None
-        self._response = compiled(settings.response) if settings.response is not None else None
+        self._request = Filling(settings.request) if settings.request is not None else None
+        self._response = Filling(settings.response) if settings.response is not None else None
         given: list[tuple[str, str | Secret]] = [*settings.headers.items(), *settings.secret_headers.items()]
         named = {name.lower() for name, _ in given}
         ours = [(name, "application/json") for name in ("content-type", "accept") if name not in named]
@@ -69,23 +69,27 @@ class RestProvider(RemoteProvider[RestSettings]):
     async def ask(self, batch: Sequence[Input], http: Http) -> Answers:
         """One POST."""
         settings = self._settings
-        request = Request("POST", settings.url, self._headers, orjson.dumps(self._body(batch)))
+        request = Request("POST", settings.url, self._headers, _written(await self._body(batch)))
         answer = json_of((await http.send(request)).body)
         if self._response is not None:
             try:
-                answer = filled(self._response, {"body": answer, "tasks": tasks_of(batch)})
+                answer = await self._response.of({"body": answer, "tasks": tasks_of(batch)})
+            except TooMuch:
+                raise InputRefused("the response template would make too much of the answer") from None
             except Unfit as error:
                 raise TargetFailed(f"the response template does not fit the answer: {error}") from None
         return answers_of(answer, batch, by_order=settings.match == "order")
 
-    def _body(self, batch: Sequence[Input]) -> Any:
+    async def _body(self, batch: Sequence[Input]) -> Any:
         parameters = self._settings.parameters
         if self._request is None:
             single = self._settings.tasks_per_call == 1
             return single_body(batch[0], parameters) if single else batch_body(batch, parameters)
         tasks = tasks_of(batch)
         try:
-            body = filled(self._request, {"tasks": tasks, "task": tasks[0], "parameters": dict(parameters)})
+            body = await self._request.of({"tasks": tasks, "task": tasks[0], "parameters": dict(parameters)})
+        except TooMuch:
+            raise InputRefused("the request template would make too much of the task") from None
         except Unfit as error:
             raise InputRefused(f"the request template does not fit the task: {error}") from None
         if body is None:
@@ -96,3 +100,11 @@ class RestProvider(RemoteProvider[RestSettings]):
         """One GET, where there is an address for it."""
         if self._settings.health_url is not None:
             await http.send(Request("GET", self._settings.health_url, self._headers))
+
+
+def _written(body: Any) -> bytes:
+    """Raises `InputRefused`."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # too deep, or a number of hundreds of digits
+        raise InputRefused("the request template makes what cannot be written as JSON") from None

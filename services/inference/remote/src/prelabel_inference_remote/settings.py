@@ -1,22 +1,23 @@
 """Settings of a remote model."""
 
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from prelabel_contract.base import Name, Slug
 from prelabel_contract.regions import KINDS
 from prelabel_provider.base import ProviderSettings
 from prelabel_provider.remote.secrets import Secret
+from prelabel_runtime.egress_policy import Forbidden, read_url
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from .templates import Template
 
 
-def _read(url: str) -> str:
-    """Raises ValueError for what has no host, or a port that is none."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.port == 0:
-        raise ValueError("host and port cannot be read")
+def _readable(url: str) -> str:
+    """Raises ValueError for what nobody could call: a host or a port that is none."""
+    try:
+        read_url(url)
+    except Forbidden as error:
+        raise ValueError(error.detail) from None
     return url
 
 
@@ -25,9 +26,11 @@ Url = Annotated[
     StringConstraints(
         pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^\s\\@#/?:\[\]]+)(:[0-9]{1,5})?([/?][^\s\\#]*)?$", max_length=2048
     ),
-    AfterValidator(_read),
+    AfterValidator(_readable),
+    Field(json_schema_extra={"format": "http-url"}),
 ]
-"""An address without user name, password and fragment. What may be called is the installation's to say."""
+"""An address without user name, password and fragment; the schema names its format, so that the API refuses what nobody
+could call. What may be called is the installation's to say."""
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}$")]
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,4096}$")]
 PlainName = Annotated[
