@@ -114,10 +114,28 @@ async def test_an_urgent_request_does_not_wait_for_the_same_one_that_waits_and_a
 async def test_an_urgent_request_that_fails_drops_nothing_that_another_has_answered() -> None:
     joined = Joined()
     joined.ask("r")
-    joined.ask("r", urgent=True)
+    answer, _ = joined.ask("r", urgent=True)
     joined.end([("r", outcome("r"))])
-    joined.drop(["r"])
+    joined.drop([("r", answer)])
     assert joined.ask("r")[1] is False
+
+
+async def test_of_two_who_ask_for_the_same_one_that_fails_leaves_the_answer_to_the_other() -> None:
+    joined = Joined()
+    answer, _ = joined.ask("r")
+    joined.ask("r", urgent=True)
+    joined.drop([("r", answer)])
+    assert not answer.done()
+    joined.end([("r", outcome("r"))])
+    assert answer.result() == outcome("r")
+    joined.forget()
+    again, _ = joined.ask("r")
+    joined.ask("r", urgent=True)
+    joined.drop([("r", again)])
+    joined.drop([("r", again)])
+    with pytest.raises(Unavailable):
+        again.result()
+    assert joined.ask("r")[1] is True
 
 
 async def test_what_expired_is_told_to_who_waits_and_asked_anew_by_who_comes_later() -> None:

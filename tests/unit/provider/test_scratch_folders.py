@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,13 +18,17 @@ from prelabel_provider.scratch import clear_left, scratch
 from tests.rig import trainings as rig
 
 _HOLDER = """
+import asyncio
 import sys
 from prelabel_provider.scratch import scratch
 
-with scratch() as folder:
-    (folder / "data").write_text("somebody's")
-    print(folder, flush=True)
-    sys.stdin.read()
+async def hold():
+    async with scratch() as folder:
+        (folder / "data").write_text("somebody's")
+        print(folder, flush=True)
+        sys.stdin.read()
+
+asyncio.run(hold())
 """
 
 _WRITER = """
@@ -55,8 +61,9 @@ def leave():
     (left / "lock").touch()
 
 def noted(event, values):
-    if event == "shutil.rmtree" and str(values[0]) == str(left):
-        print("on the loop" if threading.current_thread() is threading.main_thread() else "in a thread")
+    if event == "shutil.rmtree" and "prelabel-training-" in str(values[0]):
+        whose = "theirs" if str(values[0]) == str(left) else "ours"
+        print(whose, "on the loop" if threading.current_thread() is threading.main_thread() else "in a thread")
 
 async def use(there):
     leave()
@@ -77,6 +84,11 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def found(folder: Path) -> list[Path]:
+    """What is in it."""
+    return list(folder.iterdir())
+
+
 def holder() -> tuple[subprocess.Popen[str], Path]:
     """A process with a folder."""
     command = [sys.executable, "-c", _HOLDER]
@@ -85,21 +97,43 @@ def holder() -> tuple[subprocess.Popen[str], Path]:
     return process, Path(process.stdout.readline().strip())
 
 
-def test_it_is_empty_and_gone_afterwards(temporary: Path) -> None:
-    with contextlib.suppress(KeyError), scratch() as folder:
-        assert not list(folder.iterdir())
-        (folder / "data").write_text("mine")
-        raise KeyError
-    assert not list(temporary.iterdir())
+async def test_it_is_empty_and_gone_afterwards(temporary: Path) -> None:
+    with contextlib.suppress(KeyError):
+        async with scratch() as folder:
+            assert not list(folder.iterdir())
+            (folder / "data").write_text("mine")
+            raise KeyError
+    assert not found(temporary)
 
 
-def test_what_a_killed_process_left_is_cleared_and_what_is_used_stays() -> None:
+async def test_it_goes_also_where_its_user_is_cancelled_while_it_goes(temporary: Path) -> None:
+    busy, used = threading.Event(), asyncio.Event()
+
+    async def use() -> None:
+        async with scratch():
+            used.set()
+
+    with ThreadPoolExecutor(1) as only:
+        asyncio.get_running_loop().set_default_executor(only)
+        only.submit(busy.wait)
+        using = asyncio.create_task(use())
+        await used.wait()
+        await asyncio.sleep(0)
+        using.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await using
+        assert found(temporary)
+        busy.set()
+    assert not found(temporary)
+
+
+async def test_what_a_killed_process_left_is_cleared_and_what_is_used_stays() -> None:
     dead, left = holder()
     dead.send_signal(signal.SIGKILL)
     dead.communicate()
     living, used = holder()
     try:
-        with scratch() as folder:
+        async with scratch() as folder:
             assert left.exists(), "a folder alone costs nothing"
             clear_left()
             assert not left.exists()
@@ -125,10 +159,10 @@ def test_what_a_process_that_was_killed_was_writing_into_a_workspace_goes_with_t
     assert not list(temporary.glob("prelabel-*"))
 
 
-def test_what_others_left_is_removed_beside_the_event_loop_however_much_it_is(temporary: Path) -> None:
+def test_folders_are_removed_beside_the_event_loop_however_much_is_in_them(temporary: Path) -> None:
     command = [sys.executable, "-c", _LOOP, str(temporary / "models")]
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ, check=True)
-    assert said.stdout.splitlines() == ["in a thread", "in a thread"]
+    assert said.stdout.splitlines() == ["theirs in a thread", "ours in a thread"] * 2
 
 
 async def test_a_trainer_that_starts_removes_what_a_killed_one_left(tmp_path: Path) -> None:

@@ -66,12 +66,18 @@ async def test_a_trainer_that_cannot_be_started_says_why(launch: Launch, word: s
     assert word in gone.value.detail
 
 
-async def test_it_stands_back_and_ends_when_it_may_not_go_on(tmp_path: Path) -> None:
+async def test_it_stands_back(tmp_path: Path) -> None:
     path = await job(tmp_path, seconds=1000.0, steps=10_000)
     launch = Launch(provider="ledger", python=sys.executable, nice=7)
-    async with TrainingProcess.begun(launch, path, time.monotonic() + 5.0) as process:
+    async with TrainingProcess.begun(launch, path, time.monotonic() + 600.0) as process:
         await process.known()
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 7)
+
+
+async def test_it_ends_when_it_may_not_go_on(tmp_path: Path) -> None:
+    path = await job(tmp_path, seconds=1000.0, steps=10_000)
+    async with TrainingProcess.begun(LEDGER, path, time.monotonic() + 2.0) as process:
+        await process.known()  # said before anything else, also where it took so long that it may not go on
         with pytest.raises(Gone, match="not told in time"):
             await trained(process, lambda step: None, 600.0)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import select
 import signal
 import stat
 import sys
@@ -373,8 +374,9 @@ async def test_who_waits_while_another_kills_the_process_is_asked_again_and_give
     assert reasons(guilty) == ["worker_crashed"]
     assert [reasons(one) for one in others] == [[None]] * 3
     given = Counter(ledger.read_text().split())
-    # Once more where the process died before its word was read that it had begun: then all of them are suspects.
-    assert given.pop("t0") in (2, 3)
+    # Once more for each process that died before its word was read that it had begun: then all of them are suspects.
+    # Three such ends in a row are held against who waited, so each of its two attempts is three processes at most.
+    assert 2 <= given.pop("t0") <= 6
     assert given == {"innocent0": 1, "innocent1": 1, "innocent2": 1}
 
 
@@ -509,15 +511,19 @@ async def test_stopping_lets_a_batch_finish(make_worker: MakeWorker) -> None:
     assert reasons(await running) == [None]
 
 
-async def test_stopping_does_not_wait_for_a_hung_model(make_worker: MakeWorker) -> None:
+async def test_stopping_does_not_wait_for_a_hung_model(make_worker: MakeWorker, tmp_path: Path) -> None:
     worker = make_worker()
-    key = await _load(worker, hang_on="HANG")
+    ledger = tmp_path / "ledger"
+    os.mkfifo(ledger)  # reading it waits until the model has the input in hand: what was not begun does not die
+    reading = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
+    key = await _load(worker, hang_on="HANG", ledger=str(ledger))
     running = asyncio.create_task(worker.predict(key, texts("HANG")))
-    await asyncio.sleep(0)
+    assert await asyncio.to_thread(select.select, [reading], [], [], 60) == ([reading], [], [])
     async with asyncio.timeout(60):
         await worker.stop(grace=0.3)
         with pytest.raises(WorkerDied):
             await running
+    os.close(reading)
 
 
 @pytest.mark.parametrize(

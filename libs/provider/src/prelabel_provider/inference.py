@@ -159,13 +159,13 @@ class Inference:
         It is asked anew where that came to nothing, since whoever asked first did not wait for as long.
         """
         asked = [(e, *self.joined.ask(e.data.request, urgent=e.data.lane == Lane.INTERACTIVE)) for e in batch]
-        first = [e.data for e, _, is_first in asked if is_first]
+        mine = [(e.data, answer) for e, answer, is_first in asked if is_first]
         outcomes: dict[str, Outcome] = {}
         try:
-            await self._end(first, outcomes)
+            await self._end([data for data, _ in mine], outcomes)
         finally:  # what was answered is not asked again, if the rest cannot be had now
             self.joined.end(outcomes.items())
-            self.joined.drop(data.request for data in first if data.request not in outcomes)
+            self.joined.drop((data.request, answer) for data, answer in mine if data.request not in outcomes)
         said = [_longest(await _had(answer), outcomes.get(e.data.request)) for e, answer, _ in asked]
         cut = [
             place

@@ -38,6 +38,8 @@ class Joined:
         self._kept = kept
         self._most = held
         self._answers: dict[str, asyncio.Future[Outcome]] = {}
+        self._asking: dict[str, int] = {}
+        """How many have to ask for it, of each request that is not answered."""
         self._predicted: deque[tuple[str, int]] = deque()
         """Requests that were answered, the latest last, and the regions of their answers."""
         self._held = 0
@@ -47,11 +49,15 @@ class Joined:
         """Where the answer will be, and whether the caller has to ask for it: then it must `end` or `drop` it.
 
         An urgent one does not wait for who may be waiting for a turn: it asks again, and answers both.
-        The answer raises `Unavailable` if it was dropped.
+        The answer raises `Unavailable` if all who had to ask for it dropped it.
         """
         if (known := self._answers.get(request)) is not None:
-            return known, urgent and not known.done()
+            again = urgent and not known.done()
+            if again:
+                self._asking[request] += 1
+            return known, again
         answer = self._answers[request] = asyncio.get_running_loop().create_future()
+        self._asking[request] = 1
         return answer, True
 
     def end(self, answers: Iterable[tuple[str, Outcome]]) -> None:
@@ -62,6 +68,7 @@ class Joined:
         for request, outcome in answers:
             if (answer := self._answers.get(request)) is not None and not answer.done():
                 answer.set_result(outcome)
+                del self._asking[request]
                 if isinstance(outcome, PredictionCreated):
                     regions = sum(map(_regions, outcome.regions))
                     self._predicted.append((request, regions))
@@ -71,12 +78,14 @@ class Joined:
                 else:
                     self._failed.append(request)
 
-    def drop(self, requests: Iterable[str]) -> None:
-        """There will be no answer from the caller: who waits asks again."""
-        for request in requests:
-            answer = self._answers.get(request)
-            if answer is not None and not answer.done():
-                del self._answers[request]
+    def drop(self, answers: Iterable[tuple[str, "asyncio.Future[Outcome]"]]) -> None:
+        """There will be no answer from the caller: who waits asks again, unless another is at it."""
+        for request, answer in answers:
+            if answer.done():
+                continue
+            self._asking[request] -= 1
+            if not self._asking[request]:
+                del self._answers[request], self._asking[request]
                 answer.set_exception(Unavailable("the same request, which is under way"))
                 answer.exception()  # perhaps nobody waits for it
 

@@ -4,13 +4,14 @@ A training has one, and a workspace's file while it is written or read: tasks' d
 Whoever uses a folder holds a lock on it, which the kernel lets go of however a process ends.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 _PREFIX = "prelabel-training-"
@@ -18,21 +19,37 @@ _NEW = "prelabel-new-"
 _LOCK = "lock"
 
 
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """An empty folder of ours alone, gone afterwards. Call `clear_left` before, in a thread."""
+@asynccontextmanager
+async def scratch() -> AsyncIterator[Path]:
+    """An empty folder of ours alone, gone afterwards, also where its user is cancelled while it goes.
+
+    Call `clear_left` before, in a thread.
+    """
+    folder, lock = _made()
+    try:
+        yield folder / "work"
+    finally:
+        # No task of its own: a loop that ends cancels those, and waits for what its threads were handed.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, _removed, folder, lock))
+
+
+def _made() -> tuple[Path, int]:
     made = Path(tempfile.mkdtemp(prefix=_NEW))
     folder = made.with_name(_PREFIX + made.name.removeprefix(_NEW))
     lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         made.rename(folder)  # it has the name that others look for from the moment on that it is locked
-        inside = folder / "work"
-        inside.mkdir(mode=0o700)
-        yield inside
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        (folder / "work").mkdir(mode=0o700)
+    except OSError:
+        _removed(folder, lock)
+        raise
+    return folder, lock
+
+
+def _removed(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
 
 
 def clear_left() -> None:

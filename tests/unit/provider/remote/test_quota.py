@@ -129,6 +129,28 @@ def test_a_lowered_rate_is_used_while_the_one_before_still_has_its_lease() -> No
     virtually(run())
 
 
+@pytest.mark.parametrize("at_once", [1, 32], ids=["hardly used before", "used to its end before"])
+def test_a_lowered_rate_holds_for_all_replicas_after_a_few_renewals(at_once: int) -> None:
+    async def run() -> None:
+        targets = {"one": Target(after(0.3)), "lowered": Target(after(0.3))}
+        how = {"each": {"lowered": {"rate": Rate("shared", 10.0)}}, "rate": Rate("shared", RATE)}
+        quotas = MemoryQuotas()
+        async with AsyncExitStack() as stack:
+            replicas = [
+                await stack.enter_async_context(scene(targets, member=name, quotas=quotas, **how))  # type: ignore[arg-type]
+                for name in ("m0", "m1", "m2")
+            ]
+            await asyncio.gather(*(keep_asking(one, 10, at_once=at_once) for one in replicas))
+            asking = [asyncio.create_task(keep_asking(one, 20, at_once=32, name="lowered")) for one in replicas]
+            await asyncio.sleep(4)
+            before = len(targets["lowered"].calls)
+            await asyncio.sleep(15)
+            assert 0.8 * 10 * 15 <= len(targets["lowered"].calls) - before <= 1.05 * 10 * 15
+            await asyncio.gather(*asking)
+
+    virtually(run())
+
+
 def test_a_lease_of_a_version_that_did_not_write_what_it_states_counts_all_the_same() -> None:
     async def run() -> None:
         quotas = MemoryQuotas()

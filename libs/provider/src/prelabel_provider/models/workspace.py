@@ -139,7 +139,7 @@ class Workspace:
     async def write(self, file: Lines[M], lines: Iterable[M] | AsyncIterable[M]) -> int:
         """Keep these lines, all at once or not at all, and answer how many they are."""
         await asyncio.to_thread(clear_left)
-        with scratch() as folder:
+        async with scratch() as folder:
             path = folder / "lines"
             count = 0
             with _packing(path) as packed:
@@ -152,7 +152,7 @@ class Workspace:
     async def read(self, file: Lines[M]) -> AsyncGenerator[M, None]:
         """The lines of a file, in their order. Raises FileNotFoundError where there is none."""
         await asyncio.to_thread(clear_left)
-        with scratch() as folder:
+        async with scratch() as folder:
             path = folder / "lines"
             await self.download(file, path)
             with gzip.open(path, "rb") as unpacked:

@@ -5,8 +5,9 @@ is its fair part, and never more than what the others' leases leave: so the part
 whoever joins, stops or dies when. A replica that cannot reach the store keeps its part to the end of its lease, while
 nobody else can have got it; from then on it takes a tenth of it, since others may.
 
-Where members state the rate differently, the highest of what they state is shared out, and none gets more than it
-states itself. Were each to count with its own, others would leave nothing of a low one.
+Where members state the rate differently, the highest of what those state that use it is shared out, and none gets more
+than it states itself. Were each to count with its own, others would leave nothing of a low one. Who has nothing to send
+states nothing: settings that nobody asks with any more must not raise the rate of those that came after them.
 
 The clocks of replicas must agree to within `SKEW_MS`.
 """
@@ -81,10 +82,16 @@ def fair(rate: float, wanted: Mapping[str, float]) -> Mapping[str, float]:
 def renewed(shares: Mapping[str, Share], member: str, *, rate: float, wanted: float, now_ms: int) -> dict[str, Share]:
     """The shares after one member's renewal, which states `rate`; those that have run out are gone."""
     others = {name: share for name, share in shares.items() if name != member and share.until_ms > now_ms}
-    whole = max([rate, *(share.stated for share in others.values())])
+    whole = _whole({**others, member: Share(0.0, wanted, now_ms, rate)})
     target = fair(whole, {**{name: share.wanted for name, share in others.items()}, member: wanted})[member]
     free = max(0.0, whole - sum(share.rate for share in others.values()))
     return {**others, member: Share(min(target, free, rate), wanted, now_ms + LEASE_MS, rate)}
+
+
+def _whole(members: Mapping[str, Share]) -> float:
+    """The highest rate that is stated by who uses it, or by anybody where nobody does."""
+    used = [one.stated for one in members.values() if one.stated > 0 and one.wanted > 0]
+    return max(used or [one.stated for one in members.values()])
 
 
 class SharedRate:
@@ -96,7 +103,7 @@ class SharedRate:
         self.pace = Pace(UNLEASED * rate.per_second)
         self.leased = False
         self.listeners: set[Callable[[], None]] = set()
-        """Called with every change of the pace."""
+        """Called with every change of the pace, and where who was held up is to say whether it still is."""
         self._quotas = quotas
         self._member = member
         self._clock = clock
@@ -104,7 +111,7 @@ class SharedRate:
         self._until = float("-inf")
         self._share = rate.per_second
         self._calls = 0
-        self._held_up = self._waits = False
+        self._held_up = False
         self._used_at = clock.monotonic()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -116,8 +123,7 @@ class SharedRate:
         if self.leased and now >= self._until:
             self._lost()
         wait = self.pace.wait(now)
-        self._waits = wait > 0
-        self._held_up |= self._waits
+        self._held_up |= wait > 0
         return wait
 
     def take(self, now: float) -> None:
@@ -150,7 +156,9 @@ class SharedRate:
 
     async def _renew(self, seconds: float) -> None:
         wanted = self.rate.per_second if self._held_up else self._calls / seconds
-        self._calls, self._held_up = 0, self._waits
+        held_up, self._calls, self._held_up = self._held_up, 0, False
+        if held_up:
+            self._tell()  # who waits may have gone, and would be taken to want all of it
         before = self._clock.monotonic()
         try:
             async with asyncio.timeout(LEASE_MS / 4000):
@@ -190,8 +198,11 @@ class SharedRate:
         self.leased = leased
         if rate != self.pace.rate:
             self.pace.change(rate, self._clock.monotonic())
-            for listener in tuple(self.listeners):
-                listener()
+            self._tell()
+
+    def _tell(self) -> None:
+        for listener in tuple(self.listeners):
+            listener()
 
 
 def _read(stored: StoredQuota | None) -> dict[str, Share]:

@@ -105,7 +105,7 @@ class Steps:
 
     async def _train(self, held: Held, asked: Asked, known: Known, rules: Rules) -> None:
         await asyncio.to_thread(clear_left)
-        with scratch() as folder:
+        async with scratch() as folder:
             job = await self._job(held, asked, rules, folder)
             made = await self._made(held, job, folder)
             origin = Origin(held.record.seed, held.record.fingerprint, made.libraries)
