@@ -84,7 +84,7 @@ async def answered(here: Scene, up_to: int) -> None:
         return
 
     await consumer.start(on_assign=nothing, on_revoke=nothing)
-    await consumer.poll(1, 1.0)
+    await consumer.poll(1, 0.1)
     await consumer.commit({Partition(TOPIC, 0): Committed(up_to)})
     await consumer.stop()
 
@@ -243,7 +243,7 @@ async def test_a_version_that_was_refused_is_asked_nothing(here: Scene) -> None:
     assert await here.store.documents.get(KIND, f"{project}/{MODEL}") is None
 
 
-async def test_a_second_process_that_loads_the_version_begins_nothing_anew(here: Scene) -> None:
+async def test_the_same_process_that_says_it_again_begins_nothing_anew(here: Scene) -> None:
     project = await here.project(tasks=2)
     await promoted(here, project)
     process = asker(here)
@@ -274,8 +274,19 @@ async def said_by(here: Scene, project: str, versions: dict[int, str | None]) ->
     )
 
 
+async def asked_from(here: Scene, project: str, process: Repredicting, first: int) -> list[tuple[str, str]]:
+    """Tasks and generations that are asked from the given request on, when all that can be is done."""
+    done = -1
+    for _ in range(6):
+        await process.look()
+        if (now := len(await asked(here))) != done:
+            await answered(here, done := now)
+    assert (await work(here, project)).state == "done"
+    return sorted((one.task, one.generation) for one in (await asked(here))[first:])
+
+
 @pytest.mark.parametrize("looks", [2, 4], ids=["meanwhile", "afterwards"])
-async def test_what_a_process_answered_before_it_had_the_version_is_asked_once_more(here: Scene, looks: int) -> None:
+async def test_what_processes_answered_before_they_had_the_version_is_asked_once_more(here: Scene, looks: int) -> None:
     project = await here.project(tasks=5)
     await promoted(here, project)
     process = asker(here)
@@ -284,16 +295,79 @@ async def test_what_a_process_answered_before_it_had_the_version_is_asked_once_m
     first = len(await asked(here))
     assert ((await work(here, project)).state, first) == (("asking", 4) if looks == 2 else ("done", 5))
     await said_by(here, project, {0: VERSION, 1: "0-old", 2: None, 3: VERSION})
-    for _ in range(2):  # told twice, it is one more round
-        await loaded(here, project, host="late")
+    for host in ("late", "later", "late"):
+        await loaded(here, project, host=host)
     await answered(here, first)
-    for _ in range(4):
-        await process.look()
-    again = (await asked(here))[first:]
-    assert sorted((one.task, one.generation) for one in again) == [
-        (here.task(project, one), f"{MODEL}/1/1") for one in (1, 2, 4)
-    ]
-    assert (await work(here, project)).state == "done"
+    rest = [(here.task(project, 4), f"{MODEL}/1")] if looks == 2 else []
+    assert await asked_from(here, project, process, first) == rest, "the others are asked first"
+    here.clock.advance(31)
+    again = [(here.task(project, 1), f"{MODEL}/1/1")]
+    assert await asked_from(here, project, process, 5) == again, "2 waits, and 4 has no other answer"
+    await loaded(here, project, host="last")
+    here.clock.advance(500)
+    assert await asked_from(here, project, process, 6) == []
+    here.clock.advance(101)
+    assert await asked_from(here, project, process, 6) == [(here.task(project, 1), f"{MODEL}/1/2")]
+
+
+async def test_a_version_that_is_tried_again_is_asked_only_what_it_has_not_answered(here: Scene) -> None:
+    project = await here.project(tasks=3)
+    await promoted(here, project)
+    process = asker(here)
+    assert len(await asked_from(here, project, process, 0)) == 3
+    await said_by(here, project, {0: VERSION, 1: "0-old", 2: VERSION})
+    again = Target(VERSION, "a" * 64, PROVIDER, "", "promoted", "key-1", refused_epoch=1)
+    await here.registry().move(project, MODEL, again)
+    await loaded(here, project)
+    assert await asked_from(here, project, process, 3) == [(here.task(project, 1), f"{MODEL}/2/1")]
+
+
+async def test_a_failed_answer_is_not_asked_for_in_later_rounds(here: Scene) -> None:
+    project = await here.project(tasks=1)
+    await promoted(here, project)
+    process = asker(here)
+    await asked_from(here, project, process, 0)
+    (request,) = await asked(here)
+    failed = outcome(project, request.task, request.request, model=MODEL, state=State.FAILED, offset=9, version=None)
+    await here.store.outcomes.put([failed])
+    await loaded(here, project, host="late")
+    here.clock.advance(31)
+    assert await asked_from(here, project, process, 1) == []
+
+
+async def test_a_word_while_it_is_listed_does_not_make_it_list_anew(here: Scene) -> None:
+    project = await here.project(tasks=1)
+    await promoted(here, project)
+    before = await here.store.documents.get(KIND, f"{project}/{MODEL}")
+    await loaded(here, project, host="late")
+    assert await here.store.documents.get(KIND, f"{project}/{MODEL}") == before
+
+
+async def test_a_process_that_lost_the_version_for_a_while_came_late(here: Scene) -> None:
+    project = await here.project(tasks=1)
+    await promoted(here, project)
+    process = asker(here)
+    await asked_from(here, project, process, 0)
+    await said_by(here, project, {0: "0-old"})
+    await loaded(here, project)
+    assert not (await work(here, project)).late
+    await loaded(here, project, "refused")
+    await loaded(here, project)
+    here.clock.advance(31)
+    assert len(await asked_from(here, project, process, 1)) == 1
+
+
+async def test_of_records_that_do_not_say_who_has_it_the_first_word_begins_nothing(here: Scene) -> None:
+    project = await here.project(tasks=1)
+    await promoted(here, project)
+    await asked_from(here, project, asker(here), 0)
+    found = await here.store.documents.get(KIND, f"{project}/{MODEL}")
+    assert found is not None
+    body = read(found).but(hosts=None).model_dump_json(exclude_none=True)
+    await here.store.documents.put(KIND, found.key, body, expected=found.revision)
+    await loaded(here, project, host="h")
+    assert (await work(here, project)).hosts == ("h",)
+    assert not (await work(here, project)).late
 
 
 async def test_where_the_settings_serve_nobody_is_asked_once_more(here: Scene) -> None:

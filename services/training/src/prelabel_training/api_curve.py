@@ -129,11 +129,11 @@ class Repredicting(Shown):
     state: str
     """listing, asking, done, overtaken (something else serves), off (the project does not want it any more), failed."""
     total: int
-    """Open tasks when it began."""
+    """Open tasks when the present round began; there is another where processes loaded the version later."""
     place: int
     """So many of them were looked at."""
     asked: int
-    """So many of those were asked; the others were annotated or deleted meanwhile."""
+    """So many were asked, in all rounds; the others were annotated, deleted, or answered by the version."""
     began_ms: int
     ended_ms: int | None
 

@@ -108,7 +108,7 @@ class Desk:
     async def tried_again(self, project: str, model: str, target: Target) -> Target:
         """The same, to begin to serve once more where it serves already and was refused: that asks for a new try."""
         pointer = await self.registry.pointer(project, model)
-        refused = pointer is not None and pointer.artifact != "" and await self.loads.refused_at(pointer)
+        refused = pointer is not None and await self.loads.refused_at(pointer)
         return replace(target, refused_epoch=pointer.epoch) if refused and pointer is not None else target
 
 

@@ -16,7 +16,7 @@ from prelabel_provider.training.trainings import Trainings, TrainingState
 from .versions import Versions
 
 UNDER_WAY: Final = 5
-"""A model's newest trainings that are looked at for what they need: the version of an older one is judged no more."""
+"""A model's newest trainings that are looked at for what they need: the version of an older one is told of no more."""
 
 
 @dataclass(frozen=True, slots=True)

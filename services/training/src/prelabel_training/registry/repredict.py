@@ -8,13 +8,14 @@ Requests go into the bulk lane, under a generation of their own (<model>/<epoch>
 whatever people submit meanwhile waits behind no more than that.
 
 It begins when the first of those who predict has loaded the version; the others answer by what they have until they
-have loaded it, too. So where one says so later, what is open is listed once more, and of that is asked what the version
-itself has not answered by then (<model>/<epoch>/<round>).
+have loaded it, too. Where some say so later, what is open is listed once more, for all of them and not at once: of that
+is asked what another version has answered (<model>/<epoch>/<round>).
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -54,6 +55,8 @@ NOBODY: Final = 1 << 31
 """More than any lane may hold."""
 _PAGE: Final = 500
 _HOSTS: Final = 50
+_ANSWERS: Final = 10
+"""Tasks whose answers are read at once: each may have many, and large ones."""
 _log = log.get("prelabel.repredict")
 
 
@@ -68,15 +71,17 @@ class Work(Model):
     state: str = "listing"
     """listing, asking, done, overtaken (something else serves), off (the project does not want it any more), failed."""
     total: Count = 0
-    """Open tasks when it began."""
+    """Open tasks when its present round began."""
     place: Count = 0
     """So many of them were looked at."""
     asked: Count = 0
-    """So many of those were asked, in all rounds; the others were annotated or deleted meanwhile, or answered."""
+    """So many were asked, in all rounds; the others were annotated, deleted, or answered by the version."""
     round: Count = 0
     """So many times it was begun anew, since others loaded the version later."""
-    hosts: tuple[str, ...] = ()
-    """Who has loaded it; of very many the last ones."""
+    late: bool = False
+    """Somebody has loaded the version since the list was made."""
+    hosts: tuple[str, ...] | None = None
+    """Who has loaded it; of very many the last ones. None: not known, as of records that did not say."""
     holder: str = ""
     until_ms: Milliseconds = 0
     began_ms: Milliseconds = 0
@@ -124,6 +129,10 @@ class Pace:
     """Between two looks."""
     lease: float = 30.0
     """Seconds after which somebody else goes on with what a process left."""
+    rest: float = 30.0
+    """From the end of the first round until those who loaded the version later are looked after: most come together."""
+    rests: float = 600.0
+    """The same from any later round: processes with new names come again and again where they are scaled."""
 
 
 class Lost(Exception):
@@ -139,9 +148,12 @@ class Wanting:
         self._projects = projects
 
     async def loaded(self, told: Event[ModelLoaded]) -> Sequence[AnyEvent]:
-        """A version answers now: it is to answer what is open, too."""
+        """A version answers now: it is to answer what is open, too. Or it answers no more where it did."""
         data = told.data
-        if data.state != "serving" or data.epoch < 1:
+        if data.epoch < 1:
+            return []
+        if data.state != "serving":
+            await self._changed(names.model_key(data.project, data.model), partial(_without, told=data))
             return []
         pointer = await self._registry.pointer(data.project, data.model)
         row = await self._projects.find(data.project)
@@ -156,15 +168,22 @@ class Wanting:
             began_ms=told.time_ms,
             hosts=(data.host,),
         )
+        await self._changed(work.key, partial(_after, told=work))
+        return []
+
+    async def _changed(self, key: str, change: Callable[[Work | None], Work | None]) -> None:
+        """Write what becomes of the record; None: it stays."""
         while True:
-            found = await self._documents.get(KIND, work.key)
-            wanted = work if found is None else _after(read(found), work)
+            found = await self._documents.get(KIND, key)
+            known = None if found is None else read(found)
+            wanted = change(known)
             if wanted is None:
-                return []
+                return
             body = wanted.model_dump_json()
-            if await self._documents.put(KIND, work.key, body, expected=found.revision if found else 0) is not None:
-                _log.info("asking again", project=work.project, model=work.model, epoch=work.epoch)
-                return []
+            if await self._documents.put(KIND, key, body, expected=found.revision if found else 0) is not None:
+                if known is None or known.epoch != wanted.epoch:
+                    _log.info("asking again", project=wanted.project, model=wanted.model, epoch=wanted.epoch)
+                return
 
 
 class Repredicting(Part):
@@ -204,9 +223,17 @@ class Repredicting(Part):
         after: str | None = None
         while page := await self._documents.page(KIND, limit=_PAGE, after=after):
             for document in page:
-                if not read(document).over:
+                work = read(document)
+                if not work.over or self._is_due(work):
                     await self._stepped(document)
             after = page[-1].key
+
+    def _is_due(self, work: Work) -> bool:
+        """Whether those are to be looked after who loaded the version when it was nearly over, or over."""
+        if not work.late or work.state != "done" or work.ended_ms is None:
+            return False
+        rest = self._pace.rests if work.round else self._pace.rest
+        return self._runtime.clock.now_ms() >= work.ended_ms + round(rest * 1000)
 
     async def _stepped(self, document: Document) -> None:
         """A step, whose defect is this model's alone: the others are asked all the same."""
@@ -236,6 +263,8 @@ class Repredicting(Part):
             await self._end(held, "overtaken")
         elif row is None or not _wanted(row, work.model, work.provider):
             await self._end(held, "off")
+        elif work.state == "done":
+            await self._save(held, work.but(state="listing", place=0, round=work.round + 1, late=False, ended_ms=None))
         elif work.state == "listing":
             await self._list(held)
         else:
@@ -287,17 +316,30 @@ class Repredicting(Part):
         return written
 
 
-def _after(known: Work, told: Work) -> Work | None:
+def _after(known: Work | None, told: Work) -> Work | None:
     """What is to be done where a version was loaded somewhere; None: nothing else than what is known."""
+    if known is None:
+        return told
     if known.epoch != told.epoch:
-        return told if known.epoch < told.epoch else None
-    if not set(told.hosts) - set(known.hosts):
+        # Where the same version was begun anew, since some had refused it, what it answered before stands.
+        anew = known.version == told.version != SETTINGS
+        newer = told.but(round=known.round + 1) if anew else told
+        return newer if known.epoch < told.epoch else None
+    if known.hosts is None:
+        return known.but(hosts=told.hosts)
+    # What is being listed is asked later than this; and who lists writes the record, too.
+    if known.state == "listing" or not set(told.hosts or ()) - set(known.hosts):
         return None
-    hosts = (*known.hosts, *told.hosts)[-_HOSTS:]
+    hosts = (*known.hosts, *(told.hosts or ()))[-_HOSTS:]
     # What the settings say has another name in predictions: who has answered by it cannot be told.
-    if told.version == SETTINGS or known.state not in ("asking", "done"):
-        return known.but(hosts=hosts)
-    return known.but(hosts=hosts, state="listing", place=0, round=known.round + 1, ended_ms=None)
+    return known.but(hosts=hosts, late=known.late or told.version != SETTINGS)
+
+
+def _without(known: Work | None, told: ModelLoaded) -> Work | None:
+    """What is known where a process cannot load what it had: it answers by an older version until it can again."""
+    if known is None or known.epoch != told.epoch or told.host not in (known.hosts or ()):
+        return None
+    return known.but(hosts=tuple(host for host in known.hosts or () if host != told.host))
 
 
 def _fitting(asked: AnyEvent) -> Message | None:
@@ -340,15 +382,22 @@ async def still_open(store: Store, project: str, uids: Sequence[str]) -> list[St
 
 
 async def unanswered(store: Store, work: Work, tasks: Sequence[StoredTask]) -> list[StoredTask]:
-    """Those of the tasks whose newest answer is not of the version, and those that have none yet."""
-    said = await (await live(store)).outcomes.of_tasks([one.uid for one in tasks])
-    return [one for one in tasks if _newest(said.get(one.uid, ()), work.model) != work.version]
+    """Those of the tasks whose newest answer is another version's.
+
+    What failed, or has no answer at all, would most likely come to nothing again; what waits is asked already.
+    """
+    found: list[StoredTask] = []
+    for first in range(0, len(tasks), _ANSWERS):
+        some = tasks[first : first + _ANSWERS]
+        said = await (await live(store)).outcomes.of_tasks([one.uid for one in some])
+        found += [one for one in some if _is_by_another(said.get(one.uid, ()), work)]
+    return found
 
 
-def _newest(said: Sequence[StoredOutcome], model: str) -> str | None:
-    """The version whose answer, of those of a model about a task, stands last in the log."""
-    own = [one for one in said if one.model == model and one.state is not State.PENDING]
-    return max(own, key=lambda one: (one.revision, one.offset)).version if own else None
+def _is_by_another(said: Sequence[StoredOutcome], work: Work) -> bool:
+    own = [one for one in said if one.model == work.model and one.state is not State.PENDING]
+    newest = max(own, key=lambda one: (one.revision, one.offset), default=None)
+    return newest is not None and newest.state is State.CREATED and newest.version != work.version
 
 
 def request(task: StoredTask, row: ProjectChanged, spec: ModelSpec, generation: str, now_ms: int) -> AnyEvent:
