@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from prelabel_contract import names
 from prelabel_contract.events import RunCreated, TaskDeleted, event
 from prelabel_runtime.egress import Answer
@@ -16,7 +17,7 @@ from prelabel_webhooks import cursor
 from prelabel_webhooks.handlers import TOPICS
 from prelabel_webhooks.subscriptions import ACTIVE, DISABLED
 
-from .scene import Scene, scene, settled
+from .scene import PATIENCE, Scene, scene, settled
 
 T = TypeVar("T")
 PUBLISHED = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]
@@ -147,6 +148,78 @@ async def test_all_that_is_due_is_tried_also_while_some_of_it_is_under_way(tmp_p
             await it.clock.pass_until(lambda: len(it.egress.calls) >= 400, hours=0.1)
 
 
+async def test_what_ends_while_the_store_is_asked_what_is_due_is_not_tried_again(tmp_path: Path) -> None:
+    async with scene(tmp_path, retry_seconds=(3600.0,) * 3, hold_after=1000, concurrency=2) as it:
+        async with it.endpoint():
+            it.egress.answer = lambda call: (500, {})
+            await it.happen(40)
+            await attempts(it, 40)
+        await it.clock.pass_to(2 * HOUR)
+        it.egress.answer = lambda call: (200, {})
+        due, request = it.store.deliveries.due, it.egress.request
+        looks, answered, answer_now, end_now = iter((1, 2)), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def second_is_slow(*values: Any, **more: Any) -> Sequence[StoredDelivery]:
+            found = await due(*values, **more)
+            if next(looks, 0) == 2:
+                answered.set()
+                await answer_now.wait()
+            return found
+
+        async def last_of_the_first_look_is_slow(*values: Any, **more: Any) -> Answer:
+            answer = await request(*values, **more)
+            if len(it.egress.calls) == 40 + 32:
+                await end_now.wait()
+            return answer
+
+        it.store.deliveries.due = second_is_slow  # type: ignore[method-assign]
+        it.egress.request = last_of_the_first_look_is_slow  # type: ignore[method-assign]
+        async with it.endpoint() as endpoint, asyncio.timeout(60):
+            await answered.wait()
+            assert endpoint._under_way
+            end_now.set()
+            await settled(it.store, it.bus)
+            assert not endpoint._under_way
+            answer_now.set()
+            await settled(it.store, it.bus)
+        came = [name for _, name, _ in it.egress.calls[40:]]
+        assert len(came) == len(set(came)) == 40
+
+
+@pytest.mark.parametrize("asked", ["find", "read"])
+async def test_what_is_found_after_a_stop_is_left_to_the_next_process(tmp_path: Path, asked: str) -> None:
+    async with scene(tmp_path, retry_seconds=(3600.0,) * 3, hold_after=1000) as it:
+        async with it.endpoint():
+            it.egress.answer = lambda call: (500, {})
+            await it.happen(3)
+            await attempts(it, 3)
+        await it.clock.pass_to(2 * HOUR)
+        it.egress.answer = lambda call: (200, {})
+        what, held, go_on = getattr(it.tools.feed, asked), asyncio.Event(), asyncio.Event()
+
+        async def slow(*values: Any) -> Any:
+            found = await what(*values)
+            held.set()
+            await go_on.wait()
+            return found
+
+        setattr(it.tools.feed, asked, slow)
+        await it.happen()  # the log has something, too
+        async with it.endpoint() as endpoint, asyncio.timeout(60):
+            await held.wait()
+            await settled(it.store, it.bus)
+            await endpoint.stop(5)
+            before = len(it.egress.calls)
+            go_on.set()
+            await settled(it.store, it.bus)
+            assert len(it.egress.calls) == before
+            it.clock.watched.clear()  # it has ended, as it was told to
+        async with it.endpoint():
+            await attempts(it, 3 + 4)
+        came = [name for _, name, _ in it.egress.calls[3:]]
+        assert len(came) == len(set(came)) == 4
+
+
 async def test_all_that_is_not_asked_for_any_more_is_given_up_when_it_is_due(tmp_path: Path) -> None:
     async with scene(tmp_path, retry_seconds=(3600.0,) * 3, hold_after=1000) as it:
         async with it.endpoint():
@@ -218,7 +291,7 @@ async def test_an_older_place_is_not_written_over_a_newer_one(tmp_path: Path) ->
         await it.happen()
         await attempts(it, 1)
         older = asyncio.create_task(endpoint.save())
-        await held.wait()
+        await asyncio.wait_for(held.wait(), PATIENCE)
         await it.happen()
         await attempts(it, 2)
         newer = asyncio.create_task(endpoint.save())  # at a stop
@@ -226,6 +299,27 @@ async def test_an_older_place_is_not_written_over_a_newer_one(tmp_path: Path) ->
         go_on.set()
         await asyncio.gather(older, newer)
         assert json.loads((await it.store.endpoints.all())["s"].body)["positions"][names.TASKS] == {"0": 2}
+
+
+async def test_what_succeeded_is_in_the_delivery_log_also_where_a_stop_came_while_it_was_written(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, save_seconds=1) as it:
+        put, held, never = it.store.deliveries.put, asyncio.Event(), asyncio.Event()
+
+        async def first_hangs(deliveries: Sequence[StoredDelivery]) -> None:
+            if deliveries and not held.is_set():
+                held.set()
+                await never.wait()
+            await put(deliveries)
+
+        it.store.deliveries.put = first_hangs  # type: ignore[method-assign]
+        async with it.endpoint() as endpoint:
+            await it.happen()
+            await it.clock.pass_until(held.is_set, hours=0.1)
+            async with asyncio.timeout(60):
+                await endpoint.stop(5)
+        assert (await it.delivery()).state is DeliveryState.DELIVERED
 
 
 async def test_a_recovery_that_is_taken_up_anew_counts_each_event_once(tmp_path: Path) -> None:
@@ -334,6 +428,32 @@ async def test_in_order_the_next_one_goes_also_where_the_store_was_away_at_its_t
         it.store.deliveries.get_many = away_once(it.store.deliveries.get_many)  # type: ignore[method-assign]
         await it.clock.pass_until(lambda: len(it.egress.calls) == 3, hours=0.5)
         assert [name for _, name, _ in it.egress.calls] == [wanted[0], *wanted]
+
+
+async def test_in_order_the_next_one_goes_also_where_its_turn_comes_before_it_is_stored(tmp_path: Path) -> None:
+    async with scene(tmp_path, concurrency=4) as it, it.endpoint(ordered=True):
+        request, put = it.egress.request, it.store.deliveries.put
+        asked, first_ends = asyncio.Event(), asyncio.Event()
+
+        async def first_is_slow(*values: Any, **more: Any) -> Answer:
+            answer = await request(*values, **more)
+            if len(it.egress.calls) == 1:
+                await first_ends.wait()
+            return answer
+
+        async def away_at_first(deliveries: Sequence[StoredDelivery]) -> None:
+            if deliveries and not asked.is_set():
+                asked.set()
+                raise Unavailable("the store")
+            await put(deliveries)
+
+        it.egress.request = first_is_slow  # type: ignore[method-assign]
+        it.store.deliveries.put = away_at_first  # type: ignore[method-assign]
+        wanted = await ordered_ids(it, 2)
+        await it.clock.pass_until(asked.is_set, hours=0.1)
+        first_ends.set()
+        await it.clock.pass_until(lambda: len(it.egress.calls) == 2, hours=0.1)
+        assert [name for _, name, _ in it.egress.calls] == wanted
 
 
 async def test_in_order_stays_in_order_over_a_kill(tmp_path: Path) -> None:

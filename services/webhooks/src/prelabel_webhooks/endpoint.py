@@ -292,7 +292,7 @@ class Endpoint:
         begun = False
         while self._may_begin():
             job = await self._patiently(self._next)
-            if job is None:
+            if job is None or self._stopping:  # a stop does not wait for what begins now; the next process does it
                 break
             self._begin(job)
             begun = True
@@ -361,6 +361,8 @@ class Endpoint:
         if self._order.add(_key(new), new.offset, new.id):
             return True
         await self._patiently(lambda: self._park(new))
+        if self._order.add(_key(new), new.offset, new.id):  # its turn came before it was stored: nobody could call it
+            await self._patiently(lambda: self._release([new.id]))
         return False
 
     async def _park(self, stored: StoredDelivery) -> None:
@@ -427,8 +429,9 @@ class Endpoint:
         now_ms = self._clock.now_ms()
         self._owed_ms = now_ms + round(1000 * _IDLE_SECONDS)
         limit = _DUE + len(self._under_way)  # what is under way is due as well, until it has ended
+        busy = frozenset(self._under_way)  # before the question: what ends meanwhile is in the answer as it was before
         due = await self._store.deliveries.due(self.subscription, self._owed_ms, limit=limit)
-        ready = [one for one in due if one.next_ms <= now_ms and one.id not in self._under_way]
+        ready = [one for one in due if one.next_ms <= now_ms and one.id not in busy]
         later = [one.next_ms for one in due if one.next_ms > now_ms]
         self._owed.extend(ready)
         if later:
@@ -556,7 +559,7 @@ class Endpoint:
         lately, self._log = self._log, {}
         try:
             await self._store.deliveries.put(list(lately.values()))
-        except Unavailable:
+        except (Unavailable, asyncio.CancelledError):  # cancelled at a stop, which saves once more
             self._log = lately | self._log
             raise
         body = orjson.dumps(state).decode()
