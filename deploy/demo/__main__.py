@@ -51,6 +51,8 @@ BEGINNER_SECONDS = 60.0
 """At most: it ends with its examples."""
 ENDS_SECONDS = 240.0
 """So long the checker waits for outcomes of what a promotion asked again."""
+LOOK_SECONDS = 1.0
+"""Between two looks of the checker."""
 BEGINNER_EXAMPLES = 500
 """What a model is shown that goes on learning from people: enough to be corrected, not enough to be good."""
 
@@ -98,7 +100,8 @@ def run(console: Console, *, real: bool, tasks: int, loop: bool) -> int:
         if loop:
             console.print("[bold]5[/bold]  learning from what people correct")
             learned, results = asyncio.run(learn(console, prelabel, folder, corpus, results))
-            checked = judge_again(prelabel, folder, checked)
+            with console.status("checking"):
+                checked = judge_again(prelabel, folder, checked)
     return show.verdict(console, OUT, checked, results, report, seconds=seconds, real=real, learned=learned)
 
 
@@ -165,11 +168,15 @@ def judge_again(prelabel: Prelabel, folder: Path, labelled: Report) -> Report:
     """The same after the loop, whose promotions asked again: what is wrong is of all, outcomes and seconds as before.
 
     What is still asked again gets some time to end. While something does, log and store are not of one moment: what is
-    in one of them only may be lost or doubled, until nothing comes any more.
+    in one of them only may be lost or doubled, until nothing comes any more: nothing is lost, and two looks in a row
+    see the same.
     """
-    deadline = time.monotonic() + ENDS_SECONDS
+    deadline, before = time.monotonic() + ENDS_SECONDS, None
     while not (checked := _checked(prelabel, folder)).clean and time.monotonic() < deadline:
-        time.sleep(1.0)
+        if not checked.lost and checked == before:
+            break
+        before = checked
+        time.sleep(LOOK_SECONDS)
     return _written(replace(checked, outcomes=labelled.outcomes, seconds=labelled.seconds))
 
 

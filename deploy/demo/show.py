@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from prelabel_client.command.plot import Point, drawn
+from prelabel_contract.limits import SCORED_TASKS
 from rich.console import Console
 
 from deploy.demo.page import page
@@ -68,7 +69,14 @@ async def follow(console: Console, client: Client, run: str) -> None:
 def curve(console: Console, learned: Learned) -> None:
     """The learning curve, and what it meant for texts that nobody annotated."""
     points = [
-        Point(one.examples, one.score, one.low or one.score, one.high or one.score, filled=one.served)
+        Point(
+            one.examples,
+            one.score,
+            one.low or one.score,
+            one.high or one.score,
+            filled=one.served,
+            few=one.tasks < SCORED_TASKS,
+        )
         for one in learned.points
         if one.score is not None
     ]

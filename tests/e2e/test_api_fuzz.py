@@ -45,7 +45,7 @@ def test_no_request_that_the_document_allows_or_forbids_meets_a_defect(prelabel:
             *("--phases", "examples,coverage,fuzzing", "--max-time", SECONDS),
             *("--checks", ",".join(CHECKS)),
             *("--exclude-path-regex", "/events$", "--seed", "1", "--workers", "1", "--no-shrink"),
-            *("--request-timeout", "120", "--suppress-health-check", "all", "--warnings", "off"),
+            *("--request-timeout", "75", "--suppress-health-check", "all", "--warnings", "off"),
         ],
         cwd=tmp_path,
         env={

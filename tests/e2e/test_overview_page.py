@@ -91,6 +91,7 @@ def until_completed(api: httpx.Client, events: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while (progress := api.get(events)).status_code == httpx.codes.NOT_FOUND:
         assert time.monotonic() < deadline, progress.text
+        time.sleep(0.05)
     assert '"completed"' in progress.text, progress.text
 
 
@@ -199,6 +200,24 @@ async def test_who_pauses_is_left_in_peace(browser: Browser, api: httpx.Client) 
     assert len(page.requests) == before
     await page.said("document.getElementById('pause').click()")
     await page.until("document.body.innerText.includes('while nobody looked')")
+
+
+@pytest.mark.parametrize("end", ["fail(new Error('not reached'))", "answer({ status: 401, text: async () => '' })"])
+async def test_who_pauses_is_not_disturbed_by_the_end_of_what_was_asked_before(
+    browser: Browser, api: httpx.Client, end: str
+) -> None:
+    page = await browser.page()
+    await page.go(link(api))
+    await page.until("document.getElementById('live').textContent == 'Live'")
+    await page.said("window.fetch = () => new Promise((answer, fail) => Object.assign(window, { answer, fail }))")
+    submit(api, "Ada came as somebody paused.")
+    await page.until("'fail' in window")
+    await page.said("document.getElementById('pause').click()")
+    await page.said(end)
+    assert await page.said("document.getElementById('live').textContent") == "Paused"
+    await page.said("document.getElementById('pause').click()")
+    await page.until("document.getElementById('live').textContent == 'Live'")
+    assert await page.said("'fail' in window"), "it was not loaded anew"
 
 
 async def test_texts_of_strangers_are_texts(prelabel: Prelabel, browser: Browser, api: httpx.Client) -> None:

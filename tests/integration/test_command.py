@@ -1,6 +1,5 @@
 """The command, as people call it, against a Prelabel in one process."""
 
-import contextlib
 import json
 import os
 import signal
@@ -73,15 +72,14 @@ class Command:
 
     def started(self, *words: str) -> "subprocess.Popen[str]":
         """Start it as from a terminal, and go on."""
-        with interruptible():
-            return subprocess.Popen(
-                [COMMAND, *words],
-                cwd=self.folder,
-                env=self.environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+        return subprocess.Popen(
+            [COMMAND, *words],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 def ended(process: "subprocess.Popen[str]") -> int:
@@ -90,18 +88,6 @@ def ended(process: "subprocess.Popen[str]") -> int:
         return process.wait(60)
     finally:
         process.kill()
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """What is started meanwhile hears Ctrl-C. A shell has what it starts in the background ignore it, and so does all
-    that is started from there: these tests, and the commands of theirs.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")

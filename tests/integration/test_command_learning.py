@@ -72,7 +72,11 @@ def test_a_model_is_trained_watched_promoted_drawn_and_rolled_back(command: Comm
     assert [row[1] for row in command("curve", "mails").rows] == [version]
     assert "settings" in command("models", "rollback", "--reason", "to see").out
     assert command("models", "mails", "--json").values[0]["serving"]["version"] == "settings"
-    assert version in command("models", "promote", version).out
+    promoted = command("models", "promote", version)
+    assert version in promoted.out
+    hint = promoted.err.partition("could be loaded: prelabel ")[2].split()
+    assert hint[2:] == [version, "--project", "mails", "--model", "first"]
+    assert "answers in" in command(*hint).out
 
 
 def test_the_quality_of_annotations_is_told_with_its_warnings(command: Command) -> None:

@@ -7,8 +7,6 @@ WAITING = """
 import queue, signal, threading, time
 from prelabel_client.command.listen import next_of
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs this in the background has it ignored
-
 def strike():
     time.sleep(0.3)  # it waits by then; were it earlier, this would prove less and not fail
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)

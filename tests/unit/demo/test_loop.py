@@ -56,6 +56,7 @@ def looking(answers: Answers) -> Loop:
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(loop, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "PATIENCE", 5.0)
 
 
 async def test_a_version_that_may_serve_is_waited_for_until_it_does() -> None:
@@ -83,7 +84,7 @@ async def test_results_are_read_when_all_that_is_open_has_been_asked_again() -> 
         }
         return {"tasks": [{"id": "t1", "data": {"text": "a text"}, "meta": {}, "predictions": [said]}], "next": None}
 
-    asking = [("1-a", "done"), ("2-b", "listing"), ("2-b", "asking"), ("2-b", "done")]
+    asking = [("1-a", "done"), ("2-b", "listing"), ("2-b", "asking"), ("2-b", "asking"), ("2-b", "done")]
     answers = Answers(
         repredicting=[{"version": version, "state": state} for version, state in asking],
         tasks=[page("1-a"), page("2-b")],

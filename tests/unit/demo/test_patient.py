@@ -29,7 +29,7 @@ def answering(*statuses: int) -> Iterator[tuple[str, list[str]]]:
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             keys.append(self.headers.get("Idempotency-Key", ""))
-            if status := left.pop(0):
+            if status := left.pop(0) if left else 500:
                 body = json.dumps({"run": "r", "detail": "so"}).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

@@ -5,10 +5,12 @@ import contextlib
 import json
 import logging
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from hypothesis import example, given
@@ -21,7 +23,7 @@ from prelabel_runtime.bus.base import Message, TopicSpec
 from prelabel_runtime.bus.sqlite import SqliteBus
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.errors import Unavailable
-from prelabel_runtime.health import POLL_AGE_LIMIT, Health
+from prelabel_runtime.health import POLL_AGE_LIMIT, Health, probes
 from prelabel_runtime.loop import messages
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.retry import backoff
@@ -115,6 +117,22 @@ async def test_a_process_is_ready_when_every_loop_has_joined_and_none_waits(bus:
         assert health.unready() == {"training": "restarting after ValueError"}
         assert health.unwell() == {}  # a defect elsewhere is no reason to kill it
     assert "dispatcher" in health.unready()
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/livez"])
+async def test_a_probe_looks_between_two_steps_and_never_during_one(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def look(_: Health) -> dict[str, str]:
+        threads.append(threading.get_ident())  # any other one would look while the loop's thread changes something
+        return {}
+
+    for name in ("unready", "unwell"):
+        monkeypatch.setattr(Health, name, look)
+    app = httpx.ASGITransport(probes(Health(SystemClock()), Metrics()))
+    async with httpx.AsyncClient(transport=app, base_url="http://probes") as client:
+        assert (await client.get(path)).status_code == httpx.codes.OK
+    assert threads == [threading.get_ident()]
 
 
 async def test_a_loop_that_has_stopped_polling_is_unwell(bus: SqliteBus) -> None:

@@ -5,13 +5,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
-from prelabel_runtime import process
+from prelabel_runtime import process, run
 from prelabel_runtime.clock import SystemClock
 from prelabel_runtime.errors import Refused
+from prelabel_runtime.health import Health
 from prelabel_runtime.metrics import Metrics
 from prelabel_runtime.run import Runtime, open_bus, open_store, serve
 from prelabel_runtime.service import Part, Service
 from prelabel_runtime.settings import RuntimeSettings
+
+from .scene import Handled, subscription
 
 PATIENCE = 30.0
 """Seconds until a start that hangs is a failed test."""
@@ -83,6 +86,27 @@ def test_services_start_side_by_side(runtime: Runtime) -> None:
     services = [Service("one", parts=(one,)), Service("other", parts=(other,))]
     assert _exit_code(runtime, services, asyncio.Event()) == 0
     assert sorted(journal) == ["one started", "one stopped", "other started", "other stopped"]
+
+
+async def test_whoever_looks_at_any_moment_finds_it_ready_only_when_its_loops_have_joined(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping, health = asyncio.Event(), Health(runtime.clock)
+    monkeypatch.setattr(run, "Health", lambda _: health)
+
+    async def look() -> set[str]:
+        try:
+            while health.unready():  # noqa: ASYNC110 - nobody tells of what is looked at
+                await asyncio.sleep(0)  # before and after each step of the others
+            return {group for group, loop in health.loops.items() if loop.joined}
+        finally:
+            stopping.set()
+
+    service = Service("one", subscriptions=(subscription(Handled(), group="a"), subscription(Handled(), group="b")))
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+        looked = group.create_task(look())
+        group.create_task(serve(runtime, lambda _: [service], name="tests", stopping=stopping))
+    assert looked.result() == {"a", "b"}
 
 
 def test_what_has_started_is_stopped_once_where_another_service_is_refused(

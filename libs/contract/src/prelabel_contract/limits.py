@@ -19,4 +19,4 @@ MAX_REGIONS = 10_000
 MAX_PROJECT_BYTES = 192 * 1024
 """A project as JSON: it travels whole in `configs` and `projects`."""
 SCORED_TASKS = 10
-"""Hold-out tasks below which a version's score says little: it is no point of a curve."""
+"""Hold-out tasks below which a version's score says little: drawn as `few`, and not counted by the signal to stop."""

@@ -79,7 +79,8 @@ class Projection:
         # Lines last: whoever counts them to the end of a run finds what they wait for, in the same generation.
         into = self.store.lines
         await asyncio.gather(
-            # In this order: who finds a new revision, finds what it waits for (in one file, which takes one by one).
+            # Side by side. One file (SQLite) takes them one by one, in this order: who finds a new revision there finds
+            # what it waits for. MongoDB gives no order: a revision may be found a moment before that.
             self.store.outcomes.put([pending for e in batch for pending in _pending(e.data)]),
             self.store.tasks.put([_task(e.data) for e in batch]),
         )

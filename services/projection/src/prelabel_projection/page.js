@@ -71,12 +71,12 @@
       do {
         again = false;
         const answer = await fetch("/", { cache: "no-store", headers: { Accept: "text/html" } });
-        if (answer.status === 401) return location.reload();
+        if (answer.status === 401 && !paused()) return location.reload();
         const text = await answer.text();
         if (answer.ok && !paused()) take(new DOMParser().parseFromString(text, "text/html"));
       } while (again && !paused());
     } catch {
-      say("Not reached, trying again", "off");
+      if (!paused()) say("Not reached, trying again", "off");
     } finally {
       asking = false;
     }

@@ -12,7 +12,7 @@ from .session import meant, session
 from .train import Named, OfModel, the_model
 
 if TYPE_CHECKING:
-    from ..models_learning import Curve, CurvePoint, Figure, Load, Model, Version
+    from ..models_learning import Curve, CurvePoint, Figure, Load, Model, Serving, Version
 
 
 class _Listing(TyperGroup):
@@ -171,7 +171,7 @@ def promote(
     with session(profile) as client:
         where = meant(client, project)
         serving = client.promote(where, the_model(client, where, model), version, reason=reason)
-    _told(out, serving)
+    _told(out, serving, where)
 
 
 @models.command()
@@ -196,13 +196,14 @@ def rollback(
     with session(profile) as client:
         where = meant(client, project)
         serving = client.rollback(where, the_model(client, where, model), version=version, reason=reason)
-    _told(out, serving)
+    _told(out, serving, where)
 
 
-def _told(out: Out, serving: Any) -> None:
+def _told(out: Out, serving: "Serving", where: str) -> None:
     if out.json:
         out.value(serving)
         return
     out.line(f"{clean(serving.model)} is served by {clean(serving.version)} now (epoch {serving.epoch})")
     if serving.version != "settings":
-        out.note(f"whether it could be loaded: prelabel models show {clean(serving.version)}")
+        named = f"{clean(serving.version)} --project {clean(where)} --model {clean(serving.model)}"
+        out.note(f"whether it could be loaded: prelabel models show {named}")
