@@ -17,8 +17,10 @@ import pytest
 
 from tests.rig.processes import Prelabel
 
-PATIENCE = 400.0
-"""Seconds: a training stands back where processors are short, and takes long where others need them."""
+PATIENCE = 240.0
+"""Seconds until what must come has failed to come."""
+TRAINED = 400.0
+"""The same for a training: it stands back where processors are short, and takes long where others need them."""
 MODULES = ("json", "csv", "socket", "shutil", "pathlib", "asyncio", "hashlib", "zlib", "email", "queue")
 TYPES = ("int", "str", "bytes", "float", "list", "dict", "tuple", "bool")
 FRAMES = ("Call {module} with {type} first.", "It takes {type}, says {module}.", "Use {module} to make {type} of it.")
@@ -78,9 +80,9 @@ class User:
         """To the project."""
         return self._client.request(method, f"/v1/projects/loop{path}", **more)
 
-    def until(self, path: str, ready: Callable[[Any], bool]) -> Any:
+    def until(self, path: str, ready: Callable[[Any], bool], patience: float = PATIENCE) -> Any:
         """An answer, once it is as wanted."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         seen: Any = None
         while time.monotonic() < deadline:
             answer = self.send("GET", path)
@@ -117,8 +119,8 @@ class User:
             usable = model["examples"] + model["held_out"]
             return bool(usable == annotated and model["new"] == 0 and model["training"] is None)
 
-        self.until("/examples", heard)
-        self.until("/trainings?model=names", self._judged)
+        self.until("/examples", heard, TRAINED)
+        self.until("/trainings?model=names", self._judged, TRAINED)
 
     def _judged(self, seen: Any) -> bool:
         """Whether nothing of these is under way, or waits to be judged (again), or to serve."""

@@ -73,9 +73,9 @@ def annotated(api: httpx.Client) -> int:
     return int(api.get("/v1/projects/mails/examples").json()["examples"])
 
 
-def train(api: httpx.Client) -> int:
-    """Ask for a training; the status of the answer."""
-    return api.post("/v1/projects/mails/trainings", json={"model": "first"}).status_code
+def train(api: httpx.Client) -> httpx.Response:
+    """Ask for a training."""
+    return api.post("/v1/projects/mails/trainings", json={"model": "first"})
 
 
 def versions(api: httpx.Client) -> list[str]:
@@ -90,10 +90,11 @@ async def until_served(api: httpx.Client) -> None:
     A training stands back where processors are short, and may take long; the page is quick to show what came of it.
     """
     deadline = time.monotonic() + PATIENCE
-    while (asked := await asyncio.to_thread(train, api)) == httpx.codes.CONFLICT:
+    while (asked := await asyncio.to_thread(train, api)).status_code == httpx.codes.CONFLICT:
+        assert asked.json()["type"].endswith(":no_trainer"), asked.text
         assert time.monotonic() < deadline, "no trainer announced itself"
         await asyncio.sleep(0.1)
-    assert asked == httpx.codes.ACCEPTED
+    assert asked.status_code == httpx.codes.ACCEPTED, asked.text
     while (seen := await asyncio.to_thread(versions, api)) != ["serving"]:
         assert time.monotonic() < deadline, seen
         await asyncio.sleep(0.1)
@@ -114,7 +115,7 @@ async def test_what_a_model_learned_appears_by_itself(prelabel: Prelabel, browse
     assert await page.said("document.querySelector('.learning code').textContent.startsWith('1-')")
     fold = "document.querySelector('.learning [data-fold=trainings]')"
     await page.said(f"{fold}.open = true")
-    assert train(api) == httpx.codes.ACCEPTED
+    assert train(api).status_code == httpx.codes.ACCEPTED
     await page.until(f"{fold}.querySelectorAll('tbody tr').length == 2")
     await page.until(f"{fold}.open && {fold}.innerText.includes('Log of training 2')")
     await page.screenshot(OUT / "learning.png")

@@ -19,7 +19,8 @@ The rules:
   id: no fault either, as long as the store keeps the first. Whoever reads the log knows an id that it has seen. Two
   contents of one version are doubled, and so are two versions of a model of which only one ever served.
 - A promotion asks again about tasks that were accepted before: such a request names the change that it came of, which
-  is in the log, and ends once like any other.
+  is in the log, and ends once like any other. It may be asked in rounds, no more of them than somebody said to have
+  loaded a version of the model.
 - A model may see a task once more per crash, not more often.
 - A record set aside (dead letter) is neither lost nor done: it is listed with its reason.
 """
@@ -28,7 +29,7 @@ import argparse
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +49,7 @@ _DELETED = "prelabel.task.deleted.v1"
 _REQUESTED = "prelabel.prediction.requested.v1"
 _SERVING = ("prelabel.model.serving.v1", "prelabel.model.promoted.v1", "prelabel.model.rolled_back.v1")
 """What tells a change of what serves: the pointer's own topic is compacted, and forgets all but the last one."""
+_LOADED = "prelabel.model.loaded.v1"
 _OUTCOMES = ("prelabel.prediction.created.v1", "prelabel.prediction.failed.v1")
 _CONFIG = "prelabel.config.published.v1"
 _ANNOTATED = "prelabel.annotation.submitted.v1"
@@ -212,6 +214,8 @@ class _Topics:
     """The models of a project's configuration, by its hash."""
     served: Mapping[tuple[str, str], Mapping[int, str]]
     """By project and model: the version of each change of what serves, by its epoch."""
+    loads: Mapping[tuple[str, str], int]
+    """By project and model: how often somebody said to have loaded a version of it."""
     annotated: Mapping[str, list[LogRecord]]
     dead: Sequence[LogRecord]
     retries: int
@@ -241,6 +245,7 @@ class _Topics:
                 for c in by_type[_CONFIG]
             },
             served=_served([record for kind in _SERVING for record in by_type[kind]]),
+            loads=_loads(by_type[_LOADED]),
             annotated=_by("annotation", by_type[_ANNOTATED]),
             dead=dead,
             retries=retries,
@@ -259,6 +264,11 @@ def _served(records: Iterable[LogRecord]) -> Mapping[tuple[str, str], Mapping[in
     for record in records:
         found[record.data["project"], record.data["model"]][int(record.data["epoch"])] = str(record.data["version"])
     return dict(found)
+
+
+def _loads(records: Sequence[LogRecord]) -> Mapping[tuple[str, str], int]:
+    said = [record.data for record in _first_of_each_id(records) if record.data.get("state") == "serving"]
+    return Counter((str(one.get("project")), str(one.get("model"))) for one in said)
 
 
 def check(
@@ -434,18 +444,31 @@ class _Judge:
         again = self._again()
         self._report.asked_again = len(again)
         asked: Counter[tuple[str, ...]] = Counter()
+        rounds: dict[tuple[str, str, str], set[str]] = defaultdict(set)
         for request, (uid, model) in again.items():
             data = self._topics.requested[request][0].data
-            generation = str(data["generation"])
+            project, generation = str(data.get("project")), str(data["generation"])
             named, _, rest = generation.partition("/")
-            epoch = rest.partition("/")[0]  # behind it, in which round: once more for who loaded the version later
-            changes = self._topics.served.get((str(data.get("project")), model), {})
+            epoch, *behind = rest.split("/")  # behind it, in which round: once more for who loaded the version later
+            changes = self._topics.served.get((project, model), {})
             if named != model or not epoch.isdecimal() or int(epoch) not in changes:
                 self._doubled("asked again, and nothing had changed", uid, f"{model}: {generation}")
+            if behind and not _is_round(behind):
+                self._doubled("asked again in a round that is none", uid, f"{model}: {generation}")
+            rounds[project, model, epoch].update(behind)
             asked[uid, model, generation, str(data.get("input_hash")), str(data.get("config"))] += 1
         for (uid, model, *_), times in asked.items():
             if times > 1:
                 self._doubled("asked again several times", uid, model)
+        self._check_rounds(rounds)
+
+    def _check_rounds(self, rounds: Mapping[tuple[str, str, str], Set[str]]) -> None:
+        """Rounds of each change; each comes of somebody who said to have loaded a version."""
+        for (project, model, epoch), seen in rounds.items():
+            loads = self._topics.loads.get((project, model), 0)
+            if len(seen) > loads:
+                detail = f"of change {epoch}: {len(seen)}, and {loads} loads"
+                self._doubled("asked again in more rounds than it was loaded", f"{project}/{model}", detail)
 
     def _again(self) -> Mapping[str, tuple[str, str]]:
         """Requests about accepted tasks that name what made somebody ask again: request -> (task, model)."""
@@ -548,6 +571,11 @@ def _first_of_each_id(records: Sequence[LogRecord]) -> Sequence[LogRecord]:
     for record in records:
         first.setdefault(record.id, record)
     return list(first.values())
+
+
+def _is_round(behind: Sequence[str]) -> bool:
+    """Whether what is behind a change's epoch says one round; the first has no number."""
+    return len(behind) == 1 and behind[0].isdecimal() and int(behind[0]) >= 1
 
 
 def _said(record: LogRecord) -> str:

@@ -11,11 +11,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from prelabel_contract.names import task_uid
 
 from tests.failure.checker import Promises, Report, check, read_calls
 from tests.failure.log import read_log
@@ -101,9 +103,13 @@ class Run:
         """Inputs that the model has seen so far."""
         return self.calls_file.stat().st_size // _UID_LINE if self.calls_file.exists() else 0
 
+    def seen(self) -> Set[str]:
+        """Tasks that the model has seen so far, however often: their uids."""
+        return set(read_calls(self.calls_file))
+
     def predicted(self) -> int:
-        """Tasks that the model has seen so far, however often."""
-        return len(set(read_calls(self.calls_file)))
+        """How many tasks that are."""
+        return len(self.seen())
 
     def tell(self, event: str) -> None:
         """Note an event with its moment."""
@@ -162,7 +168,7 @@ async def kill_and_restart(run: Run, name: str) -> None:
     await asyncio.to_thread(run.prelabel.kill, name)
     run.crashes += 1
     run.tell(f"{name} killed at {run.calls()} calls")
-    await until(lambda: not any(worker_lives(pid) for pid in workers), f"no orphan worker of {name}")
+    await until(lambda: not any(worker_lives(pid) for pid in workers), f"no orphan worker of {name}", 30.0)
     await asyncio.to_thread(run.prelabel.restart, name)
     run.tell(f"{name} ready")
 
@@ -238,8 +244,8 @@ class _Feed:
         self._stage = stage
         self._unresolved = unresolved
         self._opened = 0
-        self._given_up = 0
-        """Tasks of batches without an answer that were not repeated: the model may see them, or not."""
+        self._given_up: set[str] = set()
+        """Uids of tasks of batches without an answer that were not repeated: the model may see them, or not."""
         self.acknowledged: list[str] = []
         self.ends = False
         """No further stage comes."""
@@ -262,7 +268,7 @@ class _Feed:
             if 400 <= sent.status < 500:
                 raise AssertionError(f"refused: {sent}")
             if not resolved:
-                self._given_up += len(batch)
+                self._given_up |= {task_uid(PROJECT, task["id"]) for task in batch}
                 return
             await asyncio.sleep(0.05)
 
@@ -278,12 +284,16 @@ class _Feed:
             await until(partial(self._reached, moment, feeding), "a fault's moment", 240)
             if feeding.done():
                 feeding.result()
-            if self._run.predicted() < self._opened:
+            if self._through() < self._opened:
                 return
         raise VoidRun(f"{_TRIES} stages had been predicted before the moments of their faults were seen")
 
     def _reached(self, moment: int, feeding: asyncio.Task[None]) -> bool:
-        return feeding.done() or self._run.predicted() + self._given_up >= moment
+        return feeding.done() or self._through() >= moment
+
+    def _through(self) -> int:
+        """Tasks that nothing is waited for of: predicted, or given up."""
+        return len(self._run.seen() | self._given_up)
 
 
 async def _annotate(client: Client, ids: Sequence[str]) -> None:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from tests.failure.checker import Report, check
 from tests.failure.log import LogRecord
 from tests.failure.stored import StoredOutcome, StoredTask, StoreDump
@@ -79,11 +81,27 @@ def test_asking_twice_for_one_change_is_caught() -> None:
 
 
 def test_asking_once_more_for_who_loaded_the_version_later_is_no_fault() -> None:
-    log = [*_learned(), _outcome(AGAIN, AFTER), _again("request-3", "names/1/1"), _outcome("request-3", AFTER)]
+    log = [*_learned(), _outcome(AGAIN, AFTER), _loaded("late"), *_round("request-3", "1")]
     stored = (_stored(FIRST, BEFORE), _stored(AGAIN, AFTER), _stored("request-3", AFTER))
     report = _checked(log, *stored)
     assert report.clean, report.json()
     assert report.asked_again == 2
+
+
+@pytest.mark.parametrize("named", ["0", "x", "-1", "1/1", ""])
+def test_a_round_that_is_none_is_caught(named: str) -> None:
+    log = [*_learned(), _outcome(AGAIN, AFTER), _loaded("late"), _loaded("later"), *_round("request-3", named)]
+    stored = (_stored(FIRST, BEFORE), _stored(AGAIN, AFTER), _stored("request-3", AFTER))
+    assert _doubled(log, *stored) == ["asked again in a round that is none"]
+
+
+@pytest.mark.parametrize("told", [("late", "late"), ("late", "refused")])
+def test_more_rounds_than_loads_are_caught(told: Sequence[str]) -> None:
+    rounds = [*_round("request-3", "1"), *_round("request-4", "2")]
+    log = [*_learned(), _outcome(AGAIN, AFTER), *(_loaded(one) for one in told), *rounds]
+    stored = [_stored(FIRST, BEFORE), *(_stored(one, AFTER) for one in (AGAIN, "request-3", "request-4"))]
+    assert _doubled(log, *stored) == ["asked again in more rounds than it was loaded"]
+    assert _checked([*log, _loaded("later")], *stored).clean
 
 
 def test_asking_again_about_a_task_that_was_never_accepted_is_caught() -> None:
@@ -128,6 +146,18 @@ def _again(request: str, generation: str, task: str = "t") -> LogRecord:
 
 def _serving(epoch: int, version: str) -> LogRecord:
     return _record("models", "model.serving", f"serving-{epoch}", model="names", epoch=epoch, version=version)
+
+
+def _loaded(host: str) -> LogRecord:
+    """What a host says, however often, under one id; the one called "refused" does."""
+    state = "refused" if host == "refused" else "serving"
+    of = {"model": "names", "epoch": 1, "version": AFTER, "host": host, "state": state}
+    return _record("learning", "model.loaded", f"loaded-{host}", **of)
+
+
+def _round(request: str, named: str) -> list[LogRecord]:
+    """The version is asked in one more round, and answers."""
+    return [_again(request, f"names/1/{named}"), _outcome(request, AFTER)]
 
 
 def _outcome(request: str, version: str, named: str = "", **more: Any) -> LogRecord:

@@ -22,7 +22,7 @@ from tests.failure.load import PROJECT, project, tasks
 from tests.failure.log import LogRecord, read_log
 from tests.failure.raw import Raw, write_raw
 from tests.rig.client import Client
-from tests.rig.processes import ALL_IN_ONE, Prelabel
+from tests.rig.processes import ALL_IN_ONE, NotRunning, Prelabel, PrelabelProcess
 from tests.rig.servers import ServerHandle
 
 LETTERS = 300
@@ -108,7 +108,8 @@ async def test_every_letter_of_a_replay_that_was_killed_has_one_success(prelabel
         assert begun.status_code == 202, begun.text
         location = begun.headers["Location"]
         for moment in (40, 80):
-            before = await until(partial(_got, http, location), partial(_has_done, moment), f"{moment} letters")
+            look = partial(_got_of, prelabel.process(victim), http, location)
+            before = await until(look, partial(_has_done, moment), f"{moment} letters")
             assert before["state"] == "running", "killed too late: this proves nothing"
             await asyncio.to_thread(prelabel.kill, victim)
             prelabel.process(victim).start()  # it goes on giving back before it is ready
@@ -129,6 +130,13 @@ async def _got(http: httpx.AsyncClient, path: str) -> Any:
     answer = await http.get(path)
     answer.raise_for_status()
     return answer.json()
+
+
+async def _got_of(process: PrelabelProcess, http: httpx.AsyncClient, path: str) -> Any:
+    """The same of a process that is not ready yet. Raises NotRunning where it never will be."""
+    if not process.alive:
+        raise NotRunning(f"{process.name} ended with {process.exit_code}; {process.last_words()}")
+    return await _got(http, path)
 
 
 def _has_done(least: int, now: Any) -> bool:

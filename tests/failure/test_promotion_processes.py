@@ -16,10 +16,10 @@ from prelabel_runtime.store.sqlite import SqliteStore
 from prelabel_runtime.testing.store import running
 
 from tests.rig.judged import MODEL, Scene, artifact_of, scene
-from tests.rig.processes import ALL_IN_ONE, Prelabel
+from tests.rig.processes import ALL_IN_ONE, NotRunning, Prelabel, PrelabelProcess
 from tests.rig.promotions import check
 
-PROJECTS = 30
+PROJECTS = 24
 KILLS = 6
 PATIENCE = 240.0
 SOON = {"PRELABEL_TRAINING_OVERLOOKED_SECONDS": "10"}
@@ -58,10 +58,12 @@ def judged(folder: Path) -> int:
         return int(count)
 
 
-async def until_judged(folder: Path, count: int) -> None:
-    """Wait for so many versions."""
+async def until_judged(folder: Path, count: int, judge: PrelabelProcess) -> None:
+    """Wait for so many versions. Raises NotRunning where nobody judges any more."""
     async with asyncio.timeout(PATIENCE):
-        while judged(folder) < count:  # noqa: ASYNC110 - what is looked at is another process's
+        while judged(folder) < count:
+            if not judge.alive:
+                raise NotRunning(f"{judge.name} ended with {judge.exit_code}; {judge.last_words()}")
             await asyncio.sleep(0.002)
 
 
@@ -70,13 +72,14 @@ async def test_a_process_that_is_killed_again_and_again_promotes_each_version_on
     projects = await given(tmp_path)
     rng, kills, total = random.Random(37), 0, 2 * PROJECTS
     with Prelabel.all_in_one(tmp_path, providers=("echo",), environment=SOON) as prelabel:
+        judge = prelabel.process(ALL_IN_ONE)
         while kills < KILLS and (before := judged(tmp_path)) < total - 10:
-            await until_judged(tmp_path, before + rng.randint(1, 5))
+            await until_judged(tmp_path, before + rng.randint(1, 5), judge)
             await asyncio.to_thread(prelabel.kill, ALL_IN_ONE)
             kills += 1
-            prelabel.process(ALL_IN_ONE).start()  # it goes on judging before it is ready
-        await until_judged(tmp_path, total)
-        await asyncio.to_thread(prelabel.process(ALL_IN_ONE).ready)
+            judge.start()  # it goes on judging before it is ready
+        await until_judged(tmp_path, total, judge)
+        await asyncio.to_thread(judge.ready)
     print(f"{kills} kills")
     assert kills >= 5, "it was killed amid its work"
     async with looking(tmp_path) as here:

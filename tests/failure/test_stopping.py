@@ -12,7 +12,9 @@ from tests.rig.processes import ALL_IN_ONE, Prelabel
 from tests.rig.servers import ServerHandle
 
 PATIENCE = 90.0
-"""Seconds for a stop. What is not done in PRELABEL_GRACE_SECONDS of them is given up, and would be delivered again."""
+"""Seconds for a stop."""
+GRACE = {"PRELABEL_GRACE_SECONDS": "120"}
+"""Longer than any stop may take: a loop that never notices that it is to stop is not cancelled in time to pass."""
 STAGE = 300
 
 
@@ -38,7 +40,7 @@ async def _stopped_one_by_one(run: Run, names: Sequence[str]) -> None:
 
 
 async def test_all_in_one_stops_without_redelivery(tmp_path: Path) -> None:
-    with Prelabel.all_in_one(tmp_path, environment=variables(tmp_path)) as prelabel:
+    with Prelabel.all_in_one(tmp_path, environment=variables(tmp_path, GRACE)) as prelabel:
         await _stopped_one_by_one(Run(prelabel, tmp_path, random.Random(1)), [ALL_IN_ONE, ALL_IN_ONE])
 
 
@@ -48,5 +50,5 @@ async def test_separate_services_stop_without_redelivery(
     tmp_path: Path, kafka_server: ServerHandle, mongo_server: ServerHandle
 ) -> None:
     servers = {"kafka": kafka_server.address, "mongo": mongo_server.address}
-    with Prelabel.separate(tmp_path, **servers, environment=variables(tmp_path)) as prelabel:
+    with Prelabel.separate(tmp_path, **servers, environment=variables(tmp_path, GRACE)) as prelabel:
         await _stopped_one_by_one(Run(prelabel, tmp_path, random.Random(2)), prelabel.names)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
-from prelabel_contract import names
+from prelabel_contract import cloudevents, names
 from prelabel_contract.events import (
     ModelLoaded,
     ModelPromoted,
@@ -118,10 +118,12 @@ async def told(here: Here, topic: str, kind: type[T], project: str) -> list[T]:
 
     Whoever looks while a change is being told tells it, too: the same, under the same id.
     """
-    by_epoch: dict[int, T] = {}
-    for one in await here.events(topic, kind, project=project):
-        assert by_epoch.setdefault(one.epoch, one) == one
-    return list(by_epoch.values())
+    by_epoch: dict[int, tuple[str, T]] = {}
+    for record in await here.records(topic):
+        one = cloudevents.decode(record.headers, record.value, topic=topic, key=record.key) if record.value else None
+        if one is not None and isinstance(one.data, kind) and one.data.project == project:
+            assert by_epoch.setdefault(one.data.epoch, (one.id, one.data)) == (one.id, one.data)
+    return [data for _, data in by_epoch.values()]
 
 
 async def test_a_version_that_was_refused_can_be_promoted_by_hand_and_everybody_hears_of_it(here: Here) -> None:
@@ -218,13 +220,15 @@ async def test_a_rollback_to_what_was_refused_asks_for_a_new_try(here: Here) -> 
     assert (await here.get(at))["refused"] is None
 
 
-async def test_what_could_not_be_loaded_for_a_while_can_be_promoted(here: Here) -> None:
+async def test_what_could_not_be_loaded_for_a_while_says_so_at_any_length_and_can_be_promoted(here: Here) -> None:
     project = await here.project()
     one = await version(here, project, 1)
     said = {"project": project, "model": "finder", "provider": "rules", "version": one.version, "epoch": 1}
     why = f"the model store does not answer{'.' * 500}; version 0 goes on; {TRIED_AGAIN}"
     await tell(here.runtime, ModelLoaded.model_validate({**said, "host": "h", "state": "refused", "detail": why}))
-    await here.until(f"{project}/models/finder/versions/{one.version}", lambda seen: seen["refused"] is not None)
+    seen = await here.until(f"{project}/models/finder/versions/{one.version}", lambda seen: seen["refused"] is not None)
+    assert seen["refused"].endswith(TRIED_AGAIN)
+    assert len(seen["refused"]) < len(why)
     answer = await post(here, f"{project}/models/finder/versions/{one.version}/promote")
     assert answer.status_code == 200, answer.text
 

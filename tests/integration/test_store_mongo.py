@@ -82,8 +82,8 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(own_mongo:
 
         writers = [asyncio.create_task(write_on()) for _ in range(4)]
         waiting = asyncio.create_task(enough.wait())
-        await asyncio.wait({waiting, *writers}, return_when=asyncio.FIRST_COMPLETED)
-        assert enough.is_set(), [writer for writer in writers if writer.done()]
+        await asyncio.wait({waiting, *writers}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        assert enough.is_set(), (len(acknowledged), [writer for writer in writers if writer.done()])
         killing.set()
         await asyncio.to_thread(server.kill)
         async with asyncio.timeout(PATIENCE):
@@ -135,6 +135,8 @@ async def test_it_waits_for_a_server_that_comes_late(own_mongo: StartServer, dri
     await asyncio.to_thread(server.stop)
     store = store_at(server.address, driver)
     starting = asyncio.create_task(store.start())
+    await asyncio.wait({starting}, timeout=1.0)
+    assert not starting.done(), "it waits for nobody"
     await asyncio.to_thread(server.restart)
     await starting
     await _repeated(store.check)

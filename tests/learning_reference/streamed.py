@@ -44,8 +44,10 @@ class Plan:
     epochs: int = 4
     spare: int = 0
     """Tasks that nobody annotates: they are predicted again after each promotion."""
-    patience: float = 400.0
-    """Seconds until something must have come: a training stands back where processors are short."""
+    patience: float = 240.0
+    """Seconds until something must have come."""
+    trained: float = 400.0
+    """The same for a training: it stands back where processors are short, and takes long where others need them."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -119,8 +121,9 @@ class Annotators:
             self._annotate(number)
             self.disturb(self, number)
             # What was said last is counted last: then all is heard. Each look stands on the one before.
-            self._until("/examples", lambda seen: _usable(seen) == len(self._uids) and _learned(seen))
-            self._until(f"/trainings?model={MODEL}", self._judged)
+            trained = self.plan.trained
+            self._until("/examples", lambda seen: _usable(seen) == len(self._uids) and _learned(seen), trained)
+            self._until(f"/trainings?model={MODEL}", self._judged, trained)
         return sorted(self._versions(), key=lambda one: int(one["number"]))
 
     def reached(self, batch: int, moment: str) -> None:
@@ -134,7 +137,7 @@ class Annotators:
             states = [one["state"] for one in seen["trainings"]]
             return len(states) > batch and (states[0] not in order or order.index(states[0]) >= order.index(moment))
 
-        self._until(f"/trainings?model={MODEL}", ready)
+        self._until(f"/trainings?model={MODEL}", ready, self.plan.trained)
 
     def _annotate(self, number: int) -> None:
         """Of what was said before some is changed and some withdrawn; then new annotations.
@@ -204,8 +207,8 @@ class Annotators:
     def _get(self, path: str) -> Any:
         return self._send("GET", path).json()
 
-    def _until(self, path: str, ready: Callable[[Any], bool]) -> None:
-        deadline = time.monotonic() + self.plan.patience
+    def _until(self, path: str, ready: Callable[[Any], bool], patience: float | None = None) -> None:
+        deadline = time.monotonic() + (patience or self.plan.patience)
         seen: Any = None
         while time.monotonic() < deadline:
             if ready(seen := self._get(path)):

@@ -17,6 +17,7 @@ from prelabel_provider.scratch import clear_left, scratch
 
 from tests.rig import trainings as rig
 
+PATIENCE = 60.0
 _HOLDER = """
 import asyncio
 import sys
@@ -115,15 +116,17 @@ async def test_it_goes_also_where_its_user_is_cancelled_while_it_goes(temporary:
 
     with ThreadPoolExecutor(1) as only:
         asyncio.get_running_loop().set_default_executor(only)
-        only.submit(busy.wait)
-        using = asyncio.create_task(use())
-        await used.wait()
-        await asyncio.sleep(0)
-        using.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await using
-        assert found(temporary)
-        busy.set()
+        only.submit(busy.wait, PATIENCE)
+        try:
+            using = asyncio.create_task(use())
+            await asyncio.wait_for(used.wait(), PATIENCE)
+            await asyncio.sleep(0)
+            using.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await using
+            assert found(temporary)
+        finally:
+            busy.set()
     assert not found(temporary)
 
 

@@ -387,22 +387,24 @@ async def test_who_gives_up_waiting_disturbs_nobody_and_is_not_given_to_the_mode
     ledger = tmp_path / "ledger"
     os.mkfifo(ledger)
     reading = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
-    key = await _load(worker, ledger=str(ledger), seconds_per_task=0.3)
-    assert worker.pid is not None
-    os.kill(worker.pid, signal.SIGSTOP)  # until all have asked, and one of them has given up
-    first = asyncio.create_task(worker.predict(key, texts("a", "b")))
-    quitter = asyncio.create_task(worker.predict(key, [Input("quitter", {"text": "x"}, "text")]))
-    last = asyncio.create_task(worker.predict(key, [Input("last", {"text": "x"}, "text")]))
-    await asyncio.sleep(0)  # until they have asked
-    quitter.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await quitter
-    os.kill(worker.pid, signal.SIGCONT)
-    assert reasons(await first) == [None, None]
-    assert reasons(await last) == [None]
-    assert os.read(reading, 1000).split() == [b"t0", b"t1", b"last"]
-    assert worker.counts.starts == 1
-    os.close(reading)
+    try:
+        key = await _load(worker, ledger=str(ledger), seconds_per_task=0.3)
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGSTOP)  # until all have asked, and one of them has given up
+        first = asyncio.create_task(worker.predict(key, texts("a", "b")))
+        quitter = asyncio.create_task(worker.predict(key, [Input("quitter", {"text": "x"}, "text")]))
+        last = asyncio.create_task(worker.predict(key, [Input("last", {"text": "x"}, "text")]))
+        await asyncio.sleep(0)  # until they have asked
+        quitter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await quitter
+        os.kill(worker.pid, signal.SIGCONT)
+        assert reasons(await first) == [None, None]
+        assert reasons(await last) == [None]
+        assert os.read(reading, 1000).split() == [b"t0", b"t1", b"last"]
+        assert worker.counts.starts == 1
+    finally:
+        os.close(reading)
 
 
 async def test_a_model_that_another_question_pushes_out_meanwhile_comes_back(make_worker: MakeWorker) -> None:
@@ -516,14 +518,16 @@ async def test_stopping_does_not_wait_for_a_hung_model(make_worker: MakeWorker, 
     ledger = tmp_path / "ledger"
     os.mkfifo(ledger)  # reading it waits until the model has the input in hand: what was not begun does not die
     reading = os.open(ledger, os.O_RDONLY | os.O_NONBLOCK)
-    key = await _load(worker, hang_on="HANG", ledger=str(ledger))
-    running = asyncio.create_task(worker.predict(key, texts("HANG")))
-    assert await asyncio.to_thread(select.select, [reading], [], [], 60) == ([reading], [], [])
-    async with asyncio.timeout(60):
-        await worker.stop(grace=0.3)
-        with pytest.raises(WorkerDied):
-            await running
-    os.close(reading)
+    try:
+        key = await _load(worker, hang_on="HANG", ledger=str(ledger))
+        running = asyncio.create_task(worker.predict(key, texts("HANG")))
+        assert await asyncio.to_thread(select.select, [reading], [], [], 60) == ([reading], [], [])
+        async with asyncio.timeout(60):
+            await worker.stop(grace=0.3)
+            with pytest.raises(WorkerDied):
+                await running
+    finally:
+        os.close(reading)
 
 
 @pytest.mark.parametrize(
