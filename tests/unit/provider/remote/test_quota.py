@@ -218,6 +218,23 @@ def test_who_has_no_lease_yet_begins_carefully_while_the_store_is_down() -> None
     virtually(run())
 
 
+def test_who_had_no_part_goes_on_with_a_tenth_while_the_store_is_down() -> None:
+    async def run() -> None:
+        quotas = MemoryQuotas()
+        target = Target(after(0.1))
+        async with AsyncExitStack() as stack:
+            idle, busy = await _replicas(stack, 2, target, quotas)
+            await keep_asking(idle, 2, at_once=1)
+            asking = asyncio.create_task(keep_asking(busy, 100, at_once=64))
+            await asyncio.sleep(10)
+            quotas.down = True
+            assert await keep_asking(idle, LEASE_MS / 1000, at_once=8) <= 0.12 * RATE * LEASE_MS / 1000
+            assert 0 < await keep_asking(idle, 40, at_once=8) <= 0.12 * RATE * 40
+            asking.cancel()
+
+    virtually(run())
+
+
 def test_who_stops_gives_its_part_back_at_once() -> None:
     async def run() -> None:
         quotas = MemoryQuotas()

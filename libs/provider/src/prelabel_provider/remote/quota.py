@@ -164,7 +164,8 @@ class SharedRate:
             async with asyncio.timeout(LEASE_MS / 4000):
                 got = await self._write(min(wanted, self.rate.per_second))
         except (Unavailable, TimeoutError):
-            if self.leased and self._clock.monotonic() >= self._until:
+            # Who was left with nothing had no part to lose, and goes on like the others all the same.
+            if (self.leased or self.pace.rate <= 0) and self._clock.monotonic() >= self._until:
                 self._lost()
             return
         if got is None:

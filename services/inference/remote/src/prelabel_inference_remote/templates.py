@@ -3,10 +3,12 @@
 An expression is a project's, and what it is used on is a service's: `[@, @][]` a few times in a row makes of a word
 what no machine can hold. So each step is counted, and so is what a step will make, before it is made: a few times as
 many may be taken as what is given has parts. Up to `AT_ONCE` are taken on the event loop, more than that beside it.
+There one is made at a time by each template, and `_BESIDE` by all: a project with many keeps others waiting little.
 """
 
 import asyncio
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Any
 
 import jmespath
@@ -19,14 +21,21 @@ AT_ONCE = 10_000
 """Steps that nobody else waits for: some milliseconds."""
 _LEAST = 50_000
 """Steps that may be taken, however little is given."""
-_EACH = 8
-"""Steps that may be taken more for each part of what is given: about three are, where it is given another form."""
+_EACH = 24
+"""Steps that may be taken more for each part of what is given: about three are where objects are given another form,
+and seventeen where pairs of numbers, which are little themselves, become regions."""
 _MOST = 3_000_000
 """Steps that may be taken at all: some seconds."""
 _TEXT = 32
-"""Characters that count as a step."""
+"""Bytes of text that count as a step."""
+_WIDE = 4
+"""Bytes that a character takes in memory, where some are not of ASCII."""
+_BITS = 100
+"""Bits of a number that count as a step: about `_TEXT` digits."""
 _ESCAPED = 6
-"""Characters that one may become in JSON."""
+"""Bytes that a character of ASCII may become in JSON, as `\\u0000` does; one beyond 16 bits becomes twice as many."""
+_BESIDE = 2
+"""Made at once beside one event loop: each may take some seconds and 250 MiB."""
 _LIGHT = frozenset({"length", "not_null", "to_array", "type"})
 """Functions that do not look at what they are given."""
 
@@ -72,21 +81,28 @@ class Filling:
         """Raises ValueError for what is no template."""
         self._parsed = compiled(expression).parsed
         self._turn = asyncio.Lock()
-        """Beside the event loop one at a time is made."""
+        """Beside the event loop this template makes one at a time."""
 
     async def of(self, given: Any) -> Any:
         """What it makes of something. Raises `TooMuch`, and `Unfit`, which quotes nothing of it."""
         try:
-            return self._filled(given, AT_ONCE)
+            return self._filled(given, _Counting(AT_ONCE))
         except TooMuch:
-            async with self._turn:
-                return await asyncio.to_thread(self._filled_large, given)
+            return await self._filled_beside(given)
 
-    def _filled_large(self, given: Any) -> Any:
-        return self._filled(given, min(_MOST, _LEAST + _EACH * _weight(given, _MOST)))
+    async def _filled_beside(self, given: Any) -> Any:
+        async with self._turn, _places(asyncio.get_running_loop()):
+            interpreter = _Counting(0)
+            try:
+                return await asyncio.to_thread(self._filled_large, given, interpreter)
+            finally:
+                interpreter.end()  # where nobody waits any more, its thread would go on
 
-    def _filled(self, given: Any, steps: int) -> Any:
-        interpreter = _Counting(steps)
+    def _filled_large(self, given: Any, interpreter: "_Counting") -> Any:
+        interpreter.allow(min(_MOST, _LEAST + _EACH * _weight(given, _MOST)))
+        return self._filled(given, interpreter)
+
+    def _filled(self, given: Any, interpreter: "_Counting") -> Any:
         try:
             made = interpreter.visit(self._parsed, given)
         except (TypeError, ValueError, AttributeError, LookupError, RecursionError, ArithmeticError) as error:
@@ -95,13 +111,19 @@ class Filling:
         return made
 
 
-def _weight(value: Any, most: int) -> int:
-    """Steps that it takes to look at all of something, or more than `most`."""
+@lru_cache(maxsize=8)
+def _places(loop: asyncio.AbstractEventLoop) -> asyncio.Semaphore:
+    """Those of all templates that are used on one event loop: a process has one."""
+    return asyncio.Semaphore(_BESIDE)
+
+
+def _weight(value: Any, most: int, *, written: bool = False) -> int:
+    """Steps that it takes to look at all of something, or to write it as JSON; or more than `most`."""
     steps, left = 1, [value]
     while left and steps <= most:
         one = left.pop()
         if isinstance(one, str):
-            steps += len(one) // _TEXT
+            steps += len(one) * _width(one, written=written) // _TEXT
         elif isinstance(one, list):
             steps += len(one)
             left.extend(one)
@@ -109,7 +131,18 @@ def _weight(value: Any, most: int) -> int:
             steps += 2 * len(one)
             left.extend(one)
             left.extend(one.values())
+        elif type(one) is int:
+            steps += one.bit_length() // _BITS
+        elif written and type(one) is float:
+            steps += 1  # most takes the search for its digits
     return steps
+
+
+def _width(*texts: str, written: bool = False) -> int:
+    """Bytes that each character takes in memory, or as JSON, at most."""
+    if all(text.isascii() for text in texts):
+        return _ESCAPED if written else 1
+    return 2 * _ESCAPED if written else _WIDE
 
 
 class _Counting(TreeInterpreter):
@@ -118,6 +151,15 @@ class _Counting(TreeInterpreter):
     def __init__(self, steps: int) -> None:
         super().__init__(Options(custom_functions=_CountedFunctions(self)))
         self._left = steps
+        self._ended = False
+
+    def allow(self, steps: int) -> None:
+        """Take so many from here on."""
+        self._left = steps
+
+    def end(self) -> None:
+        """Take none any more. It may be another thread that says so: `_left` would be written by both."""
+        self._ended = True
 
     def take(self, steps: int) -> None:
         """Raises `TooMuch`."""
@@ -125,15 +167,15 @@ class _Counting(TreeInterpreter):
         if self._left < 0:
             raise TooMuch
 
-    def weigh(self, *values: Any, times: int = 1) -> None:
-        """Take what it takes to look at all of something. Raises `TooMuch`."""
+    def weigh(self, *values: Any, written: bool = False) -> None:
+        """Take what it takes to look at all of something, or to write it. Raises `TooMuch`."""
         for value in values:
-            self.take(times * _weight(value, self._left))
+            self.take(_weight(value, self._left, written=written))
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         """One step."""
         self._left -= 1  # as `take`: most steps are these
-        if self._left < 0:
+        if self._left < 0 or self._ended:
             raise TooMuch
         return super().visit(node, *args, **kwargs)
 
@@ -141,7 +183,8 @@ class _Counting(TreeInterpreter):
         """Lists of a list, as one."""
         base = self.visit(node["children"][0], value)
         if isinstance(base, list):
-            self.take(sum(len(one) if isinstance(one, list) else 1 for one in base))
+            self.take(len(base))  # before they are looked at, and where they are empty
+            self.take(sum(len(one) for one in base if isinstance(one, list)))
         return super().visit_flatten(_with(node, base), value)
 
     def visit_comparator(self, node: Any, value: Any) -> Any:
@@ -155,9 +198,9 @@ class _Counting(TreeInterpreter):
 
     def visit_slice(self, node: Any, value: Any) -> Any:
         """A part of a list."""
-        part = super().visit_slice(node, value)
-        self.take(len(part or ()))
-        return part
+        if isinstance(value, list):
+            self.take(len(range(len(value))[slice(*node["children"])]))
+        return super().visit_slice(node, value)
 
 
 def _with(node: Any, *values: Any) -> Any:
@@ -166,7 +209,7 @@ def _with(node: Any, *values: Any) -> Any:
 
 
 class _CountedFunctions(Functions):
-    """Functions that look at all of what they are given, and make no more than that."""
+    """Functions that look at all of what they are given. What they make is as much, but for `to_string` and `join`."""
 
     def __init__(self, interpreter: _Counting) -> None:
         self._interpreter = interpreter
@@ -174,10 +217,13 @@ class _CountedFunctions(Functions):
     def call_function(self, function_name: str, resolved_args: Iterable[Any]) -> Any:
         """Raises `TooMuch`."""
         if function_name not in _LIGHT:
-            self._interpreter.weigh(*resolved_args, times=_ESCAPED if function_name == "to_string" else 1)
+            # A text is what it is written as.
+            written = function_name == "to_string" and not any(isinstance(one, str) for one in resolved_args)
+            self._interpreter.weigh(*resolved_args, written=written)
         return super().call_function(function_name, resolved_args)
 
     @signature({"types": ["string"]}, {"types": ["array-string"]})
     def _func_join(self, separator: str, array: list[str]) -> str:
-        self._interpreter.take(len(separator) * len(array) // _TEXT)
+        made = len(separator) * len(array) + sum(map(len, array))
+        self._interpreter.take(made * _width(separator, *array) // _TEXT)  # one that is wide makes all of it wide
         return separator.join(array)
